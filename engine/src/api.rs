@@ -1,0 +1,259 @@
+//! The engine's edge: what goes in, what comes out. Nothing else crosses it.
+//!
+//! In: the `handle_*` methods of [`Session`](crate::Session). Out: [`Action`]s, drained with
+//! `poll_action` until `None`; `deadline` says when to call `handle_timeout` next.
+//! Slow work (verify, store, load, dial) is an action that is answered later by an event, so that a
+//! simulation can replay it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use shared::{BlockSpan, InfoHash, PeerId, PieceIndex};
+
+/// A moment: the time since the program started. The engine has no clock; whoever drives it says what time it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(Duration);
+
+impl Time {
+    /// The moment this long after the start.
+    pub const fn since_start(duration: Duration) -> Self {
+        Self(duration)
+    }
+
+    /// How long after the start this is.
+    pub const fn as_duration(self) -> Duration {
+        self.0
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl std::ops::Add<Duration> for Time {
+    type Output = Self;
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0 + duration)
+    }
+}
+
+/// One link to one peer: a relay channel or a data channel. Numbered by the driver; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(pub u64);
+
+/// One read of the store. Numbered by the engine; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LoadId(pub u64);
+
+/// How a link carries its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// From peer to peer (WebRTC).
+    Direct,
+    /// Through the tracker.
+    Relay,
+}
+
+/// Why the engine ends a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseReason {
+    /// It broke the protocol; the sentence is for the log.
+    Protocol(String),
+    /// It was silent, or left requests unanswered, for too long.
+    TimedOut,
+    /// It sent data that fails its hash.
+    BadData,
+    /// It is this very peer, or one that is linked already in a better way.
+    Redundant,
+    /// Both have everything.
+    BothSeed,
+    /// The torrent was paused or removed here.
+    Stopped,
+}
+
+/// What became of a piece that was handed over in [`Action::VerifyAndStore`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreOutcome {
+    /// Its hash is right and it is in the store.
+    Stored,
+    /// Its hash is wrong; it was thrown away.
+    HashMismatch,
+    /// It could not be written: the sentence is for the user.
+    Failed(String),
+}
+
+/// What the engine wants done.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Send these bytes. The engine keeps within the link's room (see `handle_room`) but for small messages.
+    Send {
+        /// Over this link.
+        link: LinkId,
+        /// One or more whole messages.
+        bytes: Bytes,
+    },
+    /// End this link; no event is owed.
+    CloseLink {
+        /// This one.
+        link: LinkId,
+        /// For the log and the other side.
+        reason: CloseReason,
+    },
+    /// Reach this peer; answered by `handle_link_opened` or `handle_dial_failed`.
+    Dial {
+        /// Whom.
+        peer: PeerId,
+    },
+    /// Compare the SHA-1 of this piece with `expected` and, if it is right, store it; answered by
+    /// `handle_stored`.
+    VerifyAndStore {
+        /// The piece.
+        piece: PieceIndex,
+        /// All of its bytes.
+        data: Bytes,
+        /// Its digest from the info dictionary.
+        expected: [u8; 20],
+    },
+    /// Read these bytes of a verified piece from the store; answered by `handle_loaded`.
+    Load {
+        /// Names the answer.
+        load: LoadId,
+        /// What to read.
+        span: BlockSpan,
+    },
+    /// The info dictionary has arrived and its hash is right. Open a store and answer with `handle_store_opened`.
+    OpenStore {
+        /// The bencoded info dictionary.
+        info: Bytes,
+    },
+    /// Something that users or the tracker should know.
+    Notice(Notice),
+}
+
+/// What happened, for the log, the user and the announcer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The last wanted piece is stored.
+    Completed,
+    /// This peer sent a piece that fails its hash, and is banned for this session.
+    Banned {
+        /// Who.
+        peer: PeerId,
+        /// Which piece.
+        piece: PieceIndex,
+    },
+    /// A piece failed its hash, and more than one peer had sent parts of it.
+    HashMismatch {
+        /// Which piece.
+        piece: PieceIndex,
+    },
+    /// No more peers are known, or too few; ask the tracker when it allows.
+    WantPeers,
+    /// The store failed: the download stands still until `resume`. The sentence is for the user.
+    StoreFailed(String),
+}
+
+/// What a torrent is doing; the words of the automation contract (`data-state`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Its files are being hashed (before there is a session).
+    Hashing,
+    /// Looking for the info dictionary.
+    Metadata,
+    /// Fetching pieces.
+    Downloading,
+    /// Has every piece.
+    Seeding,
+    /// Stopped by the user.
+    Paused,
+    /// Stopped by a failure.
+    Error,
+}
+
+/// Bytes a second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Default)]
+pub struct Rates {
+    /// Received.
+    pub down: f64,
+    /// Sent.
+    pub up: f64,
+}
+
+/// Bytes of a torrent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+pub struct ByteCounts {
+    /// In all its files; zero before the metadata is known.
+    pub total: u64,
+    /// Verified and stored.
+    pub verified: u64,
+    /// Received as blocks, also those thrown away.
+    pub downloaded: u64,
+    /// Sent as blocks.
+    pub uploaded: u64,
+}
+
+/// Pieces of a torrent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+pub struct PieceCounts {
+    /// In all.
+    pub total: u32,
+    /// Verified and stored.
+    pub have: u32,
+}
+
+/// One peer as the user sees it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerSnapshot {
+    /// Its peer id, in hexadecimal.
+    pub id: String,
+    /// Its program and version, as it says.
+    pub client: String,
+    /// How it is reached.
+    pub transport: Transport,
+    /// We do not serve it.
+    pub am_choking: bool,
+    /// It has something we want.
+    pub am_interested: bool,
+    /// It does not serve us.
+    pub peer_choking: bool,
+    /// It wants something we have.
+    pub peer_interested: bool,
+    /// Share of the pieces it has, 0 to 1.
+    pub progress: f64,
+    /// Payload of blocks.
+    pub rates: Rates,
+    /// Bytes received from it as blocks.
+    pub downloaded: u64,
+    /// Bytes sent to it as blocks.
+    pub uploaded: u64,
+}
+
+/// One torrent as the user sees it. The first fields are the automation contract.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TorrentSnapshot {
+    /// Forty hexadecimal digits.
+    #[serde(serialize_with = "as_hex")]
+    pub info_hash: InfoHash,
+    /// From the metadata, else from the magnet; empty when neither says.
+    pub name: String,
+    /// What it is doing.
+    pub state: State,
+    /// Its bytes.
+    pub bytes: ByteCounts,
+    /// Payload of blocks, over all peers.
+    pub rates: Rates,
+    /// Its pieces.
+    pub pieces: PieceCounts,
+    /// Linked peers whose handshake is done, in the order in which they came.
+    pub peers: Vec<PeerSnapshot>,
+}
+
+fn as_hex<S: serde::Serializer>(hash: &InfoHash, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(hash)
+}

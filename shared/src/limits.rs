@@ -1,0 +1,41 @@
+//! Every bound on what a stranger may send, in one place: its unit, and why it is what it is.
+//!
+//! A codec refuses what is above its limit before it allocates.
+
+/// Longest piece that is accepted, in bytes. We make none above 16 MiB; others make 32 MiB ones for very large
+/// torrents, and a piece is held in memory until it is verified.
+pub const MAX_PIECE_LENGTH: u32 = 64 * 1024 * 1024;
+
+/// Most pieces in a torrent. Each costs 20 bytes of hash and some bytes of bookkeeping for every peer.
+pub const MAX_PIECES: u32 = 1_000_000;
+
+/// Longest torrent, in bytes: 8 TiB, above any browser's storage and below 2^53, JavaScript's exact integers.
+pub const MAX_TORRENT_BYTES: u64 = 8 << 40;
+
+/// Longest text message between a peer and the tracker, in bytes: ten offers (the most other clients send) of
+/// libtorrent's longest session description, 64 KiB, rounded down since real ones have 1 to 3 KiB.
+pub const MAX_SIGNAL_BYTES: usize = 512 * 1024;
+
+/// Most offers in one announce that are read; more are ignored. WebTorrent sends 5, libtorrent 10, wt-tracker
+/// takes 20.
+pub const MAX_OFFERS: usize = 20;
+
+/// Longest session description (SDP) in an offer or an answer, in bytes; libtorrent's limit.
+pub const MAX_SDP_BYTES: usize = 64 * 1024;
+
+/// Most info-hashes in one scrape.
+pub const MAX_SCRAPE_HASHES: usize = 100;
+
+/// Most peers that an announce asks for, or gets.
+pub const MAX_NUMWANT: usize = 50;
+
+/// Longest sentence in a message that will be shown to a person, in bytes.
+pub const MAX_REASON_BYTES: usize = 256;
+
+/// Most payload in one relay frame, in bytes: one 128 KiB block with its header fits, and a frame is what a
+/// slow receiver makes everybody behind it on that socket wait for.
+pub const MAX_RELAY_PAYLOAD: usize = 132 * 1024;
+
+/// Bytes that may be on the way in one direction of a relay channel before the receiver gives credit: the
+/// bandwidth-delay product of 20 MiB/s at 100 ms. The tracker's memory is at most this, twice a channel.
+pub const RELAY_WINDOW: u32 = 2 * 1024 * 1024;

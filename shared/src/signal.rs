@@ -1,0 +1,86 @@
+//! What a peer and the tracker say to each other, as JSON text over a WebSocket.
+//!
+//! The messages are WebTorrent's (there is no BEP; bittorrent-tracker, aquatic and libtorrent are the
+//! specification); `enxame` fields and `relay-…` actions are our extension, which other clients never see.
+//! Types are named by direction: [`ToTracker`] and [`ToPeer`].
+//!
+//! ```text
+//! peer → tracker   announce (with offers), answer, scrape, relay-open, relay-close
+//! tracker → peer   announced, offer, answer, scraped, failed, relay-opened, relay-refused, relay-closed
+//! ```
+
+mod to_peer;
+mod to_tracker;
+
+use serde::{Deserialize, Serialize};
+
+pub use to_peer::{Announced, EnxameReply, Failed, Forwarded, NamedPeer, RelayOpened, Scraped, SwarmCounts, ToPeer};
+pub use to_tracker::{Announce, Answer, EnxameHello, Event, Offer, RelayClose, RelayOpen, Scrape, ToTracker};
+
+/// The version of our extension that this program speaks.
+pub const ENXAME_VERSION: u32 = 1;
+
+/// One session description, exactly as WebTorrent signals it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionDescription {
+    /// `offer` or `answer`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The SDP. Never logged: it holds addresses.
+    pub sdp: String,
+}
+
+impl std::fmt::Debug for SessionDescription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SessionDescription({}, {} bytes)", self.kind, self.sdp.len())
+    }
+}
+
+/// Why a text message was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignalError {
+    /// Longer than [`MAX_SIGNAL_BYTES`](crate::limits::MAX_SIGNAL_BYTES).
+    #[error("a message of {0} bytes is too long")]
+    TooLong(usize),
+    /// Not JSON, or a field of the wrong shape. The sentence is safe to send back.
+    #[error("malformed message: {0}")]
+    Malformed(String),
+    /// An `action` that this program does not know.
+    #[error("unknown action {0:?}")]
+    UnknownAction(String),
+    /// A field that this action needs.
+    #[error("{action} needs {field}")]
+    Missing {
+        /// The action.
+        action: &'static str,
+        /// The field that is not there.
+        field: &'static str,
+    },
+}
+
+/// Why a relay channel was not opened, or is closed; a word on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RelayReason {
+    /// One side asked for it: it needs the channel no more.
+    Done,
+    /// The peer at the other end left, or lost its connection.
+    PeerLeft,
+    /// There is no such peer in that swarm.
+    UnknownPeer,
+    /// The asker has not announced itself in that swarm.
+    NotInSwarm,
+    /// One of the two did not say that it can relay.
+    NotCapable,
+    /// One of the two has as many channels as it may have.
+    TooManyChannels,
+    /// A side sent more than it had credit for.
+    CreditExceeded,
+    /// A frame or a credit that breaks the protocol.
+    Protocol,
+    /// The direct link took over.
+    Direct,
+    /// A word that this version does not know.
+    #[serde(other)]
+    Other,
+}

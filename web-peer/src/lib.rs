@@ -1,0 +1,1 @@
+//! The browser around the engine.
