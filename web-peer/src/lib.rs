@@ -1,1 +1,4 @@
 //! The browser around the engine.
+
+pub mod command;
+pub mod snapshot;

@@ -1,0 +1,35 @@
+//! What the user wants done: the only thing that goes from the user interface to the driver.
+
+use shared::InfoHash;
+use web_sys::File;
+
+/// One file that the user chose, with its place in the chosen folder.
+#[derive(Debug, Clone)]
+pub struct ChosenFile {
+    /// Path parts from the chosen folder down, the file's own name last; one part for a file chosen by itself.
+    pub path: Vec<String>,
+    /// The browser's handle; nothing has been read yet.
+    pub file: File,
+}
+
+/// What the user wants done.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Seed these: one file alone is a single-file torrent; files of one folder are one torrent named like the folder;
+    /// several files chosen by themselves are a torrent each; a `.torrent` file is added as a download.
+    Seed(Vec<ChosenFile>),
+    /// Download this: a hash, a magnet, or a link to the page with either behind `#`.
+    Add(String),
+    /// Stand still.
+    Pause(InfoHash),
+    /// Go on; also out of an error.
+    Resume(InfoHash),
+    /// Forget the torrent and what was downloaded of it.
+    Remove(InfoHash),
+    /// Save the torrent's file, or all its files as one zip.
+    Save(InfoHash),
+    /// Save one file of the torrent, by its place in the list.
+    SaveFile(InfoHash, usize),
+    /// The user has read this alert.
+    Dismiss(u32),
+}
