@@ -39,3 +39,46 @@ pub const MAX_RELAY_PAYLOAD: usize = 132 * 1024;
 /// Bytes that may be on the way in one direction of a relay channel before the receiver gives credit: the
 /// bandwidth-delay product of 20 MiB/s at 100 ms. The tracker's memory is at most this, twice a channel.
 pub const RELAY_WINDOW: u32 = 2 * 1024 * 1024;
+
+/// Deepest nesting of lists and dictionaries in bencoded data. A hybrid torrent's file tree (BEP 52) has one level
+/// for each part of a path ([`MAX_PATH_PARTS`]) and five around it; everything else has fewer than six.
+pub const MAX_BENCODE_DEPTH: usize = 64;
+
+/// Most values and keys in one bencoded message or file: [`MAX_FILES`] files take about eight each. One costs up to
+/// 40 bytes of memory for as little as two bytes of input.
+pub const MAX_BENCODE_ITEMS: usize = 1_000_000;
+
+/// Longest info dictionary, in bytes: what other clients take over `ut_metadata` at most (10 MB in WebTorrent).
+pub const MAX_METADATA_BYTES: usize = 10_000_000;
+
+/// Longest `.torrent` file, in bytes: an info dictionary and, in hybrid ones, as much again for the v2 piece layers.
+pub const MAX_TORRENT_FILE_BYTES: usize = 2 * MAX_METADATA_BYTES;
+
+/// Most files in a torrent.
+pub const MAX_FILES: usize = 100_000;
+
+/// Most parts in a file's path below the torrent's folder.
+pub const MAX_PATH_PARTS: usize = 32;
+
+/// Longest part of a path, or name of a torrent, in bytes of UTF-8: what the common file systems take.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// Longest path below the torrent's folder, in bytes of UTF-8 with its separators; Linux's `PATH_MAX` less room for
+/// the folder that it is saved in.
+pub const MAX_PATH_BYTES: usize = 3 * 1024;
+
+/// Most trackers that are kept of a magnet link or a `.torrent` file; further ones are ignored.
+pub const MAX_TRACKERS: usize = 100;
+
+/// Longest tracker address, in bytes; longer ones are ignored.
+pub const MAX_TRACKER_URL_BYTES: usize = 2 * 1024;
+
+/// Longest text that is read as a hash, magnet link or page link, in bytes: [`MAX_TRACKERS`] addresses of common length,
+/// percent-encoded.
+pub const MAX_MAGNET_BYTES: usize = 64 * 1024;
+
+/// Most ranges of files that are read from a magnet link's `so` (BEP 53).
+pub const MAX_SELECT_RANGES: usize = 1_000;
+
+/// Longest comment, or name of the program that made a `.torrent` file, that is kept, in bytes; the rest is cut off.
+pub const MAX_COMMENT_BYTES: usize = 4 * 1024;
