@@ -23,6 +23,9 @@ pub const MAX_OFFERS: usize = 20;
 /// Longest session description (SDP) in an offer or an answer, in bytes; libtorrent's limit.
 pub const MAX_SDP_BYTES: usize = 64 * 1024;
 
+/// Longest `key` with which a peer proves that a peer id is its own, in bytes: 32 random bytes in hexadecimal.
+pub const MAX_KEY_BYTES: usize = 64;
+
 /// Most info-hashes in one scrape.
 pub const MAX_SCRAPE_HASHES: usize = 100;
 
@@ -60,12 +63,12 @@ pub const MAX_FILES: usize = 100_000;
 /// Most parts in a file's path below the torrent's folder.
 pub const MAX_PATH_PARTS: usize = 32;
 
-/// Longest part of a path, or name of a torrent, in bytes of UTF-8: what the common file systems take.
-pub const MAX_NAME_BYTES: usize = 255;
+/// Longest part of a path, or name of a torrent, in bytes of UTF-8: NTFS and APFS take 255 UTF-16 units, of at most
+/// three bytes each.
+pub const MAX_NAME_BYTES: usize = 3 * 255;
 
-/// Longest path below the torrent's folder, in bytes of UTF-8 with its separators; Linux's `PATH_MAX` less room for
-/// the folder that it is saved in.
-pub const MAX_PATH_BYTES: usize = 3 * 1024;
+/// Longest path below the torrent's folder, in bytes of UTF-8 with its separators: Linux's `PATH_MAX`.
+pub const MAX_PATH_BYTES: usize = 4 * 1024;
 
 /// Most trackers that are kept of a magnet link or a `.torrent` file; further ones are ignored.
 pub const MAX_TRACKERS: usize = 100;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{RelayReason, SessionDescription, SignalError};
 use crate::ids::{InfoHash, OfferId, PeerId};
-use crate::limits::{MAX_OFFERS, MAX_SCRAPE_HASHES, MAX_SDP_BYTES, MAX_SIGNAL_BYTES};
+use crate::limits::{MAX_KEY_BYTES, MAX_OFFERS, MAX_SCRAPE_HASHES, MAX_SDP_BYTES, MAX_SIGNAL_BYTES};
 use crate::relay::ChannelId;
 
 /// One text message from a peer.
@@ -73,6 +73,9 @@ pub struct EnxameHello {
     /// Whether relay channels may be opened to this peer.
     #[serde(default)]
     pub relay: bool,
+    /// Whether this peer takes WebRTC offers. Other clients always do; ours say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rtc: bool,
     /// A secret of this peer: whoever shows it again on another connection takes the peer id over at once, as
     /// after a lost connection that the tracker has not noticed yet (BEP 7's `key`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -290,6 +293,10 @@ impl Raw {
         offers.truncate(MAX_OFFERS);
         if offers.iter().any(|offer| offer.offer.sdp.len() > MAX_SDP_BYTES) {
             return Err(SignalError::Malformed(format!("an SDP is longer than {MAX_SDP_BYTES} bytes")));
+        }
+        let key = self.enxame.as_ref().and_then(|hello| hello.key.as_ref());
+        if key.is_some_and(|key| key.len() > MAX_KEY_BYTES) {
+            return Err(SignalError::Malformed(format!("the key is longer than {MAX_KEY_BYTES} bytes")));
         }
         Ok(Announce {
             info_hash: Self::info_hash(self.info_hash, "announce")?,
