@@ -1,1 +1,81 @@
-fn main() {}
+//! `cargo xtask`: the commands of the project. Each does all of the set-up it needs, and skips what is there.
+//!
+//! In reading order: [`workspace`] (where things are, and how commands are started), [`tools`] (what is installed
+//! under `target/tools`), [`browser`] (Chromium and its driver), [`build`] (the page and the tracker), [`check`]
+//! (`cargo xtask test`).
+
+mod browser;
+mod build;
+mod check;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  run [-- FLAGS]      set up, build the page and the tracker, and start it; prints the page's URL.
+                      FLAGS go to the tracker: cargo xtask run -- --listen 0.0.0.0:8000
+  test                set up, and run every check that continuous integration runs
+  test --only STEP    one of the steps (may be repeated); `test --list` names them
+  demo                one seeder and three downloaders in headless Chromium, live in the terminal
+  bench [NAME]        figures beside the machine's bare limits: relay, seed, first, memory, size or all
+  shots               screenshots of the page in its main states, into target/shots
+  setup               only the set-up: tools for building the page, Chromium and its driver
+  help                this text";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<ExitCode> {
+    let command = arguments.first().map_or("help", String::as_str);
+    let rest = arguments.get(1..).unwrap_or_default();
+    match command {
+        "run" => {
+            build::page()?;
+            build::tracker()?;
+            build::start_tracker(rest.strip_prefix(&["--".to_owned()]).unwrap_or(rest))
+        }
+        "test" => check::run_steps(&check::Choice::parse(rest)?),
+        "demo" => {
+            prepare_browsers()?;
+            build::run_e2e("demo", rest)
+        }
+        "bench" => {
+            prepare_browsers()?;
+            build::run_e2e("bench", rest)
+        }
+        "shots" => {
+            prepare_browsers()?;
+            build::run_e2e("shots", rest)
+        }
+        "setup" => {
+            tools::for_page()?;
+            browser::install()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => bail!("there is no command '{other}'\n\n{HELP}"),
+    }
+}
+
+/// What the commands need that drive the built page in real browsers.
+fn prepare_browsers() -> Result<()> {
+    browser::install()?;
+    build::page()?;
+    build::tracker()
+}

@@ -1,0 +1,54 @@
+//! Chromium and its driver, for the browser tests, the end-to-end tests, the demonstration and the figures; and a
+//! C++ compiler, for the fuzz targets.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::workspace::{command, find_on_path, output_of, run, say};
+
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/// Installs Chromium and its driver where that can be done: on Debian and its kin, as root.
+pub(crate) fn install() -> Result<()> {
+    let has_browser = BROWSERS.iter().any(|name| find_on_path(name).is_some());
+    if has_browser && find_on_path("chromedriver").is_some() {
+        return Ok(());
+    }
+    if !can_install_packages() {
+        bail!(
+            "the tests drive a real browser: install Chromium (or Chrome) and the chromedriver of the same \
+             version, so that both are on the PATH"
+        );
+    }
+    say("installing Chromium and its driver: once, about a minute");
+    install_packages(&["chromium", "chromium-driver"])
+}
+
+/// Installs a C++ compiler where that can be done; the fuzzing engine is written in C++.
+pub(crate) fn install_cxx() -> Result<()> {
+    if ["c++", "g++", "clang++"].iter().any(|name| find_on_path(name).is_some()) {
+        return Ok(());
+    }
+    if !can_install_packages() {
+        bail!("the fuzz targets need a C++ compiler: install g++ or clang++");
+    }
+    say("installing a C++ compiler");
+    install_packages(&["g++"])
+}
+
+fn can_install_packages() -> bool {
+    Path::new("/etc/debian_version").exists()
+        && find_on_path("apt-get").is_some()
+        && output_of(command("id").arg("-u")).as_deref() == Some("0")
+}
+
+fn install_packages(names: &[&str]) -> Result<()> {
+    let apt = || {
+        let mut command = command("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet=2");
+        command
+    };
+    run(apt().arg("update"))?;
+    run(apt().args(["install", "--yes", "--no-install-recommends"]).args(names))
+}
