@@ -85,3 +85,21 @@ pub const MAX_SELECT_RANGES: usize = 1_000;
 
 /// Longest comment, or name of the program that made a `.torrent` file, that is kept, in bytes; the rest is cut off.
 pub const MAX_COMMENT_BYTES: usize = 4 * 1024;
+
+/// Longest block that one request may ask for, in bytes: what our own peers agree on, and what WebTorrent closes the
+/// connection above.
+pub const MAX_BLOCK_BYTES: u32 = 128 * 1024;
+
+/// Longest BEP 10 message, in bytes behind its two ids: `ut_metadata` carries 16 KiB and a short dictionary, extended
+/// handshakes and peer exchange a few KiB.
+pub const MAX_EXTENDED_BYTES: usize = 64 * 1024;
+
+/// Longest bitfield, in bytes: one bit for each of [`MAX_PIECES`].
+pub const MAX_BITFIELD_BYTES: usize = (MAX_PIECES as usize).div_ceil(8);
+
+/// Longest message on the peer wire, in bytes behind its length: a block of [`MAX_BLOCK_BYTES`] with its id, piece and
+/// offset, which is longer than any bitfield.
+pub const MAX_WIRE_MESSAGE: usize = 9 + MAX_BLOCK_BYTES as usize;
+
+/// Longest program name and version that a peer may give itself, in bytes of UTF-8; the rest is cut off.
+pub const MAX_CLIENT_NAME_BYTES: usize = 64;

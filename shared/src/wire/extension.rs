@@ -1,0 +1,297 @@
+//! The extension protocol (BEP 10): the extended handshake, and the extensions that we speak: `ut_metadata` (BEP 9)
+//! and `lt_donthave` (BEP 54).
+//!
+//! In an extended handshake each side numbers the extensions it knows; whoever sends one uses the receiver's number.
+//! Our own numbers are [`OUR_UT_METADATA`] and [`OUR_LT_DONTHAVE`].
+
+use bytes::Bytes;
+
+use crate::bencode::{BencodeError, Dict, Value};
+use crate::geometry::BLOCK_LEN;
+use crate::limits::{MAX_BLOCK_BYTES, MAX_CLIENT_NAME_BYTES, MAX_METADATA_BYTES};
+
+/// The id of the extended handshake itself.
+pub const HANDSHAKE_ID: u8 = 0;
+/// The number under which we take `ut_metadata` messages.
+pub const OUR_UT_METADATA: u8 = 1;
+/// The number under which we take `lt_donthave` messages.
+pub const OUR_LT_DONTHAVE: u8 = 2;
+/// Bytes of one piece of metadata; the last is shorter (BEP 9).
+pub const METADATA_PIECE_LEN: usize = 16 * 1024;
+
+/// Why a payload is not what its id says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ExtensionError {
+    /// Not bencode.
+    #[error(transparent)]
+    Bencode(#[from] BencodeError),
+    /// Bencode, but not a dictionary of the right shape.
+    #[error("an extension message lacks {0}")]
+    Missing(&'static str),
+    /// A number outside its range.
+    #[error("an extension message has an impossible {0}")]
+    Range(&'static str),
+    /// Bytes where none belong.
+    #[error("an extension message has the wrong length")]
+    Length,
+}
+
+/// What a peer says about itself (BEP 10). A field that is not there, or makes no sense, is `None`: other clients
+/// write many things here, and none of them is worth a link.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExtendedHandshake {
+    /// The number under which it takes `ut_metadata` messages.
+    pub ut_metadata: Option<u8>,
+    /// The number under which it takes `lt_donthave` messages.
+    pub lt_donthave: Option<u8>,
+    /// Length of the info dictionary, in bytes, if it has it and it is no longer than [`MAX_METADATA_BYTES`].
+    pub metadata_size: Option<u32>,
+    /// Most requests it will queue.
+    pub reqq: Option<u32>,
+    /// Its program and version.
+    pub client: Option<String>,
+    /// Our own extension (`enxame_block`): the longest block that it asks for and answers with, in bytes, a multiple of
+    /// [`BLOCK_LEN`] up to [`MAX_BLOCK_BYTES`].
+    pub block: Option<u32>,
+}
+
+impl ExtendedHandshake {
+    /// The payload to send.
+    pub fn encode(&self) -> Bytes {
+        let mut names = Vec::new();
+        for (name, number) in [("lt_donthave", self.lt_donthave), ("ut_metadata", self.ut_metadata)] {
+            if let Some(number) = number {
+                names.push((name, Value::Int(number.into())));
+            }
+        }
+        let mut entries = vec![("m", Value::dict(names))];
+        for (name, number) in
+            [("enxame_block", self.block), ("metadata_size", self.metadata_size), ("reqq", self.reqq)]
+        {
+            if let Some(number) = number {
+                entries.push((name, Value::from(number)));
+            }
+        }
+        if let Some(client) = &self.client {
+            entries.push(("v", Value::from(client.as_str())));
+        }
+        Value::dict(entries).encode().into()
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// [`ExtensionError`] when it is no bencoded dictionary.
+    pub fn decode(payload: &[u8]) -> Result<Self, ExtensionError> {
+        // Some clients leave padding behind the dictionary.
+        let (value, _) = Value::parse_prefix(payload)?;
+        let dict = value.as_dict().ok_or(ExtensionError::Missing("its dictionary"))?;
+        let names = dict.dict("m");
+        // Zero means that the extension is switched off.
+        let number = |name| names?.int(name).and_then(|n| u8::try_from(n).ok()).filter(|n| *n != 0);
+        let positive = |name| dict.int(name).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+        Ok(Self {
+            ut_metadata: number("ut_metadata"),
+            lt_donthave: number("lt_donthave"),
+            metadata_size: positive("metadata_size").filter(|size| *size as usize <= MAX_METADATA_BYTES),
+            reqq: positive("reqq"),
+            client: dict.bytes("v").map(client_name).filter(|name| !name.is_empty()),
+            block: positive("enxame_block")
+                .map(|n| n.min(MAX_BLOCK_BYTES) / BLOCK_LEN * BLOCK_LEN)
+                .filter(|n| *n > 0),
+        })
+    }
+}
+
+/// A name fit to be shown: no control characters, and not long.
+fn client_name(bytes: &[u8]) -> String {
+    let mut name = String::new();
+    for c in String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()) {
+        if name.len() + c.len_utf8() > MAX_CLIENT_NAME_BYTES {
+            break;
+        }
+        name.push(c);
+    }
+    name
+}
+
+/// A `ut_metadata` message (BEP 9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetadataMessage {
+    /// Send me this piece of the info dictionary.
+    Request {
+        /// Counted in [`METADATA_PIECE_LEN`].
+        piece: u32,
+    },
+    /// A piece of the info dictionary.
+    Data {
+        /// Counted in [`METADATA_PIECE_LEN`].
+        piece: u32,
+        /// Length of the whole info dictionary, in bytes.
+        total_size: u32,
+        /// The piece.
+        data: Bytes,
+    },
+    /// You will not get this piece.
+    Reject {
+        /// Counted in [`METADATA_PIECE_LEN`].
+        piece: u32,
+    },
+}
+
+impl MetadataMessage {
+    /// The payload to send. Its dictionary ends in an integer, as WebTorrent's parser needs: it takes the first `ee` for
+    /// the end. Keys are in order, and `total_size` is the last of them.
+    pub fn encode(&self) -> Bytes {
+        let (kind, piece) = match self {
+            Self::Request { piece } => (0, piece),
+            Self::Data { piece, .. } => (1, piece),
+            Self::Reject { piece } => (2, piece),
+        };
+        let mut entries = vec![("msg_type", Value::Int(kind)), ("piece", Value::from(*piece))];
+        let Self::Data { total_size, data, .. } = self else {
+            return Value::dict(entries).encode().into();
+        };
+        entries.push(("total_size", Value::from(*total_size)));
+        let mut payload = Value::dict(entries).encode();
+        payload.extend_from_slice(data);
+        payload.into()
+    }
+
+    /// Reads a payload; `None` for a kind of message that BEP 9 does not know, which it says to ignore.
+    ///
+    /// # Errors
+    /// [`ExtensionError`] when it is not such a message.
+    pub fn decode(payload: &Bytes) -> Result<Option<Self>, ExtensionError> {
+        let (value, end) = Value::parse_prefix(payload)?;
+        let dict = value.as_dict().ok_or(ExtensionError::Missing("its dictionary"))?;
+        let kind = dict.int("msg_type").ok_or(ExtensionError::Missing("msg_type"))?;
+        let piece = field(dict, "piece")?;
+        Ok(Some(match kind {
+            0 => Self::Request { piece },
+            1 => {
+                let total_size = field(dict, "total_size")?;
+                let data = payload.slice(end..);
+                if data.is_empty() || data.len() > METADATA_PIECE_LEN {
+                    return Err(ExtensionError::Length);
+                }
+                Self::Data { piece, total_size, data }
+            }
+            2 => Self::Reject { piece },
+            _ => return Ok(None),
+        }))
+    }
+}
+
+fn field(dict: &Dict<'_>, name: &'static str) -> Result<u32, ExtensionError> {
+    let number = dict.int(name).ok_or(ExtensionError::Missing(name))?;
+    u32::try_from(number).map_err(|_| ExtensionError::Range(name))
+}
+
+/// The payload of a `lt_donthave` message: a piece that the sender has no more (BEP 54).
+pub fn encode_dont_have(piece: u32) -> Bytes {
+    Bytes::copy_from_slice(&piece.to_be_bytes())
+}
+
+/// Reads a `lt_donthave` payload.
+///
+/// # Errors
+/// [`ExtensionError::Length`] unless it has four bytes.
+pub fn decode_dont_have(payload: &[u8]) -> Result<u32, ExtensionError> {
+    payload.try_into().map(u32::from_be_bytes).map_err(|_| ExtensionError::Length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ours() -> ExtendedHandshake {
+        ExtendedHandshake {
+            ut_metadata: Some(OUR_UT_METADATA),
+            lt_donthave: Some(OUR_LT_DONTHAVE),
+            metadata_size: Some(31_235),
+            reqq: Some(1024),
+            client: Some("Enxame 0.1.0".into()),
+            block: Some(131_072),
+        }
+    }
+
+    #[test]
+    fn golden_bytes_of_an_extended_handshake() {
+        let text = "d12:enxame_blocki131072e1:md11:lt_donthavei2e11:ut_metadatai1ee13:metadata_sizei31235e\
+                    4:reqqi1024e1:v12:Enxame 0.1.0e";
+        assert_eq!(ours().encode(), text.as_bytes());
+        assert_eq!(ExtendedHandshake::decode(text.as_bytes()), Ok(ours()));
+    }
+
+    #[test]
+    fn what_makes_no_sense_in_an_extended_handshake_is_left_out() {
+        let text = "d12:enxame_blocki7e1:md11:ut_metadatai0e11:lt_donthavei900ee13:metadata_sizei-5e4:reqq1:x1:vi5ee";
+        assert_eq!(ExtendedHandshake::decode(text.as_bytes()), Ok(ExtendedHandshake::default()));
+        let large = "d12:enxame_blocki999999e13:metadata_sizei10000001e1:v3:a\u{7}be";
+        let read = ExtendedHandshake::decode(large.as_bytes()).unwrap();
+        assert_eq!((read.block, read.metadata_size, read.client), (Some(131_072), None, Some("ab".into())));
+        let long = format!("d1:v200:{}e", "x".repeat(200));
+        let read = ExtendedHandshake::decode(long.as_bytes()).unwrap();
+        assert_eq!(read.client.unwrap().len(), MAX_CLIENT_NAME_BYTES);
+        assert!(ExtendedHandshake::decode(b"le").is_err());
+        assert!(ExtendedHandshake::decode(b"").is_err());
+    }
+
+    #[test]
+    fn golden_bytes_of_metadata_messages() {
+        let data = MetadataMessage::Data { piece: 0, total_size: 34_256, data: Bytes::from_static(b"xxxx") };
+        for (message, bytes) in [
+            (MetadataMessage::Request { piece: 3 }, &b"d8:msg_typei0e5:piecei3ee"[..]),
+            (data, b"d8:msg_typei1e5:piecei0e10:total_sizei34256eexxxx"),
+            (MetadataMessage::Reject { piece: 1 }, b"d8:msg_typei2e5:piecei1ee"),
+        ] {
+            assert_eq!(message.encode(), bytes);
+            assert_eq!(MetadataMessage::decode(&Bytes::from_static(bytes)), Ok(Some(message)));
+        }
+    }
+
+    #[test]
+    fn unknown_metadata_messages_are_ignored_and_malformed_ones_refused() {
+        let decode = |text: &'static str| MetadataMessage::decode(&Bytes::from_static(text.as_bytes()));
+        assert_eq!(decode("d8:msg_typei9e5:piecei0ee"), Ok(None));
+        assert_eq!(decode("d8:msg_typei0ee"), Err(ExtensionError::Missing("piece")));
+        assert_eq!(decode("d8:msg_typei0e5:piecei-1ee"), Err(ExtensionError::Range("piece")));
+        assert_eq!(decode("d8:msg_typei1e5:piecei0e10:total_sizei5ee"), Err(ExtensionError::Length));
+        let long = Bytes::from(format!("d8:msg_typei1e5:piecei0e10:total_sizei5ee{}", "x".repeat(16_385)));
+        assert_eq!(MetadataMessage::decode(&long), Err(ExtensionError::Length));
+    }
+
+    #[test]
+    fn golden_bytes_of_dont_have() {
+        assert_eq!(encode_dont_have(258)[..], [0, 0, 1, 2]);
+        assert_eq!(decode_dont_have(&[0, 0, 1, 2]), Ok(258));
+        assert_eq!(decode_dont_have(&[0, 0, 1]), Err(ExtensionError::Length));
+    }
+
+    proptest! {
+        #[test]
+        fn metadata_messages_are_read_back(kind in 0u8..3, piece: u32, total_size: u32, data in proptest::collection::vec(any::<u8>(), 1..100)) {
+            let message = match kind {
+                0 => MetadataMessage::Request { piece },
+                1 => MetadataMessage::Data { piece, total_size, data: data.into() },
+                _ => MetadataMessage::Reject { piece },
+            };
+            prop_assert_eq!(MetadataMessage::decode(&message.encode()), Ok(Some(message)));
+        }
+
+        #[test]
+        fn perturbed_payloads_never_panic(at: usize, value: u8, cut: usize) {
+            let message = MetadataMessage::Data { piece: 0, total_size: 5, data: Bytes::from_static(b"hello") };
+            for payload in [message.encode(), ours().encode()] {
+                let mut bytes = payload.to_vec();
+                let len = bytes.len();
+                bytes[at % len] = value;
+                bytes.truncate(cut % (len + 1));
+                let _ = ExtendedHandshake::decode(&bytes);
+                let _ = MetadataMessage::decode(&Bytes::from(bytes));
+            }
+        }
+    }
+}
