@@ -465,14 +465,14 @@ mod tests {
 
     #[test]
     fn the_raw_bytes_of_an_entry_are_kept_as_they_came() {
-        let bytes = b"d1:ad1:zi1e1:bi2ee4:infod1:b0:1:ale1:ai5eee";
+        let bytes = b"d1:ad1:zi1ee1:bi2e4:infod1:b0:1:ale1:ai5eee";
         assert_eq!(raw_entry(bytes, "info"), Some(&b"d1:b0:1:ale1:ai5ee"[..]));
-        assert_eq!(raw_entry(bytes, "a"), Some(&b"d1:zi1e1:bi2ee"[..]));
+        assert_eq!(raw_entry(bytes, "a"), Some(&b"d1:zi1ee"[..]));
         assert_eq!(raw_entry(bytes, "b"), Some(&b"i2e"[..]));
         assert_eq!(raw_entry(bytes, "z"), None);
         assert_eq!(raw_entry(b"d4:info2:lee", "info"), Some(&b"2:le"[..]));
         assert_eq!(raw_entry(b"li1ee", "info"), None);
-        assert_eq!(raw_entry(b"d4:infod1:ai1ee4:infoleee", "info"), Some(&b"d1:ai1ee"[..]));
+        assert_eq!(raw_entry(b"d4:infod1:ai1ee4:infolee", "info"), Some(&b"d1:ai1ee"[..]));
     }
 
     /// Owned data for values, since those borrow.
