@@ -26,6 +26,8 @@ pub enum Command {
     Resume(InfoHash),
     /// Forget the torrent and what was downloaded of it.
     Remove(InfoHash),
+    /// Take a row without info-hash out of the list (by `TorrentView::key`): it is being hashed, or that failed.
+    RemoveRow(u32),
     /// Save the torrent's file, or all its files as one zip.
     Save(InfoHash),
     /// Save one file of the torrent, by its place in the list.

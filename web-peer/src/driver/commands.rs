@@ -1,0 +1,269 @@
+//! What the user wants: seeding, adding, pausing, removing, saving.
+
+use bytes::Bytes;
+use engine::{CloseReason, Content, Session, SessionConfig, Time};
+use shared::InfoHash;
+use shared::magnet::{self, Magnet};
+use shared::metainfo::Metainfo;
+use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::File;
+
+use super::Event;
+use super::peer::Peer;
+use super::torrent::{Phase, Torrent};
+use crate::command::{ChosenFile, Command};
+use crate::intake::{self, Group, Intake, IntakeError};
+use crate::save;
+use crate::snapshot::{TrackerState, Trouble};
+use crate::store::StoreError;
+
+/// Who we say we are in the extended handshake (BEP 10 `v`).
+const CLIENT: &str = concat!("Enxame ", env!("CARGO_PKG_VERSION"));
+/// Longest text repeated in an alert, in characters.
+const MAX_QUOTED: usize = 60;
+
+impl Peer {
+    pub(super) fn command(&mut self, now: Time, command: Command) {
+        match command {
+            Command::Seed(files) => self.seed(files),
+            Command::Add(text) => match magnet::parse_pasted(&text) {
+                Ok(magnet) => self.add(now, magnet, None),
+                Err(_) => {
+                    let text = text.trim().chars().take(MAX_QUOTED).collect();
+                    self.alert(Trouble::NotATorrent { text });
+                }
+            },
+            Command::Pause(hash) => self.pause(now, hash),
+            Command::Resume(hash) => self.resume(now, hash),
+            Command::Remove(hash) => self.remove(now, hash),
+            Command::RemoveRow(key) => self.torrents.retain(|torrent| torrent.key != key),
+            Command::Save(hash) => self.save(hash, None),
+            Command::SaveFile(hash, file) => self.save(hash, Some(file)),
+            Command::Dismiss(id) => self.alerts.retain(|alert| alert.id != id),
+        }
+    }
+
+    pub(super) fn push(&mut self, phase: Phase) -> &mut Torrent {
+        let key = self.next_key;
+        self.next_key += 1;
+        self.torrents.push(Torrent::new(key, phase));
+        self.torrents.last_mut().expect("one was pushed")
+    }
+
+    pub(super) fn seed(&mut self, files: Vec<ChosenFile>) {
+        let groups = intake::group(files);
+        if groups.is_empty() {
+            self.alert(Trouble::NothingToSeed);
+        }
+        for group in groups {
+            match group {
+                Group::Torrent(file) => self.read_torrent_file(file),
+                Group::Files { name, files } => self.hash(name, files),
+            }
+        }
+    }
+
+    pub(super) fn hash(&mut self, name: String, files: Vec<ChosenFile>) {
+        let total = files.iter().map(|chosen| chosen.file.size() as u64).sum();
+        let key = self.push(Phase::Hashing { name, done: 0, total }).key;
+        let (pool, events) = (self.pool.clone(), self.events.clone());
+        spawn_local(async move {
+            let progress = {
+                let events = events.clone();
+                move |done, total| {
+                    let _ = events.unbounded_send(Event::HashingProgress { key, done, total });
+                }
+            };
+            let result = intake::intake(files, &pool, progress).await;
+            let _ = events.unbounded_send(Event::Hashed { key, result });
+        });
+    }
+
+    pub(super) fn hashed(&mut self, key: u32, result: Result<Intake, IntakeError>) {
+        let (Some(store), events) = (self.store.clone(), self.events.clone()) else { return };
+        let Some(torrent) = self.torrent(key) else { return };
+        match result {
+            Ok(intake) => spawn_local(async move {
+                let files = intake.files.clone();
+                let result = store.attach(intake.info_hash, intake.info.clone(), files).await;
+                let _ = events.unbounded_send(Event::Attached { key, intake, result });
+            }),
+            Err(error) => torrent.stillborn(error.into()),
+        }
+    }
+
+    pub(super) fn attached(&mut self, now: Time, key: u32, intake: Intake, result: Result<(), StoreError>) {
+        let hash = intake.info_hash;
+        if let Err(error) = result {
+            if let Some(torrent) = self.torrent(key) {
+                torrent.stillborn(error.into());
+            }
+            return;
+        }
+        // The files are those of a torrent that is in the list: that row becomes the seeder's.
+        if let Some(older) = self.by_hash(hash).map(|torrent| torrent.key) {
+            self.leave_swarm(now, older, CloseReason::Stopped);
+            self.torrents.retain(|torrent| torrent.key != older);
+        }
+        let config = self.config(hash, String::new(), Content::Known { info: intake.info, have: None });
+        let seed = self.draw();
+        let connected = self.connection.state == TrackerState::Connected;
+        let Some(torrent) = self.torrent(key) else { return };
+        match Session::new(now, config, seed) {
+            Ok(session) => {
+                torrent.phase = Phase::Live(Box::new(session));
+                torrent.from_files = true;
+                if connected {
+                    torrent.announcer.connected(now);
+                }
+            }
+            Err(error) => torrent.stillborn(Trouble::StoreFailed { detail: error.to_string() }),
+        }
+    }
+
+    pub(super) fn read_torrent_file(&mut self, file: File) {
+        let events = self.events.clone();
+        spawn_local(async move {
+            let name = file.name();
+            let content = if file.size() > shared::limits::MAX_TORRENT_FILE_BYTES as f64 {
+                Err("the file is too large".to_owned())
+            } else {
+                match JsFuture::from(file.array_buffer()).await {
+                    Ok(buffer) => Ok(Bytes::from(js_sys::Uint8Array::new(&buffer).to_vec())),
+                    Err(error) => Err(words(&error)),
+                }
+            };
+            let _ = events.unbounded_send(Event::TorrentFile { name, content });
+        });
+    }
+
+    pub(super) fn torrent_file(&mut self, now: Time, name: String, content: Result<Bytes, String>) {
+        let metainfo = content.and_then(|bytes| Metainfo::from_bytes(&bytes).map_err(|error| error.to_string()));
+        match metainfo {
+            Ok(metainfo) => {
+                let mut magnet = Magnet::new(metainfo.info.info_hash());
+                magnet.trackers = metainfo.trackers().into_iter().map(Into::into).collect();
+                self.add(now, magnet, Some(metainfo.info.raw().clone()));
+            }
+            Err(detail) => self.alert(Trouble::BadMetainfo { name, detail }),
+        }
+    }
+
+    /// Adds a download. With `info`, its store is opened first; without, peers are asked for the metadata.
+    pub(super) fn add(&mut self, now: Time, magnet: Magnet, info: Option<Bytes>) {
+        let hash = magnet.info_hash;
+        if let Some(torrent) = self.by_hash(hash) {
+            let name = torrent.session().map(|session| session.snapshot(now).name).unwrap_or_default();
+            let name = if name.is_empty() { hash.to_string() } else { name };
+            self.alert(Trouble::AlreadyAdded { name });
+            return;
+        }
+        let content = match info {
+            Some(info) => Content::Unopened { info },
+            None => Content::Unknown,
+        };
+        // The browser's clock, in whole milliseconds.
+        self.begin(now, magnet, content, false, js_sys::Date::now() as u64);
+        self.remember(hash);
+    }
+
+    /// Puts a torrent with a session into the list.
+    pub(super) fn begin(&mut self, now: Time, magnet: Magnet, content: Content, paused: bool, added: u64) {
+        let hash = magnet.info_hash;
+        let config = self.config(hash, magnet.display_name.clone().unwrap_or_default(), content);
+        let seed = self.draw();
+        let connected = self.connection.state == TrackerState::Connected;
+        match Session::new(now, config, seed) {
+            Ok(mut session) => {
+                if paused {
+                    session.pause(now);
+                }
+                let torrent = self.push(Phase::Live(Box::new(session)));
+                torrent.magnet = Some(magnet);
+                torrent.added = added;
+                if connected {
+                    torrent.announcer.connected(now);
+                }
+            }
+            Err(error) => {
+                let name = magnet.display_name.unwrap_or_else(|| hash.to_string());
+                self.alert(Trouble::BadMetainfo { name, detail: error.to_string() });
+            }
+        }
+    }
+
+    pub(super) fn config(&self, info_hash: InfoHash, name_hint: String, content: Content) -> SessionConfig {
+        SessionConfig {
+            name_hint,
+            client: CLIENT.into(),
+            content,
+            ..SessionConfig::new(info_hash, self.settings.peer_id)
+        }
+    }
+
+    pub(super) fn pause(&mut self, now: Time, hash: InfoHash) {
+        let Some(torrent) = self.by_hash(hash) else { return };
+        let key = torrent.key;
+        torrent.halted = false;
+        self.leave_swarm(now, key, CloseReason::Stopped);
+        if let Some(session) = self.torrent(key).and_then(Torrent::session_mut) {
+            session.pause(now);
+        }
+        self.remember(hash);
+    }
+
+    pub(super) fn resume(&mut self, now: Time, hash: InfoHash) {
+        let connected = self.connection.state == TrackerState::Connected;
+        let Some(torrent) = self.by_hash(hash) else { return };
+        torrent.trouble = None;
+        torrent.halted = false;
+        if let Some(session) = torrent.session_mut() {
+            session.resume(now);
+        }
+        if connected {
+            torrent.announcer.connected(now);
+        }
+        self.remember(hash);
+    }
+
+    pub(super) fn remove(&mut self, now: Time, hash: InfoHash) {
+        let Some(key) = self.by_hash(hash).map(|torrent| torrent.key) else { return };
+        self.leave_swarm(now, key, CloseReason::Stopped);
+        self.torrents.retain(|torrent| torrent.key != key);
+        if let Some(store) = self.store.clone() {
+            spawn_local(async move { store.remove(hash).await });
+        }
+    }
+
+    pub(super) fn save(&mut self, hash: InfoHash, file: Option<usize>) {
+        let (Some(store), events) = (self.store.clone(), self.events.clone()) else { return };
+        let Some(torrent) = self.by_hash(hash) else { return };
+        let key = torrent.key;
+        let Some(info) = torrent.session().and_then(Session::info).cloned() else { return };
+        spawn_local(async move {
+            // The list shows what is not hidden.
+            let mut shown = info.files().iter().enumerate().filter(|(_, file)| !file.hidden);
+            let only = if info.is_folder() { file } else { Some(0) };
+            let saved = match only.map(|place| shown.nth(place)) {
+                Some(Some((index, file))) => {
+                    let name = file.path.last().map_or(info.name(), String::as_str).to_owned();
+                    store.file_blob(hash, index).await.map(|blob| (blob, name))
+                }
+                Some(None) => return,
+                None => store.zip_blob(hash).await.map(|blob| (blob, format!("{}.zip", info.name()))),
+            };
+            let saved = saved.and_then(|(blob, name)| {
+                save::download(&blob, &name).map_err(|error| StoreError::Browser(words(&error)))
+            });
+            if let Err(error) = saved {
+                let _ = events.unbounded_send(Event::SaveFailed { key, error });
+            }
+        });
+    }
+}
+
+/// The browser's words for what went wrong.
+fn words(error: &wasm_bindgen::JsValue) -> String {
+    error.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{error:?}"), |error| error.message().into())
+}

@@ -1,0 +1,187 @@
+//! The one place that touches both the engine and the browser.
+//!
+//! Everything that happens (a command, a message, an answer of the store, a deadline) becomes an [`Event`] in one
+//! queue. The loop in [`run`] takes events out, hands them to the [`Peer`], which tells the engine, drains the
+//! engine's actions and performs them. Callbacks elsewhere only translate and enqueue.
+//!
+//! The queue has no bound of its own, because what fills it has: relay frames by the credit that is given only when
+//! they are taken out, the store's answers by the questions asked, commands by the user's hands.
+
+mod actions;
+mod announcer;
+mod commands;
+mod peer;
+mod storage;
+mod torrent;
+mod tracker;
+
+use std::cell::RefCell;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::{LoadId, Time};
+use futures::channel::mpsc;
+use futures::future::{Either, select};
+use futures::StreamExt;
+use gloo_timers::future::TimeoutFuture;
+use shared::{PeerId, PieceIndex};
+use wasm_bindgen_futures::spawn_local;
+
+use crate::command::Command;
+use crate::intake::{Intake, IntakeError};
+use crate::snapshot::{Snapshot, StorageKind, StorageView, TrackerState, TrackerView};
+use crate::store::{LoadError, Remembered, Store, StoreError, Verdict};
+use crate::transport::socket::SocketEvent;
+use peer::Peer;
+
+/// Shortest time between two snapshots for the user interface.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(200);
+/// Events handled before the actions they caused are performed: enough to batch, few enough to answer soon.
+const BATCH: usize = 32;
+
+/// What the page was opened with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The tracker's address, `ws://…` or `wss://…`.
+    pub tracker: String,
+    /// The page's address without a fragment; a torrent's link is this, `#`, and its hash.
+    pub page_address: String,
+    /// Who this tab is.
+    pub peer_id: PeerId,
+    /// The secret by which the tracker knows this tab after a lost connection.
+    pub key: String,
+    /// The seed of all randomness.
+    pub seed: u64,
+}
+
+/// Everything that happens to the peer.
+pub(crate) enum Event {
+    Command(Command),
+    /// From the socket with this number; older sockets' last words are not heard.
+    Socket(u32, SocketEvent),
+    NetworkIsBack,
+    StoreReady(Store, Vec<Remembered>),
+    HashingProgress { key: u32, done: u64, total: u64 },
+    Hashed { key: u32, result: Result<Intake, IntakeError> },
+    Attached { key: u32, intake: Intake, result: Result<(), StoreError> },
+    TorrentFile { name: String, content: Result<Bytes, String> },
+    StoreOpened { key: u32, result: Result<Vec<bool>, StoreError> },
+    Stored { key: u32, piece: PieceIndex, verdict: Verdict },
+    Loaded { key: u32, load: LoadId, result: Result<Bytes, LoadError> },
+    SaveFailed { key: u32, error: StoreError },
+}
+
+/// The way to the driver: commands in, the state out.
+#[derive(Clone)]
+pub struct Handle {
+    events: mpsc::UnboundedSender<Event>,
+    peer: Rc<RefCell<Peer>>,
+}
+
+impl Handle {
+    /// Asks for something; what comes of it is seen in the next snapshots.
+    pub fn send(&self, command: Command) {
+        // The loop ends only with the page.
+        let _ = self.events.unbounded_send(Event::Command(command));
+    }
+
+    /// The browser says that the network is back: try the tracker at once.
+    pub fn network_is_back(&self) {
+        let _ = self.events.unbounded_send(Event::NetworkIsBack);
+    }
+
+    /// The state at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.peer.borrow().snapshot(now())
+    }
+}
+
+/// What is shown before anything has happened.
+pub fn first_snapshot(settings: &Settings) -> Snapshot {
+    Snapshot {
+        tracker: TrackerView { url: settings.tracker.clone(), state: TrackerState::Connecting },
+        storage: StorageView { kind: StorageKind::Opening, limit: None },
+        torrents: Vec::new(),
+        alerts: Vec::new(),
+    }
+}
+
+/// Starts the peer. `publish` is called with each new snapshot.
+pub fn start(settings: Settings, publish: impl Fn(Snapshot) + 'static) -> Handle {
+    let (sender, events) = mpsc::unbounded();
+    let peer = Rc::new(RefCell::new(Peer::new(settings, sender.clone())));
+    let handle = Handle { events: sender.clone(), peer: Rc::clone(&peer) };
+    spawn_local(async move {
+        let store = Store::open().await;
+        let remembered = store.remembered().await;
+        let _ = sender.unbounded_send(Event::StoreReady(store, remembered));
+    });
+    spawn_local(run(peer, events, publish));
+    handle
+}
+
+/// The loop: wait for an event or a deadline, tell the peer, show what became of it.
+async fn run(peer: Rc<RefCell<Peer>>, mut events: mpsc::UnboundedReceiver<Event>, publish: impl Fn(Snapshot)) {
+    peer.borrow_mut().connect(now());
+    let mut published = Time::default();
+    let mut alarm = Alarm::default();
+    loop {
+        let mut deadline = peer.borrow().deadline();
+        if peer.borrow().is_changed() {
+            let due = published + SNAPSHOT_INTERVAL;
+            deadline = Some(deadline.map_or(due, |deadline| deadline.min(due)));
+        }
+        match select(events.next(), pin!(alarm.until(deadline))).await {
+            Either::Left((None, _)) => return,
+            Either::Left((Some(event), _)) => {
+                let mut peer = peer.borrow_mut();
+                peer.handle(now(), event);
+                for _ in 1..BATCH {
+                    let Ok(event) = events.try_recv() else { break };
+                    peer.handle(now(), event);
+                }
+            }
+            Either::Right(_) => {}
+        }
+        let now = now();
+        let mut peer = peer.borrow_mut();
+        peer.handle_deadlines(now);
+        if peer.is_changed() && now.since(published) >= SNAPSHOT_INTERVAL {
+            published = now;
+            let snapshot = peer.take_snapshot(now);
+            // The user interface may look at the state while it updates.
+            drop(peer);
+            publish(snapshot);
+        }
+    }
+}
+
+/// One browser timer, set anew only when the deadline comes nearer: a timer a message would cost more than some
+/// early wake-ups.
+#[derive(Default)]
+struct Alarm {
+    armed: Option<(Time, TimeoutFuture)>,
+}
+
+impl Alarm {
+    async fn until(&mut self, deadline: Option<Time>) {
+        let Some(deadline) = deadline else { return std::future::pending().await };
+        if self.armed.as_ref().is_none_or(|(armed, _)| deadline < *armed) {
+            let wait = deadline.since(now()).as_secs_f64() * 1000.0;
+            // Saturating, and a millisecond late rather than early.
+            self.armed = Some((deadline, TimeoutFuture::new(wait.ceil() as u32)));
+        }
+        if let Some((_, timer)) = &mut self.armed {
+            timer.await;
+        }
+        self.armed = None;
+    }
+}
+
+/// The browser's monotonic clock.
+fn now() -> Time {
+    let milliseconds = web_sys::window().and_then(|window| window.performance()).map_or(0.0, |clock| clock.now());
+    Time::since_start(Duration::from_secs_f64(milliseconds.max(0.0) / 1000.0))
+}

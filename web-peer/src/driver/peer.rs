@@ -1,0 +1,194 @@
+//! This tab's peer: its torrents, its connection to the tracker, and what happens when.
+
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+use engine::{LinkId, Session, Time};
+use futures::channel::mpsc;
+use shared::InfoHash;
+
+use super::torrent::{Phase, Torrent};
+use super::{Event, Settings};
+use crate::command::Command;
+use crate::snapshot::{Alert, Snapshot, StorageKind, StorageView, TrackerState, TrackerView, Trouble};
+use crate::store::Store;
+use crate::transport::backoff::Backoff;
+use crate::transport::relay::RelayChannels;
+use crate::transport::socket::TrackerSocket;
+use crate::verify::HashPool;
+
+/// Most alerts that are kept; the oldest go first.
+const MAX_ALERTS: usize = 5;
+/// The connection to the tracker.
+pub(super) struct Connection {
+    pub(super) socket: Option<TrackerSocket>,
+    /// Numbers the sockets, so that an old one's last words are told apart.
+    pub(super) number: u32,
+    pub(super) state: TrackerState,
+    pub(super) backoff: Backoff,
+    /// When to give up the attempt under way, or to start the next.
+    pub(super) due: Option<Time>,
+}
+
+/// This tab's peer.
+pub(super) struct Peer {
+    pub(super) settings: Settings,
+    pub(super) events: mpsc::UnboundedSender<Event>,
+    pub(super) store: Option<Store>,
+    /// Commands that came before the store was ready.
+    pub(super) early: Vec<Command>,
+    pub(super) pool: HashPool,
+    pub(super) connection: Connection,
+    pub(super) relay: RelayChannels,
+    /// Which torrent each open link belongs to, by its key.
+    pub(super) links: HashMap<LinkId, u32>,
+    pub(super) torrents: Vec<Torrent>,
+    pub(super) alerts: Vec<Alert>,
+    pub(super) next_key: u32,
+    pub(super) next_link: u64,
+    pub(super) next_alert: u32,
+    pub(super) draws: u64,
+    pub(super) changed: bool,
+}
+
+impl Peer {
+    pub(super) fn new(settings: Settings, events: mpsc::UnboundedSender<Event>) -> Self {
+        Self {
+            settings,
+            events,
+            store: None,
+            early: Vec::new(),
+            pool: HashPool::new(),
+            connection: Connection {
+                socket: None,
+                number: 0,
+                state: TrackerState::Connecting,
+                backoff: Backoff::default(),
+                due: None,
+            },
+            relay: RelayChannels::default(),
+            links: HashMap::new(),
+            torrents: Vec::new(),
+            alerts: Vec::new(),
+            next_key: 0,
+            next_link: 0,
+            next_alert: 0,
+            draws: 0,
+            changed: true,
+        }
+    }
+
+    /// Whether a new snapshot would differ.
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    pub(super) fn take_snapshot(&mut self, now: Time) -> Snapshot {
+        // Rates fall while nothing happens, so what is linked stays "changed".
+        self.changed = !self.links.is_empty();
+        self.snapshot(now)
+    }
+
+    pub(super) fn snapshot(&self, now: Time) -> Snapshot {
+        let opening = StorageView { kind: StorageKind::Opening, limit: None };
+        let state = self.connection.state;
+        let view = |torrent: &Torrent| torrent.view(now, &self.settings.page_address, state);
+        Snapshot {
+            tracker: TrackerView { url: self.settings.tracker.clone(), state },
+            storage: self.store.as_ref().map_or(opening, Store::kind),
+            torrents: self.torrents.iter().map(view).collect(),
+            alerts: self.alerts.clone(),
+        }
+    }
+
+    /// When [`Peer::handle_deadlines`] should be called next.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let torrents = self.torrents.iter().flat_map(|torrent| {
+            let session = torrent.session().and_then(Session::deadline);
+            let announce = if torrent.is_active() { torrent.announcer.due() } else { None };
+            [session, announce, torrent.announcer.dead_at()]
+        });
+        torrents.chain([self.connection.due]).flatten().min()
+    }
+
+    pub(super) fn handle_deadlines(&mut self, now: Time) {
+        if self.connection.due.is_some_and(|due| due <= now) {
+            if self.connection.socket.is_some() {
+                self.disconnected(now);
+            } else {
+                self.connect(now);
+            }
+        }
+        if self.torrents.iter().any(|torrent| torrent.announcer.dead_at().is_some_and(|dead| dead <= now)) {
+            self.disconnected(now);
+        }
+        for torrent in &mut self.torrents {
+            if let Some(session) = torrent.session_mut()
+                && session.deadline().is_some_and(|deadline| deadline <= now)
+            {
+                session.handle_timeout(now);
+            }
+        }
+        self.drain_all(now);
+        self.announce_due(now);
+    }
+
+    /// Takes one event in. The actions it causes are performed by the next [`Peer::handle_deadlines`].
+    pub(super) fn handle(&mut self, now: Time, event: Event) {
+        self.changed = true;
+        match event {
+            Event::Command(command) if self.store.is_none() => self.early.push(command),
+            Event::Command(command) => self.command(now, command),
+            Event::Socket(number, event) if number == self.connection.number => self.socket_event(now, event),
+            Event::Socket(..) => {}
+            Event::NetworkIsBack => {
+                if self.connection.state != TrackerState::Connected {
+                    self.connection.backoff.reset();
+                    self.connect(now);
+                }
+            }
+            Event::StoreReady(store, remembered) => self.store_ready(now, store, remembered),
+            Event::HashingProgress { key, done: hashed, total: of } => {
+                if let Some(Torrent { phase: Phase::Hashing { done, total, .. }, .. }) = self.torrent(key) {
+                    (*done, *total) = (hashed, of);
+                }
+            }
+            Event::Hashed { key, result } => self.hashed(key, result),
+            Event::Attached { key, intake, result } => self.attached(now, key, intake, result),
+            Event::TorrentFile { name, content } => self.torrent_file(now, name, content),
+            Event::StoreOpened { key, result } => self.store_opened(now, key, result),
+            Event::Stored { key, piece, verdict } => self.stored(now, key, piece, verdict),
+            Event::Loaded { key, load, result } => self.loaded(now, key, load, result),
+            Event::SaveFailed { key, error } => {
+                if let Some(torrent) = self.torrent(key) {
+                    torrent.trouble = Some(Trouble::SaveFailed { detail: error.to_string() });
+                }
+            }
+        }
+    }
+
+    pub(super) fn torrent(&mut self, key: u32) -> Option<&mut Torrent> {
+        self.torrents.iter_mut().find(|torrent| torrent.key == key)
+    }
+
+    pub(super) fn by_hash(&mut self, hash: InfoHash) -> Option<&mut Torrent> {
+        self.torrents.iter_mut().find(|torrent| torrent.info_hash() == Some(hash))
+    }
+
+    /// A number nobody can foresee from outside; the same sequence for the same seed.
+    pub(super) fn draw(&mut self) -> u64 {
+        self.draws += 1;
+        let mut hasher = DefaultHasher::new();
+        (self.settings.seed, self.draws).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    pub(super) fn alert(&mut self, trouble: Trouble) {
+        self.alerts.push(Alert { id: self.next_alert, trouble });
+        self.next_alert += 1;
+        if self.alerts.len() > MAX_ALERTS {
+            self.alerts.remove(0);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What the store answers, and what it should remember.
+
+use bytes::Bytes;
+use engine::{CloseReason, Content, LoadId, State, Time};
+use shared::magnet::{self, Magnet};
+use shared::{InfoHash, PieceIndex};
+use wasm_bindgen_futures::spawn_local;
+
+use super::peer::Peer;
+use super::torrent::Torrent;
+use crate::intake::IntakeError;
+use crate::snapshot::Trouble;
+use crate::store::{LoadError, Record, Remembered, Store, StoreError, Verdict};
+
+impl Peer {
+    pub(super) fn store_ready(&mut self, now: Time, store: Store, remembered: Vec<Remembered>) {
+        self.store = Some(store);
+        for Remembered { record, have } in remembered {
+            let mut magnet =
+                magnet::parse_pasted(&record.magnet).unwrap_or_else(|_| Magnet::new(record.info_hash));
+            magnet.info_hash = record.info_hash;
+            let content = match record.info {
+                Some(info) => Content::Known { info, have: Some(have) },
+                None => Content::Unknown,
+            };
+            self.begin(now, magnet, content, record.paused, record.added);
+        }
+        for command in std::mem::take(&mut self.early) {
+            self.command(now, command);
+        }
+    }
+
+    /// What the store should know of a download, so that the next tab can go on with it.
+    pub(super) fn record(torrent: &Torrent) -> Option<Record> {
+        let session = torrent.session().filter(|_| !torrent.from_files)?;
+        let magnet = torrent.magnet.clone().unwrap_or_else(|| Magnet::new(session.info_hash()));
+        let info = session.info();
+        Some(Record {
+            info_hash: session.info_hash(),
+            info: info.map(|info| info.raw().clone()),
+            name: info.map(|info| info.name().to_owned()).or_else(|| magnet.display_name.clone()).unwrap_or_default(),
+            magnet: magnet.to_string(),
+            added: torrent.added,
+            paused: session.state() == State::Paused && !torrent.halted,
+        })
+    }
+
+    pub(super) fn remember(&mut self, hash: InfoHash) {
+        let Some(record) = self.by_hash(hash).and_then(|torrent| Self::record(torrent)) else { return };
+        let Some(store) = self.store.clone() else { return };
+        spawn_local(async move {
+            // A record that cannot be written costs a reload its memory, not the transfer.
+            let _ = store.remember(record).await;
+        });
+    }
+
+    pub(super) fn store_opened(&mut self, now: Time, key: u32, result: Result<Vec<bool>, StoreError>) {
+        let Some(torrent) = self.torrent(key) else { return };
+        match result {
+            Ok(have) => {
+                if let Some(session) = torrent.session_mut() {
+                    session.handle_store_opened(now, have);
+                }
+            }
+            Err(error) => {
+                let detail = error.to_string();
+                torrent.trouble = Some(error.into());
+                if let Some(session) = torrent.session_mut() {
+                    session.handle_store_failed(now, detail);
+                }
+            }
+        }
+    }
+
+    pub(super) fn stored(
+        &mut self,
+        now: Time,
+        key: u32,
+        piece: PieceIndex,
+        verdict: Verdict,
+    ) {
+        let Some(torrent) = self.torrent(key) else { return };
+        if let Verdict::Failed(error) = &verdict {
+            torrent.trouble = Some(error.clone().into());
+        }
+        if let Some(session) = torrent.session_mut() {
+            session.handle_stored(now, piece, verdict.into());
+        }
+    }
+
+    pub(super) fn loaded(&mut self, now: Time, key: u32, load: LoadId, result: Result<Bytes, LoadError>) {
+        let Some(torrent) = self.torrent(key) else { return };
+        let Some(session) = torrent.session_mut() else { return };
+        match result {
+            Ok(bytes) => session.handle_loaded(now, load, Some(bytes)),
+            Err(error) => {
+                session.handle_loaded(now, load, None);
+                torrent.halt(now, error.into());
+                self.leave_swarm(now, key, CloseReason::Stopped);
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::DiskFull,
+            StoreError::TooLargeForMemory { total, limit } => Self::TooLargeForMemory { total, limit },
+            StoreError::Changed(name) => Self::FileUnreadable { name },
+            error @ (StoreError::NotOpen | StoreError::BadInfo(_) | StoreError::Browser(_)) => {
+                Self::StoreFailed { detail: error.to_string() }
+            }
+        }
+    }
+}
+
+impl From<LoadError> for Trouble {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Changed { file } => Self::FileUnreadable { name: file },
+            error @ (LoadError::Missing | LoadError::Browser(_)) => Self::StoreFailed { detail: error.to_string() },
+        }
+    }
+}
+
+impl From<IntakeError> for Trouble {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::Unreadable { name } => Self::FileUnreadable { name },
+            error => Self::StoreFailed { detail: error.to_string() },
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! One row of the list: a torrent from the moment its files are chosen or its hash is pasted.
+
+use engine::{
+    ByteCounts, LinkId, Notice, PieceCounts, Rates, Session, State, Time, TorrentSnapshot,
+};
+use shared::magnet::Magnet;
+use shared::{InfoHash, PeerId};
+
+use super::announcer::Announcer;
+use crate::snapshot::{FileView, TorrentView, TrackerState, Trouble, Waiting};
+
+/// What there is of it.
+pub(super) enum Phase {
+    /// Its files are being hashed; the info-hash is not known yet.
+    Hashing { name: String, done: u64, total: u64 },
+    /// Hashing failed; the row stays to say why.
+    Stillborn { name: String },
+    /// It has a session.
+    Live(Box<Session>),
+}
+
+/// One row of the list.
+pub(super) struct Torrent {
+    /// Names the row.
+    pub(super) key: u32,
+    pub(super) phase: Phase,
+    /// How it was added; the trackers it names are kept for the link.
+    pub(super) magnet: Option<Magnet>,
+    /// Milliseconds since 1970 when it was added.
+    pub(super) added: u64,
+    pub(super) trouble: Option<Trouble>,
+    /// Stopped by that trouble, until the user says go on.
+    pub(super) halted: bool,
+    /// Its bytes come from files that the user chose, not from the store.
+    pub(super) from_files: bool,
+    pub(super) announcer: Announcer,
+    /// Links of this torrent that are open, for the driver's bookkeeping.
+    pub(super) links: Vec<LinkId>,
+    /// Peers that a relay channel was asked for.
+    pub(super) dialing: Vec<PeerId>,
+}
+
+impl Torrent {
+    pub(super) fn new(key: u32, phase: Phase) -> Self {
+        Self {
+            key,
+            phase,
+            magnet: None,
+            added: 0,
+            trouble: None,
+            halted: false,
+            from_files: false,
+            announcer: Announcer::default(),
+            links: Vec::new(),
+            dialing: Vec::new(),
+        }
+    }
+
+    pub(super) fn session(&self) -> Option<&Session> {
+        match &self.phase {
+            Phase::Live(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    pub(super) fn session_mut(&mut self) -> Option<&mut Session> {
+        match &mut self.phase {
+            Phase::Live(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    pub(super) fn info_hash(&self) -> Option<InfoHash> {
+        self.session().map(Session::info_hash)
+    }
+
+    /// Whether it takes part in its swarm now.
+    pub(super) fn is_active(&self) -> bool {
+        !self.halted
+            && self.session().is_some_and(|session| {
+                matches!(session.state(), State::Metadata | State::Downloading | State::Seeding)
+            })
+    }
+
+    /// Hashing, or what comes right after it, failed.
+    pub(super) fn stillborn(&mut self, trouble: Trouble) {
+        if let Phase::Hashing { name, .. } = &mut self.phase {
+            self.phase = Phase::Stillborn { name: std::mem::take(name) };
+        }
+        self.trouble = Some(trouble);
+    }
+
+    /// Something fatal happened: stand still and say why.
+    pub(super) fn halt(&mut self, now: Time, trouble: Trouble) {
+        self.trouble = Some(trouble);
+        self.halted = true;
+        if let Some(session) = self.session_mut() {
+            session.pause(now);
+        }
+    }
+
+    /// Turns the engine's notices into what users see. Returns whether the tracker should hear of it.
+    pub(super) fn note(&mut self, now: Time, notice: Notice) {
+        match notice {
+            Notice::Completed => self.announcer.completed(now),
+            Notice::WantPeers => self.announcer.want_peers(),
+            Notice::Banned { peer, piece } => {
+                self.trouble = Some(Trouble::HashMismatch { peer: peer.to_string(), piece: piece.as_u32() });
+            }
+            Notice::HashMismatch { piece } => {
+                self.trouble = Some(Trouble::HashMismatch { peer: String::new(), piece: piece.as_u32() });
+            }
+            Notice::StoreFailed(detail) => {
+                // The store's own answer may have said it better already.
+                let said = matches!(
+                    self.trouble,
+                    Some(Trouble::DiskFull | Trouble::TooLargeForMemory { .. } | Trouble::StoreFailed { .. })
+                );
+                let trouble = if said { self.trouble.take() } else { None };
+                self.halt(now, trouble.unwrap_or(Trouble::StoreFailed { detail }));
+            }
+        }
+    }
+
+    /// The row as the user sees it.
+    pub(super) fn view(&self, now: Time, page_address: &str, tracker: TrackerState) -> TorrentView {
+        let mut torrent = match &self.phase {
+            Phase::Live(session) => session.snapshot(now),
+            Phase::Hashing { name, done, total } => without_session(name, State::Hashing, *done, *total),
+            Phase::Stillborn { name } => without_session(name, State::Error, 0, 0),
+        };
+        if self.halted {
+            torrent.state = State::Error;
+        }
+        let files = self.session().and_then(Session::info).map(|info| {
+            let files = info.files().iter().filter(|file| !file.hidden);
+            files.map(|file| FileView { path: file.display_path(), length: file.length }).collect()
+        });
+        let (link, magnet) = match self.info_hash() {
+            Some(hash) => (format!("{page_address}#{hash}"), self.magnet_link(hash, &torrent)),
+            None => (String::new(), String::new()),
+        };
+        let missing = torrent.bytes.total.saturating_sub(torrent.bytes.verified);
+        let moving = torrent.state == State::Downloading && torrent.rates.down >= 1.0;
+        TorrentView {
+            key: self.key,
+            waiting: waiting(&torrent, tracker),
+            trouble: self.trouble.clone(),
+            seconds_left: moving.then(|| missing as f64 / torrent.rates.down),
+            files: files.unwrap_or_default(),
+            link,
+            magnet,
+            torrent,
+        }
+    }
+
+    fn magnet_link(&self, hash: InfoHash, torrent: &TorrentSnapshot) -> String {
+        let mut magnet = self.magnet.clone().unwrap_or_else(|| Magnet::new(hash));
+        if !torrent.name.is_empty() {
+            magnet.display_name = Some(torrent.name.clone());
+        }
+        if torrent.bytes.total > 0 {
+            magnet.exact_length = Some(torrent.bytes.total);
+        }
+        magnet.to_string()
+    }
+}
+
+fn without_session(name: &str, state: State, done: u64, total: u64) -> TorrentSnapshot {
+    TorrentSnapshot {
+        info_hash: InfoHash::new([0; 20]),
+        name: name.into(),
+        state,
+        bytes: ByteCounts { total, verified: done, ..ByteCounts::default() },
+        rates: Rates::default(),
+        pieces: PieceCounts::default(),
+        peers: Vec::new(),
+    }
+}
+
+/// What a torrent that does not move is waiting for.
+fn waiting(torrent: &TorrentSnapshot, tracker: TrackerState) -> Option<Waiting> {
+    match torrent.state {
+        State::Metadata | State::Downloading => {}
+        _ => return None,
+    }
+    if torrent.peers.is_empty() {
+        let connected = tracker == TrackerState::Connected;
+        Some(if connected { Waiting::Peers } else { Waiting::Tracker })
+    } else if torrent.state == State::Metadata {
+        Some(Waiting::Metadata)
+    } else if torrent.rates.down < 1.0 {
+        Some(Waiting::Pieces)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,94 @@
+//! What the page's address says, and how the parts are put together at the start.
+
+use leptos::prelude::{Set, signal_local};
+use shared::PeerId;
+use wasm_bindgen::prelude::{Closure, JsValue};
+use web_sys::{Url, Window};
+
+use crate::driver::{self, Settings};
+use crate::{command::Command, ui};
+
+/// Starts the peer in this page.
+pub fn start() {
+    console_error_panic_hook::set_once();
+    let Some(window) = web_sys::window() else { return };
+    let Some(settings) = settings(&window) else { return };
+    let (snapshot, set_snapshot) = signal_local(driver::first_snapshot(&settings));
+    let handle = driver::start(settings, move |snapshot| set_snapshot.set(snapshot));
+    expose(&window, &handle);
+
+    let commands = handle.clone();
+    ui::mount(snapshot, move |command| commands.send(command));
+
+    // A link to a torrent opens it, also when it is pasted into the address bar of an open page.
+    open_fragment(&window, &handle);
+    let on_hash_change = {
+        let window = window.clone();
+        let handle = handle.clone();
+        Closure::<dyn Fn()>::new(move || open_fragment(&window, &handle)).into_js_value()
+    };
+    let on_online = Closure::<dyn Fn()>::new(move || handle.network_is_back()).into_js_value();
+    for (event, listener) in [("hashchange", on_hash_change), ("online", on_online)] {
+        // Listeners for the page's whole life; adding one to the window cannot fail.
+        let _ = window.add_event_listener_with_callback(event, listener.as_ref().into());
+    }
+}
+
+/// `#<hash or magnet>` adds the torrent, and is then taken out of the address, so that removing the torrent and
+/// reloading the page does not bring it back.
+fn open_fragment(window: &Window, handle: &driver::Handle) {
+    let (Ok(address), Ok(fragment)) = (window.location().href(), window.location().hash()) else { return };
+    if fragment.len() <= 1 {
+        return;
+    }
+    handle.send(Command::Add(address));
+    if let (Ok(path), Ok(query), Ok(history)) =
+        (window.location().pathname(), window.location().search(), window.history())
+    {
+        let _ = history.replace_state_with_url(&JsValue::NULL, "", Some(&format!("{path}{query}")));
+    }
+}
+
+/// `window.enxame.snapshot()`: the automation contract.
+fn expose(window: &Window, handle: &driver::Handle) {
+    let handle = handle.clone();
+    let snapshot = Closure::<dyn Fn() -> JsValue>::new(move || {
+        serde_json::to_string(&handle.snapshot())
+            .ok()
+            .and_then(|json| js_sys::JSON::parse(&json).ok())
+            .unwrap_or(JsValue::NULL)
+    })
+    .into_js_value();
+    let enxame = js_sys::Object::new();
+    // Setting a property of a fresh object, or of the window, cannot fail.
+    let _ = js_sys::Reflect::set(&enxame, &"snapshot".into(), &snapshot);
+    let _ = js_sys::Reflect::set(window, &"enxame".into(), &enxame);
+}
+
+fn settings(window: &Window) -> Option<Settings> {
+    let location = window.location();
+    let page = Url::new(&location.href().ok()?).ok()?;
+    let tracker = page.search_params().get("tracker").filter(|url| !url.is_empty());
+    page.set_hash("");
+    page.set_search("");
+    let mut page_address = page.href();
+    if let Some(tracker) = &tracker {
+        let encoded = js_sys::encode_uri_component(tracker);
+        page_address.push_str(&format!("?tracker={encoded}"));
+    }
+    let own_tracker = || {
+        let scheme = if page.protocol() == "https:" { "wss" } else { "ws" };
+        format!("{scheme}://{}/ws", page.host())
+    };
+    let mut random = [0; 12 + 16 + 8];
+    window.crypto().ok()?.get_random_values_with_u8_array(&mut random).ok()?;
+    let (id, rest) = random.split_first_chunk::<12>()?;
+    let (key, seed) = rest.split_first_chunk::<16>()?;
+    Some(Settings {
+        tracker: tracker.unwrap_or_else(own_tracker),
+        page_address,
+        peer_id: PeerId::with_prefix(*id),
+        key: key.iter().map(|byte| format!("{byte:02x}")).collect(),
+        seed: u64::from_le_bytes(seed.try_into().ok()?),
+    })
+}
