@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::limits::{MAX_PIECES, MAX_PIECE_LENGTH, MAX_TORRENT_BYTES};
+use crate::limits::{MAX_PIECE_LENGTH, MAX_PIECES, MAX_TORRENT_BYTES};
 
 /// The block length every client accepts, in bytes (BEP 3; clients drop larger requests from strangers).
 pub const BLOCK_LEN: u32 = 16 * 1024;
@@ -207,7 +207,9 @@ mod tests {
         let geometry = Geometry::new(100, 64).unwrap();
         assert!(geometry.span(0, 0, 64).is_some());
         assert!(geometry.span(1, 0, 36).is_some());
-        for (piece, begin, len) in [(0, 0, 65), (1, 0, 37), (2, 0, 1), (0, 64, 1), (0, 1, u32::MAX), (0, 0, 0)] {
+        for (piece, begin, len) in
+            [(0, 0, 65), (1, 0, 37), (2, 0, 1), (0, 64, 1), (0, 1, u32::MAX), (0, 0, 0)]
+        {
             assert!(geometry.span(piece, begin, len).is_none(), "{piece} {begin} {len}");
         }
     }

@@ -296,13 +296,16 @@ impl Metainfo {
 
     /// Writes the `.torrent` file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let tiers: Vec<Value<'_>> =
-            self.announce_list.iter().map(|tier| Value::List(tier.iter().map(string).collect())).collect();
+        let tiers: Vec<Value<'_>> = self
+            .announce_list
+            .iter()
+            .map(|tier| Value::List(tier.iter().map(|url| Value::from(url.as_str())).collect()))
+            .collect();
         let entries = [
-            ("announce", self.announce.as_ref().map(string)),
+            ("announce", self.announce.as_deref().map(Value::from)),
             ("announce-list", (!tiers.is_empty()).then_some(Value::List(tiers))),
-            ("comment", self.comment.as_ref().map(string)),
-            ("created by", self.created_by.as_ref().map(string)),
+            ("comment", self.comment.as_deref().map(Value::from)),
+            ("created by", self.created_by.as_deref().map(Value::from)),
             ("creation date", self.creation_date.map(Value::Int)),
         ];
         // The info dictionary goes in as it is, so the outermost dictionary is put together by hand: the keys above are
@@ -353,10 +356,6 @@ pub const AIMED_PIECES: u64 = 2_000;
 const SHORTEST_PIECE: u32 = 64 * 1024;
 /// Bytes in the longest piece we make; it is in memory while it is fetched and verified.
 const LONGEST_PIECE: u32 = 16 * 1024 * 1024;
-
-fn string(text: &String) -> Value<'_> {
-    Value::from(text.as_str())
-}
 
 /// The text of the first of these keys that is UTF-8, else the last one's with U+FFFD in it.
 fn text(dict: &Dict<'_>, utf8_key: &str, key: &str) -> Option<String> {

@@ -67,6 +67,10 @@ impl Frame {
     ///
     /// # Errors
     /// [`FrameError`] for what no well-behaved peer sends.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the message becomes the payload; nobody needs it afterwards"
+    )]
     pub fn decode(message: Bytes) -> Result<Self, FrameError> {
         let too_short = FrameError::TooShort(message.len());
         let (&[kind, a, b, c, d], rest) = message.split_first_chunk::<HEADER_LEN>().ok_or(too_short)?;

@@ -14,7 +14,9 @@ mod to_tracker;
 
 use serde::{Deserialize, Serialize};
 
-pub use to_peer::{Announced, EnxameReply, Failed, Forwarded, NamedPeer, RelayOpened, Scraped, SwarmCounts, ToPeer};
+pub use to_peer::{
+    Announced, EnxameReply, Failed, Forwarded, NamedPeer, RelayOpened, Scraped, SwarmCounts, ToPeer,
+};
 pub use to_tracker::{Announce, Answer, EnxameHello, Event, Offer, RelayClose, RelayOpen, Scrape, ToTracker};
 
 /// The version of our extension that this program speaks.

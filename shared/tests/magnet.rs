@@ -1,5 +1,7 @@
 //! Magnet links, and what people paste.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 use proptest::prelude::*;
 use shared::InfoHash;
 use shared::limits::{MAX_MAGNET_BYTES, MAX_NAME_BYTES, MAX_SELECT_RANGES, MAX_TRACKERS};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 
 use super::{RelayReason, SessionDescription, SignalError};
 use crate::ids::{InfoHash, OfferId, PeerId};
@@ -94,6 +95,7 @@ pub struct Forwarded {
 
 /// Peers in one swarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SwarmCounts {
     /// Seeders now.
     pub complete: u32,
@@ -156,9 +158,9 @@ struct Raw {
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<SessionDescription>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    interval: Option<f64>,
+    interval: Option<Number>,
     #[serde(rename = "min interval", alias = "min_interval", skip_serializing_if = "Option::is_none")]
-    min_interval: Option<f64>,
+    min_interval: Option<Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
     complete: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -196,7 +198,8 @@ impl ToPeer {
         if text.len() > MAX_SIGNAL_BYTES {
             return Err(SignalError::TooLong(text.len()));
         }
-        let raw: Raw = serde_json::from_str(text).map_err(|error| SignalError::Malformed(error.to_string()))?;
+        let raw: Raw =
+            serde_json::from_str(text).map_err(|error| SignalError::Malformed(error.to_string()))?;
         raw.parse()
     }
 
@@ -222,7 +225,9 @@ impl Raw {
                 let is_offer = self.offer.is_some();
                 let description = need(self.offer.or(self.answer), "announce", "offer or answer")?;
                 if description.sdp.len() > MAX_SDP_BYTES {
-                    return Err(SignalError::Malformed(format!("an SDP is longer than {MAX_SDP_BYTES} bytes")));
+                    return Err(SignalError::Malformed(format!(
+                        "an SDP is longer than {MAX_SDP_BYTES} bytes"
+                    )));
                 }
                 let forwarded = Forwarded {
                     info_hash: need(self.info_hash, "offer or answer", "info_hash")?,
@@ -234,8 +239,11 @@ impl Raw {
             }
             "announce" => Ok(ToPeer::Announced(Announced {
                 info_hash: need(self.info_hash, "announce", "info_hash")?,
-                // Saturating; NaN is 0, which the announcer raises to its own minimum.
-                interval: need(self.interval.or(self.min_interval), "announce", "interval")? as u32,
+                // Other trackers write fractions too. Saturating; what is below zero is 0, which the announcer raises to its
+                // own minimum.
+                interval: need(self.interval.or(self.min_interval), "announce", "interval")?
+                    .as_f64()
+                    .unwrap_or(0.0) as u32,
                 complete: self.complete.unwrap_or(0),
                 incomplete: self.incomplete.unwrap_or(0),
                 enxame: self.enxame,
@@ -272,20 +280,18 @@ impl From<ToPeer> for Raw {
             ToPeer::Announced(reply) => Self {
                 action: "announce".into(),
                 info_hash: Some(reply.info_hash),
-                interval: Some(f64::from(reply.interval)),
+                interval: Some(reply.interval.into()),
                 complete: Some(reply.complete),
                 incomplete: Some(reply.incomplete),
                 enxame: reply.enxame,
                 ..Self::default()
             },
-            ToPeer::Offer(forwarded) => Self {
-                offer: Some(forwarded.description.clone()),
-                ..Self::forwarded(&forwarded)
-            },
-            ToPeer::Answer(forwarded) => Self {
-                answer: Some(forwarded.description.clone()),
-                ..Self::forwarded(&forwarded)
-            },
+            ToPeer::Offer(forwarded) => {
+                Self { offer: Some(forwarded.description.clone()), ..Self::forwarded(&forwarded) }
+            }
+            ToPeer::Answer(forwarded) => {
+                Self { answer: Some(forwarded.description.clone()), ..Self::forwarded(&forwarded) }
+            }
             ToPeer::Scraped(reply) => Self {
                 action: "scrape".into(),
                 files: Some(reply.files),

@@ -213,7 +213,8 @@ impl ToTracker {
         if text.len() > MAX_SIGNAL_BYTES {
             return Err(SignalError::TooLong(text.len()));
         }
-        let raw: Raw = serde_json::from_str(text).map_err(|error| SignalError::Malformed(error.to_string()))?;
+        let raw: Raw =
+            serde_json::from_str(text).map_err(|error| SignalError::Malformed(error.to_string()))?;
         match raw.action.as_deref() {
             Some("announce") if raw.answer.is_some() => raw.answer().map(Self::Answer),
             Some("announce") => raw.announce().map(Self::Announce),
@@ -281,9 +282,9 @@ macro_rules! need {
 }
 
 impl Raw {
-    fn info_hash(one_or_many: Option<OneOrMany>, action: &'static str) -> Result<InfoHash, SignalError> {
+    fn info_hash(one_or_many: Option<&OneOrMany>, action: &'static str) -> Result<InfoHash, SignalError> {
         match one_or_many {
-            Some(OneOrMany::One(hash)) => Ok(hash),
+            Some(OneOrMany::One(hash)) => Ok(*hash),
             _ => Err(SignalError::Missing { action, field: "info_hash" }),
         }
     }
@@ -299,7 +300,7 @@ impl Raw {
             return Err(SignalError::Malformed(format!("the key is longer than {MAX_KEY_BYTES} bytes")));
         }
         Ok(Announce {
-            info_hash: Self::info_hash(self.info_hash, "announce")?,
+            info_hash: Self::info_hash(self.info_hash.as_ref(), "announce")?,
             peer_id: need!(self, "announce", peer_id),
             event: Event::read(self.event.as_deref()),
             left: self.left,
@@ -317,7 +318,7 @@ impl Raw {
             return Err(SignalError::Malformed(format!("an SDP is longer than {MAX_SDP_BYTES} bytes")));
         }
         Ok(Answer {
-            info_hash: Self::info_hash(self.info_hash, "answer")?,
+            info_hash: Self::info_hash(self.info_hash.as_ref(), "answer")?,
             peer_id: need!(self, "answer", peer_id),
             to_peer_id: need!(self, "answer", to_peer_id),
             offer_id: need!(self, "answer", offer_id),
@@ -337,7 +338,7 @@ impl Raw {
 
     fn relay_open(self) -> Result<RelayOpen, SignalError> {
         Ok(RelayOpen {
-            info_hash: Self::info_hash(self.info_hash, "relay-open")?,
+            info_hash: Self::info_hash(self.info_hash.as_ref(), "relay-open")?,
             peer_id: need!(self, "relay-open", peer_id),
             to_peer_id: need!(self, "relay-open", to_peer_id),
         })
