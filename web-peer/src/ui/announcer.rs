@@ -1,0 +1,95 @@
+//! What changes without the user: told to screen readers, and in short in the tab's title.
+
+use std::collections::HashMap;
+
+use engine::State;
+use leptos::prelude::*;
+
+use super::Ui;
+use super::phrase::{self, Phrase};
+use crate::snapshot::{Snapshot, TrackerState};
+
+/// What was last seen: the torrents' states and names by row, and the tracker.
+struct Seen {
+    torrents: HashMap<u32, (State, String)>,
+    tracker: TrackerState,
+}
+
+/// A region that only screen readers see, and the title.
+pub(super) fn announcer(ui: Ui) -> impl IntoView {
+    let spoken = RwSignal::new(String::new());
+    Effect::new(move |before: Option<Seen>| {
+        let (now, changes) = ui.snapshot.with(|snapshot| {
+            let now = see(snapshot);
+            let changes = before.map(|before| changes(&before, &now)).unwrap_or_default();
+            (now, changes)
+        });
+        if !changes.is_empty() {
+            let sentences: Vec<String> = changes.iter().map(|phrase| ui.say(phrase)).collect();
+            spoken.set(sentences.join(" "));
+        }
+        now
+    });
+
+    let title = Memo::new(move |_| {
+        let downloading = ui.snapshot.with(total_download);
+        match downloading {
+            Some((done, total)) => {
+                let percent = ui.speech().percent(done, total);
+                ui.say(&Phrase::plain("page.title_progress").text("percent", &percent))
+            }
+            None => "Enxame".to_owned(),
+        }
+    });
+    Effect::new(move |_| document().set_title(&title.get()));
+
+    view! {
+        <p class="visually-hidden" role="status" aria-live="polite">
+            {move || spoken.get()}
+        </p>
+    }
+}
+
+fn see(snapshot: &Snapshot) -> Seen {
+    let torrents = snapshot.torrents.iter();
+    Seen {
+        torrents: torrents.map(|view| (view.key, (view.torrent.state, view.torrent.name.clone()))).collect(),
+        tracker: snapshot.tracker.state,
+    }
+}
+
+fn changes(before: &Seen, now: &Seen) -> Vec<Phrase> {
+    let mut changes = Vec::new();
+    for (key, (state, name)) in &now.torrents {
+        match before.torrents.get(key) {
+            Some((earlier, _)) => changes.extend(phrase::transition(*earlier, *state, name)),
+            None if *state != State::Hashing && !name.is_empty() => {
+                changes.push(Phrase::plain("say.added").text("name", name));
+            }
+            None => {}
+        }
+    }
+    for (key, (_, name)) in &before.torrents {
+        if !now.torrents.contains_key(key) {
+            changes.push(Phrase::plain("say.removed").text("name", name));
+        }
+    }
+    match (before.tracker, now.tracker) {
+        (TrackerState::Connected, TrackerState::Unreachable) => {
+            changes.push(Phrase::plain("say.tracker_lost"))
+        }
+        (TrackerState::Unreachable, TrackerState::Connected) => {
+            changes.push(Phrase::plain("say.tracker_back"))
+        }
+        _ => {}
+    }
+    changes
+}
+
+/// Bytes verified and in all, of what is being downloaded; `None` when nothing is.
+fn total_download(snapshot: &Snapshot) -> Option<(u64, u64)> {
+    let sizes = snapshot.torrents.iter().filter(|view| view.torrent.state == State::Downloading);
+    sizes
+        .map(|view| (view.torrent.bytes.verified, view.torrent.bytes.total))
+        .reduce(|(done, total), next| (done.saturating_add(next.0), total.saturating_add(next.1)))
+}

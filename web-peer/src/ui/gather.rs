@@ -1,0 +1,149 @@
+//! From what the browser hands over (a selection, a drop) to files with their paths.
+
+use std::collections::VecDeque;
+
+use js_sys::{Array, Function, JsString, Promise, Reflect};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    DataTransfer, File, FileList, FileSystemDirectoryEntry, FileSystemDirectoryReader, FileSystemEntry,
+    FileSystemFileEntry,
+};
+
+use crate::command::ChosenFile;
+
+/// Most files taken from one drop. Each costs some hundred bytes in the torrent, and a drop of a whole disk must not
+/// keep the page busy for ever.
+const MAX_DROPPED_FILES: usize = 100_000;
+
+/// The files of a field (`<input type=file>`) or of a paste. Files of a chosen folder carry their path.
+pub(super) fn from_list(list: &FileList) -> Vec<ChosenFile> {
+    (0..list.length()).filter_map(|place| list.item(place)).map(chosen).collect()
+}
+
+fn chosen(file: File) -> ChosenFile {
+    // Not in the bindings, since it is no standard; every browser has it.
+    let path = Reflect::get(&file, &JsValue::from_str("webkitRelativePath")).ok();
+    let path = path.and_then(|path| path.as_string()).unwrap_or_default();
+    let mut path: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    if path.is_empty() {
+        path.push(file.name());
+    }
+    ChosenFile { path, file }
+}
+
+/// One thing that was dropped.
+enum Dropped {
+    File(File),
+    Entry(FileSystemEntry),
+}
+
+/// What was dropped, taken out of the event: the browser empties it as soon as the event has been handled.
+pub(super) struct Drop(VecDeque<(Vec<String>, Dropped)>);
+
+impl Drop {
+    pub(super) fn of(transfer: &DataTransfer) -> Self {
+        let items = transfer.items();
+        let mut dropped = VecDeque::new();
+        for place in 0..items.length() {
+            let Some(item) = items.get(place).filter(|item| item.kind() == "file") else { continue };
+            // Entries tell folders from files; where there is none (made by a script), the file itself will do.
+            if let Ok(Some(entry)) = item.webkit_get_as_entry() {
+                dropped.push_back((Vec::new(), Dropped::Entry(entry)));
+            } else if let Ok(Some(file)) = item.get_as_file() {
+                dropped.push_back((Vec::new(), Dropped::File(file)));
+            }
+        }
+        if let Some(files) = transfer.files().filter(|_| dropped.is_empty()) {
+            dropped
+                .extend(from_list(&files).into_iter().map(|chosen| (Vec::new(), Dropped::File(chosen.file))));
+        }
+        Self(dropped)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads the folders through, in order. The second value says whether everything could be read.
+    pub(super) async fn files(self) -> (Vec<ChosenFile>, bool) {
+        let mut waiting = self.0;
+        let mut files = Vec::new();
+        let mut complete = true;
+        while let Some((mut path, dropped)) = waiting.pop_front() {
+            if files.len() >= MAX_DROPPED_FILES {
+                return (files, false);
+            }
+            match dropped {
+                Dropped::File(file) => {
+                    path.push(file.name());
+                    files.push(ChosenFile { path, file });
+                }
+                Dropped::Entry(entry) if entry.is_directory() => {
+                    path.push(entry.name());
+                    match children(entry.unchecked_ref()).await {
+                        Ok(children) => {
+                            let children =
+                                children.into_iter().map(|child| (path.clone(), Dropped::Entry(child)));
+                            // In front, so that a folder's files stay together.
+                            for child in children.rev() {
+                                waiting.push_front(child);
+                            }
+                        }
+                        Err(_) => complete = false,
+                    }
+                }
+                Dropped::Entry(entry) => match file(entry.unchecked_ref()).await {
+                    Ok(file) => {
+                        path.push(entry.name());
+                        files.push(ChosenFile { path, file });
+                    }
+                    Err(_) => complete = false,
+                },
+            }
+        }
+        (files, complete)
+    }
+}
+
+async fn file(entry: &FileSystemFileEntry) -> Result<File, JsValue> {
+    let found = JsFuture::from(Promise::new(&mut |resolve: Function, reject: Function| {
+        entry.file_with_callback_and_callback(&resolve, &reject);
+    }));
+    found.await?.dyn_into()
+}
+
+/// Everything directly inside, by name: a torrent's hash must not depend on the order of a disk's listing.
+async fn children(folder: &FileSystemDirectoryEntry) -> Result<Vec<FileSystemEntry>, JsValue> {
+    let reader = folder.create_reader();
+    let mut children: Vec<FileSystemEntry> = Vec::new();
+    // Browsers hand over at most a hundred at a time; the end is an empty answer.
+    loop {
+        let some = some_children(&reader).await?;
+        if some.is_empty() {
+            break;
+        }
+        children.extend(some);
+        if children.len() > MAX_DROPPED_FILES {
+            break;
+        }
+    }
+    children.sort_by_cached_key(FileSystemEntry::name);
+    Ok(children)
+}
+
+async fn some_children(reader: &FileSystemDirectoryReader) -> Result<Vec<FileSystemEntry>, JsValue> {
+    let found = JsFuture::from(Promise::new(&mut |resolve: Function, reject: Function| {
+        if let Err(error) = reader.read_entries_with_callback_and_callback(&resolve, &reject) {
+            // A promise's own `reject` does not throw.
+            let _ = reject.call1(&JsValue::UNDEFINED, &error);
+        }
+    }));
+    let found: Array = found.await?.dyn_into()?;
+    Ok(found.iter().map(JsCast::unchecked_into).collect())
+}
+
+/// Whether a drag carries files, which can be asked before it is dropped.
+pub(super) fn carries_files(transfer: &DataTransfer) -> bool {
+    transfer.types().iter().any(|kind| JsString::from(kind) == "Files")
+}

@@ -1,0 +1,280 @@
+//! What is said, apart from how: the key of a sentence in the catalogue and what goes into it. Every decision about
+//! words (which sentence a state, a wait or a failure gets) is here, without a browser, so it is tested natively.
+
+use engine::{PeerSnapshot, State, Transport};
+
+use crate::snapshot::{StorageKind, TorrentView, TrackerState, Trouble, Waiting};
+
+/// A sentence of the catalogue (`www/locales/`) with what goes into it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Phrase {
+    /// Key in the catalogue; for a counted phrase the part before `.one` and `.other`.
+    pub(super) key: &'static str,
+    /// Fills `%{name}`.
+    pub(super) args: Vec<(&'static str, Value)>,
+    /// Decides the plural.
+    pub(super) count: Option<u64>,
+}
+
+/// What goes into a sentence.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    /// As it stands.
+    Text(String),
+    /// A count of bytes.
+    Bytes(u64),
+    /// A count of anything else.
+    Count(u64),
+    /// A share, 0 to 1, shown in percent.
+    Share(f64),
+}
+
+impl Phrase {
+    /// A sentence with nothing to fill in.
+    pub(super) fn plain(key: &'static str) -> Self {
+        Self { key, args: Vec::new(), count: None }
+    }
+
+    /// A sentence about so many; `%{count}` stands for the number.
+    pub(super) fn counted(key: &'static str, count: u64) -> Self {
+        Self { key, args: vec![("count", Value::Count(count))], count: Some(count) }
+    }
+
+    /// The same, with one more thing to fill in.
+    pub(super) fn with(mut self, name: &'static str, value: Value) -> Self {
+        self.args.push((name, value));
+        self
+    }
+
+    /// The same, with a text to fill in.
+    pub(super) fn text(self, name: &'static str, text: &str) -> Self {
+        self.with(name, Value::Text(text.to_owned()))
+    }
+}
+
+/// What a torrent is doing.
+pub(super) fn state(state: State) -> Phrase {
+    Phrase::plain(match state {
+        State::Hashing => "state.hashing",
+        State::Metadata => "state.metadata",
+        State::Downloading => "state.downloading",
+        State::Seeding => "state.seeding",
+        State::Paused => "state.paused",
+        State::Error => "state.error",
+    })
+}
+
+/// The word for `data-state`.
+pub(super) fn state_name(state: State) -> &'static str {
+    match state {
+        State::Hashing => "hashing",
+        State::Metadata => "metadata",
+        State::Downloading => "downloading",
+        State::Seeding => "seeding",
+        State::Paused => "paused",
+        State::Error => "error",
+    }
+}
+
+/// What a torrent that does not move waits for. What is wrong with it says more, and paused torrents wait for the
+/// user alone.
+pub(super) fn waiting(view: &TorrentView) -> Option<Phrase> {
+    let state = view.torrent.state;
+    if matches!(state, State::Hashing | State::Paused | State::Error) {
+        return None;
+    }
+    Some(Phrase::plain(match view.waiting? {
+        Waiting::Tracker => "waiting.tracker",
+        Waiting::Peers if state == State::Seeding => "waiting.peers_seeding",
+        Waiting::Peers => "waiting.peers",
+        Waiting::Metadata => "waiting.metadata",
+        Waiting::Pieces => "waiting.pieces",
+    }))
+}
+
+/// What is wrong, in one plain sentence.
+pub(super) fn trouble(trouble: &Trouble) -> Phrase {
+    match trouble {
+        Trouble::NotATorrent { text } => Phrase::plain("trouble.not_a_torrent").text("text", text),
+        Trouble::BadMetainfo { name, .. } => Phrase::plain("trouble.bad_metainfo").text("name", name),
+        Trouble::AlreadyAdded { name } => Phrase::plain("trouble.already_added").text("name", name),
+        Trouble::FileUnreadable { name } => Phrase::plain("trouble.file_unreadable").text("name", name),
+        Trouble::NothingToSeed => Phrase::plain("trouble.nothing_to_seed"),
+        Trouble::HashMismatch { peer, piece } => {
+            let key = if peer.is_empty() { "trouble.hash_mismatch_unknown" } else { "trouble.hash_mismatch" };
+            // Pieces are numbered from zero on the wire, from one for people.
+            Phrase::plain(key).with("piece", Value::Count(u64::from(*piece) + 1))
+        }
+        Trouble::DiskFull => Phrase::plain("trouble.disk_full"),
+        Trouble::TooLargeForMemory { total, limit } => Phrase::plain("trouble.too_large")
+            .with("total", Value::Bytes(*total))
+            .with("limit", Value::Bytes(*limit)),
+        Trouble::StoreFailed { .. } => Phrase::plain("trouble.store_failed"),
+        Trouble::SaveFailed { .. } => Phrase::plain("trouble.save_failed"),
+    }
+}
+
+/// The technical words that come with a trouble, for those who want to know.
+pub(super) fn trouble_detail(trouble: &Trouble) -> Option<&str> {
+    match trouble {
+        Trouble::BadMetainfo { detail, .. }
+        | Trouble::StoreFailed { detail }
+        | Trouble::SaveFailed { detail } => Some(detail.as_str()).filter(|detail| !detail.is_empty()),
+        _ => None,
+    }
+}
+
+/// Whether the tracker can be reached.
+pub(super) fn tracker(state: TrackerState) -> Phrase {
+    Phrase::plain(match state {
+        TrackerState::Connecting => "tracker.connecting",
+        TrackerState::Connected => "tracker.connected",
+        TrackerState::Unreachable => "tracker.unreachable",
+    })
+}
+
+/// Where downloads are kept. Memory has a warning of its own.
+pub(super) fn storage(kind: StorageKind) -> Option<Phrase> {
+    match kind {
+        StorageKind::Opening => Some(Phrase::plain("page.foot_opening")),
+        StorageKind::Private => Some(Phrase::plain("page.foot_private")),
+        StorageKind::Memory => None,
+    }
+}
+
+/// How a peer is reached, in one word.
+pub(super) fn transport_word(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Direct => "peers.direct_short",
+        Transport::Relay => "peers.relay_short",
+    }
+}
+
+/// How a peer is reached, in a sentence.
+pub(super) fn transport(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Direct => "peers.direct",
+        Transport::Relay => "peers.relay",
+    }
+}
+
+/// The word for `data-transport`.
+pub(super) fn transport_name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Direct => "direct",
+        Transport::Relay => "relay",
+    }
+}
+
+/// What goes on between a peer and this page: choking and interest (BEP 3) in plain words.
+pub(super) fn exchange(peer: &PeerSnapshot) -> Phrase {
+    let sends = peer.am_interested && !peer.peer_choking;
+    let receives = peer.peer_interested && !peer.am_choking;
+    Phrase::plain(match (sends, receives) {
+        (true, true) => "peers.both",
+        (true, false) => "peers.sending",
+        (false, true) => "peers.receiving",
+        (false, false) if peer.am_interested => "peers.turn_ours",
+        (false, false) if peer.peer_interested => "peers.turn_theirs",
+        (false, false) => "peers.idle",
+    })
+}
+
+/// What a screen reader should hear when a torrent went from one state to another.
+pub(super) fn transition(before: State, after: State, name: &str) -> Option<Phrase> {
+    let key = match (before, after) {
+        (same, other) if same == other => return None,
+        (State::Hashing, State::Seeding) => "say.hashed",
+        (State::Paused, _) => "say.resumed",
+        (_, State::Paused) => "say.paused",
+        (State::Downloading | State::Metadata, State::Seeding) => "say.complete",
+        // Errors are alerts, which speak for themselves.
+        _ => return None,
+    };
+    Some(Phrase::plain(key).text("name", name))
+}
+
+/// What was pasted or typed, when it plainly names a torrent: a hash, a magnet, or a link to the page with either
+/// behind `#`. It only decides whether a paste outside any field is an order; the driver parses it.
+pub(super) fn names_a_torrent(text: &str) -> bool {
+    let text = text.trim();
+    if text.chars().any(char::is_whitespace) {
+        return false;
+    }
+    let is_hash = |text: &str| {
+        (text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit()))
+            || (text.len() == 32
+                && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'2'..=b'7')))
+    };
+    let is_magnet = |text: &str| text.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("magnet:?"));
+    let fragment = text.split_once('#').map(|(_, fragment)| fragment);
+    [Some(text), fragment].into_iter().flatten().any(|text| is_hash(text) || is_magnet(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "0123456789abcdef0123456789ABCDEF01234567";
+
+    #[test]
+    fn hashes_magnets_and_links_are_told_from_other_text() {
+        for text in [
+            HASH.to_owned(),
+            format!("  {HASH}\n"),
+            format!("http://192.168.0.2:8000/?lang=en#{HASH}"),
+            format!("magnet:?xt=urn:btih:{HASH}&dn=a"),
+            format!("MAGNET:?xt=urn:btih:{HASH}"),
+            format!("https://example.org/#magnet:?xt=urn:btih:{HASH}"),
+            "abcdefghijklmnopqrstuvwxyz234567".to_owned(),
+        ] {
+            assert!(names_a_torrent(&text), "{text}");
+        }
+        for text in
+            ["", "hello", "http://example.org/", &HASH[1..], &format!("{HASH} {HASH}"), "ção#é", "magnet"]
+        {
+            assert!(!names_a_torrent(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn completing_and_hashing_are_announced_but_not_what_stays_the_same() {
+        let key = |before, after| transition(before, after, "x").map(|phrase| phrase.key);
+        assert_eq!(key(State::Downloading, State::Seeding), Some("say.complete"));
+        assert_eq!(key(State::Hashing, State::Seeding), Some("say.hashed"));
+        assert_eq!(key(State::Seeding, State::Seeding), None);
+        assert_eq!(key(State::Downloading, State::Error), None);
+        assert_eq!(key(State::Paused, State::Downloading), Some("say.resumed"));
+    }
+
+    #[test]
+    fn choking_and_interest_become_plain_words() {
+        let peer = |am_interested, peer_choking, peer_interested, am_choking| PeerSnapshot {
+            id: String::new(),
+            client: String::new(),
+            transport: Transport::Relay,
+            am_choking,
+            am_interested,
+            peer_choking,
+            peer_interested,
+            progress: 0.0,
+            rates: engine::Rates::default(),
+            downloaded: 0,
+            uploaded: 0,
+        };
+        assert_eq!(exchange(&peer(true, false, true, false)).key, "peers.both");
+        assert_eq!(exchange(&peer(true, false, false, true)).key, "peers.sending");
+        assert_eq!(exchange(&peer(true, true, true, false)).key, "peers.receiving");
+        assert_eq!(exchange(&peer(true, true, true, true)).key, "peers.turn_ours");
+        assert_eq!(exchange(&peer(false, true, true, true)).key, "peers.turn_theirs");
+        assert_eq!(exchange(&peer(false, true, false, true)).key, "peers.idle");
+    }
+
+    #[test]
+    fn a_trouble_never_shows_its_technical_words_in_the_sentence() {
+        let failed = Trouble::StoreFailed { detail: "QuotaExceededError".into() };
+        assert!(trouble(&failed).args.is_empty());
+        assert_eq!(trouble_detail(&failed), Some("QuotaExceededError"));
+        assert_eq!(trouble_detail(&Trouble::SaveFailed { detail: String::new() }), None);
+    }
+}

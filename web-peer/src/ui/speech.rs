@@ -1,0 +1,123 @@
+//! Says a [`Phrase`] in the page's language: the catalogue's sentence, with numbers as `Intl` writes them.
+
+use std::cell::RefCell;
+
+use js_sys::{Array, Function, Intl, Object, Reflect};
+use wasm_bindgen::JsValue;
+
+use super::catalogue::{self, Language};
+use super::figures::{self, Figure};
+use super::phrase::{Phrase, Value};
+
+/// One language, with its number formatters. Making a formatter costs far more than using it, so each is made once.
+pub(super) struct Speech {
+    language: Language,
+    plurals: Intl::PluralRules,
+    formatters: RefCell<Vec<(&'static str, u8, Function)>>,
+}
+
+impl Speech {
+    pub(super) fn new(language: Language) -> Self {
+        let plurals = Intl::PluralRules::new(&locales(language), &Object::new());
+        Self { language, plurals, formatters: RefCell::default() }
+    }
+
+    pub(super) fn language(&self) -> Language {
+        self.language
+    }
+
+    /// A sentence with nothing to fill in.
+    pub(super) fn word(&self, key: &'static str) -> String {
+        catalogue::sentence(self.language, key)
+    }
+
+    pub(super) fn say(&self, phrase: &Phrase) -> String {
+        let sentence = match phrase.count {
+            // Of the categories that exist, the page's languages differ in `one` alone; Portuguese's `many` is for
+            // millions.
+            Some(count) => {
+                let one = self.plurals.select(count as f64) == "one";
+                let category = if one { "one" } else { "other" };
+                catalogue::sentence(self.language, &format!("{}.{category}", phrase.key))
+            }
+            None => self.word(phrase.key),
+        };
+        if phrase.args.is_empty() {
+            return sentence;
+        }
+        let values: Vec<_> = phrase.args.iter().map(|(name, value)| (*name, self.value(value))).collect();
+        catalogue::fill(&sentence, &values)
+    }
+
+    fn value(&self, value: &Value) -> String {
+        match value {
+            Value::Text(text) => text.clone(),
+            Value::Bytes(count) => self.bytes(*count),
+            Value::Count(count) => self.figure(Figure { value: *count as f64, decimals: 0, unit: "" }),
+            Value::Share(share) => self.figure(figures::percent_of(*share)),
+        }
+    }
+
+    /// A size, as in “1.5 MB”.
+    pub(super) fn bytes(&self, count: u64) -> String {
+        self.figure(figures::bytes(count))
+    }
+
+    /// A rate, as in “1.5 MB/s”.
+    pub(super) fn rate(&self, bytes_per_second: f64) -> String {
+        self.figure(figures::rate(bytes_per_second))
+    }
+
+    /// How much of something is done, as in “37%”.
+    pub(super) fn percent(&self, done: u64, total: u64) -> String {
+        self.figure(figures::percent(done, total))
+    }
+
+    /// A duration, as in “3 min 20 sec”; empty when it is too long to mean anything.
+    pub(super) fn duration(&self, seconds: f64) -> String {
+        match figures::duration(seconds) {
+            Some((large, Some(small))) => format!("{} {}", self.figure(large), self.figure(small)),
+            Some((large, None)) => self.figure(large),
+            None => String::new(),
+        }
+    }
+
+    fn figure(&self, figure: Figure) -> String {
+        let number = JsValue::from_f64(figure.value);
+        let mut formatters = self.formatters.borrow_mut();
+        let known = formatters
+            .iter()
+            .position(|(unit, decimals, _)| *unit == figure.unit && *decimals == figure.decimals);
+        let place = known.unwrap_or_else(|| {
+            formatters.push((figure.unit, figure.decimals, formatter(self.language, figure)));
+            formatters.len() - 1
+        });
+        // `format` is bound to its formatter (ECMA-402 §15.3.3), so `this` does not matter.
+        let written = formatters[place].2.call1(&JsValue::UNDEFINED, &number);
+        written.ok().and_then(|text| text.as_string()).unwrap_or_else(|| figure.value.to_string())
+    }
+}
+
+fn locales(language: Language) -> Array {
+    Array::of1(&JsValue::from_str(language.tag()))
+}
+
+fn formatter(language: Language, figure: Figure) -> Function {
+    let options = Object::new();
+    let set = |name: &str, value: JsValue| {
+        // Setting a property of a fresh, plain object cannot fail.
+        let _ = Reflect::set(&options, &JsValue::from_str(name), &value);
+    };
+    let decimals = JsValue::from_f64(f64::from(figure.decimals));
+    set("minimumFractionDigits", decimals.clone());
+    set("maximumFractionDigits", decimals);
+    match figure.unit {
+        "" => {}
+        unit => {
+            set("style", "unit".into());
+            set("unit", unit.into());
+            set("unitDisplay", "short".into());
+        }
+    }
+    Intl::NumberFormat::new(&locales(language), &options).format()
+}
