@@ -1,0 +1,350 @@
+//! Dedicated workers: starting one, asking it, and answering inside it.
+//!
+//! A message is one JavaScript array in either direction: a number, a string, and then buffers, blobs or files.
+//! The number is the request's id, which its answer repeats; the string is JSON (serde), whose types belong to
+//! whoever talks (`store::protocol`, `verify::protocol`); buffers change hands without being copied. Number 0 is
+//! the worker speaking about itself: [`READY`] once its WebAssembly runs, or else its last words.
+//!
+//! Every worker runs the same script, that of the binary `worker`, and learns its role by its name. The script's
+//! address is relative to the document's base, so the page works under any path.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::rc::{Rc, Weak};
+
+use futures::channel::oneshot;
+use gloo_timers::callback::Timeout;
+use js_sys::{Array, ArrayBuffer, Uint8Array};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wasm_bindgen::prelude::*;
+use web_sys::{DedicatedWorkerGlobalScope, ErrorEvent, MessageEvent, Worker, WorkerOptions};
+
+/// What Trunk's loader shim for the binary `worker` is called; it is never hashed.
+const SCRIPT: &str = "worker_loader.js";
+
+/// What a worker says about itself when it can take messages.
+const READY: &str = "ready";
+
+/// Milliseconds in which a worker must say that it is ready. Its script has some 100 kB, so this is a line so slow
+/// that the page itself would hardly have come; without a limit a script that fails to load would be silence.
+const START_LIMIT_MS: u32 = 60_000;
+
+/// A worker ended, or never began; the sentence says why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a background worker stopped: {0}")]
+pub struct WorkerGone(String);
+
+/// Something that goes beside the JSON of a message.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// A buffer that changes hands: empty here afterwards.
+    Moved(ArrayBuffer),
+    /// A file or blob: a handle, whose bytes stay where they are.
+    Shared(JsValue),
+}
+
+impl Part {
+    /// A copy of these bytes in a buffer of its own, ready to change hands.
+    pub(crate) fn copied(bytes: &[u8]) -> Self {
+        Self::Moved(Uint8Array::from(bytes).buffer())
+    }
+}
+
+/// An answer, or what a worker answers: a value and what goes beside it.
+#[derive(Debug)]
+pub(crate) struct Message<T, P> {
+    pub(crate) body: T,
+    pub(crate) parts: Vec<P>,
+}
+
+impl<T, P> Message<T, P> {
+    /// A value with nothing beside it.
+    pub(crate) fn bare(body: T) -> Self {
+        Self { body, parts: Vec::new() }
+    }
+}
+
+/// The array to post, and the list of what changes hands.
+fn pack(id: u64, json: &str, parts: Vec<Part>) -> (Array, Array) {
+    let message = Array::of2(&JsValue::from_f64(id as f64), &JsValue::from_str(json));
+    let moved = Array::new();
+    for part in parts {
+        match part {
+            Part::Moved(buffer) => {
+                message.push(&buffer);
+                moved.push(&buffer);
+            }
+            Part::Shared(value) => {
+                message.push(&value);
+            }
+        }
+    }
+    (message, moved)
+}
+
+/// The other direction: id, JSON, and what came beside it. `None` for what is no message of ours.
+fn unpack(data: &JsValue) -> Option<(u64, String, Vec<JsValue>)> {
+    let message: &Array = data.dyn_ref()?;
+    let id = message.get(0).as_f64()?;
+    let json = message.get(1).as_string()?;
+    Some((id as u64, json, message.iter().skip(2).collect()))
+}
+
+/// The page's end of one worker. Dropping it ends the worker.
+pub(crate) struct Dedicated {
+    inner: Rc<Inner>,
+}
+
+type Answer = Result<(String, Vec<JsValue>), WorkerGone>;
+
+/// Invariant: requests are queued only while the worker is not ready, and nothing is pending once it is gone.
+struct Inner {
+    worker: Option<Worker>,
+    last_id: Cell<u64>,
+    ready: Cell<bool>,
+    gone: RefCell<Option<WorkerGone>>,
+    queued: RefCell<Vec<(Array, Array)>>,
+    pending: RefCell<HashMap<u64, oneshot::Sender<Answer>>>,
+    start_limit: RefCell<Option<Timeout>>,
+    on_message: Closure<dyn FnMut(MessageEvent)>,
+    on_error: Closure<dyn FnMut(ErrorEvent)>,
+}
+
+impl Dedicated {
+    /// Starts a worker with this role. A failure shows in the answer to the first request.
+    pub(crate) fn start(role: &str) -> Self {
+        let options = WorkerOptions::new();
+        options.set_name(role);
+        let started = Worker::new_with_options(SCRIPT, &options);
+        let inner = Rc::new_cyclic(|weak: &Weak<Inner>| {
+            let for_messages = weak.clone();
+            let for_errors = weak.clone();
+            let for_limit = weak.clone();
+            Inner {
+                worker: started.as_ref().ok().cloned(),
+                last_id: Cell::new(0),
+                ready: Cell::new(false),
+                gone: RefCell::new(None),
+                queued: RefCell::default(),
+                pending: RefCell::default(),
+                start_limit: RefCell::new(Some(Timeout::new(START_LIMIT_MS, move || {
+                    if let Some(inner) = for_limit.upgrade() {
+                        inner.end("it did not start");
+                    }
+                }))),
+                on_message: Closure::new(move |event: MessageEvent| {
+                    if let Some(inner) = for_messages.upgrade() {
+                        inner.receive(&event.data());
+                    }
+                }),
+                on_error: Closure::new(move |event: ErrorEvent| {
+                    if let Some(inner) = for_errors.upgrade() {
+                        // A script that cannot be loaded gives a plain event, which has no message.
+                        let message = js_sys::Reflect::get(&event, &"message".into()).ok();
+                        let message = message.and_then(|message| message.as_string());
+                        inner.end(message.as_deref().unwrap_or("its script could not be loaded"));
+                    }
+                }),
+            }
+        });
+        match started {
+            Ok(worker) => {
+                worker.set_onmessage(Some(inner.on_message.as_ref().unchecked_ref()));
+                worker.set_onerror(Some(inner.on_error.as_ref().unchecked_ref()));
+            }
+            Err(error) => inner.end(&crate::browser_error::sentence(&error)),
+        }
+        Self { inner }
+    }
+
+    /// Why the worker is gone, if it is.
+    pub(crate) fn gone(&self) -> Option<WorkerGone> {
+        self.inner.gone.borrow().clone()
+    }
+
+    /// Asks. The request is on its way when this returns, in the order of the calls; awaiting gives the answer.
+    pub(crate) fn request<Q, R>(
+        &self,
+        body: &Q,
+        parts: Vec<Part>,
+    ) -> impl Future<Output = Result<Message<R, JsValue>, WorkerGone>> + use<Q, R>
+    where
+        Q: Serialize,
+        R: DeserializeOwned,
+    {
+        let answer = match serde_json::to_string(body) {
+            Ok(json) => self.inner.send(&json, parts),
+            Err(error) => refused(WorkerGone(error.to_string())),
+        };
+        async move {
+            let (json, parts) = answer.await.map_err(|_| WorkerGone("the page let it go".into()))??;
+            let body = serde_json::from_str(&json).map_err(|error| WorkerGone(error.to_string()))?;
+            Ok(Message { body, parts })
+        }
+    }
+}
+
+fn refused(reason: WorkerGone) -> oneshot::Receiver<Answer> {
+    let (sender, receiver) = oneshot::channel();
+    // The receiver is in hand, so this cannot fail.
+    drop(sender.send(Err(reason)));
+    receiver
+}
+
+impl Inner {
+    fn send(&self, json: &str, parts: Vec<Part>) -> oneshot::Receiver<Answer> {
+        if let Some(gone) = &*self.gone.borrow() {
+            return refused(gone.clone());
+        }
+        let id = self.last_id.get() + 1;
+        self.last_id.set(id);
+        let (message, moved) = pack(id, json, parts);
+        let (sender, receiver) = oneshot::channel();
+        self.pending.borrow_mut().insert(id, sender);
+        if self.ready.get() {
+            self.post(id, &message, &moved);
+        } else {
+            self.queued.borrow_mut().push((message, moved));
+        }
+        receiver
+    }
+
+    fn post(&self, id: u64, message: &Array, moved: &Array) {
+        let Some(worker) = &self.worker else { return };
+        if let Err(error) = worker.post_message_with_transfer(message, moved)
+            && let Some(sender) = self.pending.borrow_mut().remove(&id)
+        {
+            // Whoever asked may have stopped waiting.
+            drop(sender.send(Err(WorkerGone(crate::browser_error::sentence(&error)))));
+        }
+    }
+
+    fn receive(&self, data: &JsValue) {
+        let Some((id, json, parts)) = unpack(data) else { return };
+        if id != 0 {
+            let sender = self.pending.borrow_mut().remove(&id);
+            if let Some(sender) = sender {
+                // Whoever asked may have stopped waiting.
+                drop(sender.send(Ok((json, parts))));
+            }
+        } else if json == READY {
+            self.ready.set(true);
+            self.start_limit.take();
+            for (message, moved) in self.queued.take() {
+                let id = message.get(0).as_f64().unwrap_or_default() as u64;
+                self.post(id, &message, &moved);
+            }
+        } else {
+            self.end(&json);
+        }
+    }
+
+    /// Ends the worker and fails everything that waits for it.
+    fn end(&self, reason: &str) {
+        let gone = self.gone.borrow_mut().get_or_insert_with(|| WorkerGone(reason.to_owned())).clone();
+        if let Some(worker) = &self.worker {
+            worker.terminate();
+        }
+        self.start_limit.take();
+        self.queued.take();
+        for (_, sender) in self.pending.take() {
+            // Whoever asked may have stopped waiting.
+            drop(sender.send(Err(gone.clone())));
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(worker) = &self.worker {
+            worker.set_onmessage(None);
+            worker.set_onerror(None);
+            worker.terminate();
+        }
+    }
+}
+
+/// Inside a worker: its global object. `None` in a page.
+fn scope() -> Option<DedicatedWorkerGlobalScope> {
+    js_sys::global().dyn_into().ok()
+}
+
+/// Inside a worker: the role it was started with. `None` in a page.
+pub fn role() -> Option<String> {
+    Some(scope()?.name())
+}
+
+/// Inside a worker: a message about itself, which is all it says unasked.
+fn announce(scope: &DedicatedWorkerGlobalScope, text: &str) {
+    let (message, moved) = pack(0, text, Vec::new());
+    // There is nobody else to tell.
+    drop(scope.post_message_with_transfer(&message, &moved));
+}
+
+/// Inside a worker: answers every request with what `handler` makes of it, several at a time, for as long as the
+/// worker lives. A panic, or a promise's failure that nobody handles, is told to the page, which then ends this
+/// worker.
+pub(crate) fn serve<Q, R, H, F>(handler: H)
+where
+    Q: DeserializeOwned,
+    R: Serialize,
+    H: Fn(Q, Vec<JsValue>) -> F + 'static,
+    F: Future<Output = Message<R, Part>> + 'static,
+{
+    let Some(scope) = scope() else { return };
+    std::panic::set_hook(Box::new(|info| {
+        console_error_panic_hook::hook(info);
+        if let Some(scope) = self::scope() {
+            announce(&scope, &info.to_string());
+        }
+    }));
+    let on_rejection = Closure::<dyn FnMut(JsValue)>::new(|event: JsValue| {
+        let reason = js_sys::Reflect::get(&event, &"reason".into()).unwrap_or(event);
+        if let Some(scope) = self::scope() {
+            announce(&scope, &crate::browser_error::sentence(&reason));
+        }
+    });
+    let listening = scope
+        .add_event_listener_with_callback("unhandledrejection", on_rejection.into_js_value().unchecked_ref());
+    if let Err(error) = listening {
+        announce(&scope, &crate::browser_error::sentence(&error));
+        return;
+    }
+
+    let out = scope.clone();
+    let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+        let Some((id, json, parts)) = unpack(&event.data()) else { return };
+        let body = match serde_json::from_str(&json) {
+            Ok(body) => body,
+            Err(error) => return announce(&out, &error.to_string()),
+        };
+        let answering = handler(body, parts);
+        let out = out.clone();
+        wasm_bindgen_futures::spawn_local(async move {
+            let Message { body, parts } = answering.await;
+            match serde_json::to_string(&body) {
+                Ok(json) => {
+                    let (message, moved) = pack(id, &json, parts);
+                    if let Err(error) = out.post_message_with_transfer(&message, &moved) {
+                        announce(&out, &crate::browser_error::sentence(&error));
+                    }
+                }
+                Err(error) => announce(&out, &error.to_string()),
+            }
+        });
+    });
+    scope.set_onmessage(Some(on_message.into_js_value().unchecked_ref()));
+    announce(&scope, READY);
+}
+
+/// What came beside a message at this place, as this type.
+pub(crate) fn part<T: JsCast>(parts: &[JsValue], index: usize) -> Option<T> {
+    parts.get(index)?.clone().dyn_into().ok()
+}
+
+/// A buffer's bytes, copied.
+pub(crate) fn bytes_of(buffer: &ArrayBuffer) -> bytes::Bytes {
+    Uint8Array::new(buffer).to_vec().into()
+}

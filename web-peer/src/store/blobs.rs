@@ -1,0 +1,116 @@
+//! Files and blobs laid end to end: the bytes of a torrent that is seeded from the user's own files.
+
+use js_sys::{Array, ArrayBuffer, Uint8Array};
+use wasm_bindgen::JsValue;
+use web_sys::{Blob, FileReaderSync};
+
+use super::protocol::{LoadError, StoreError};
+use crate::browser_error;
+
+/// Reads a whole blob at once, which only workers can.
+pub(super) fn read(blob: &Blob) -> Result<Uint8Array, JsValue> {
+    let buffer: ArrayBuffer = FileReaderSync::new()?.read_as_array_buffer(blob)?;
+    Ok(Uint8Array::new(&buffer))
+}
+
+/// Part of a blob; no bytes are read.
+pub(super) fn slice(blob: &Blob, start: u64, end: u64) -> Result<Blob, StoreError> {
+    // Lengths are below 2^53 (`shared::limits::MAX_TORRENT_BYTES`), so they are exact as numbers.
+    blob.slice_with_f64_and_f64(start as f64, end as f64).map_err(|error| super::opfs::failure(&error))
+}
+
+/// Blobs one behind the other as one; no bytes are read.
+pub(super) fn concatenated(blobs: &[Blob]) -> Result<Blob, StoreError> {
+    let parts: Array = blobs.iter().collect();
+    Blob::new_with_blob_sequence(&parts).map_err(|error| super::opfs::failure(&error))
+}
+
+/// One of the files.
+#[derive(Debug)]
+struct Laid {
+    name: String,
+    offset: u64,
+    len: u64,
+    blob: Blob,
+}
+
+/// The user's files in the torrent's order. Never copied: read where they lie, when somebody asks.
+///
+/// Invariant: each begins where the one before it ends.
+#[derive(Debug)]
+pub(super) struct Attached {
+    files: Vec<Laid>,
+    total: u64,
+}
+
+impl Attached {
+    /// Lays files end to end. A file's length is what it was when it was chosen.
+    pub(super) fn new(files: impl IntoIterator<Item = (String, Blob)>) -> Self {
+        let mut total = 0;
+        let files = files
+            .into_iter()
+            .map(|(name, blob)| {
+                let len = blob.size() as u64;
+                let offset = total;
+                total += len;
+                Laid { name, offset, len, blob }
+            })
+            .collect();
+        Self { files, total }
+    }
+
+    /// The parts of files that these bytes are, in order; `None` where they go beyond the end.
+    fn slices(&self, offset: u64, len: u64) -> Result<Vec<(&str, Blob)>, StoreError> {
+        let end = offset.checked_add(len).filter(|end| *end <= self.total).ok_or(StoreError::NotOpen)?;
+        let first = self.files.partition_point(|file| file.offset + file.len <= offset);
+        let mut slices = Vec::new();
+        for file in self.files[first..].iter().take_while(|file| file.offset < end) {
+            let start = offset.max(file.offset) - file.offset;
+            let stop = end.min(file.offset + file.len) - file.offset;
+            if start < stop {
+                slices.push((file.name.as_str(), slice(&file.blob, start, stop)?));
+            }
+        }
+        Ok(slices)
+    }
+
+    /// Reads.
+    pub(super) fn read(&self, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
+        let slices = self.slices(offset, u64::from(len)).map_err(|_| LoadError::Missing)?;
+        let read_one = |name: &str, blob: &Blob| {
+            let bytes = read(blob).map_err(|error| match browser_error::name(&error).as_str() {
+                "NotFoundError" | "NotReadableError" => LoadError::Changed { file: name.to_owned() },
+                _ => LoadError::Browser(browser_error::sentence(&error)),
+            })?;
+            // Some browsers give what is left of a file that became shorter.
+            if f64::from(bytes.length()) == blob.size() {
+                Ok(bytes)
+            } else {
+                Err(LoadError::Changed { file: name.to_owned() })
+            }
+        };
+        if let [(name, blob)] = slices.as_slice() {
+            return read_one(name, blob);
+        }
+        let all = Uint8Array::new_with_length(len);
+        let mut at = 0;
+        for (name, blob) in &slices {
+            let bytes = read_one(name, blob)?;
+            all.set(&bytes, at);
+            at += bytes.length();
+        }
+        Ok(all)
+    }
+
+    /// These bytes as a blob, if all files that they lie in can still be read.
+    pub(super) fn blob(&self, offset: u64, len: u64) -> Result<Blob, StoreError> {
+        let mut blobs = Vec::new();
+        for (name, blob) in self.slices(offset, len)? {
+            if read(&slice(&blob, 0, 1)?).is_err() {
+                return Err(StoreError::Changed(name.to_owned()));
+            }
+            blobs.push(blob);
+        }
+        concatenated(&blobs)
+    }
+}

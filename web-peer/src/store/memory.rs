@@ -1,0 +1,85 @@
+//! One torrent's bytes in memory, where there is no private file system. Pieces are blobs: the browser keeps them
+//! outside of this worker and may move them to disk, and saving puts them together without a copy.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use js_sys::{Array, Uint8Array};
+use shared::Geometry;
+use web_sys::Blob;
+
+use super::blobs;
+use super::have::Have;
+use super::opfs::failure;
+use super::protocol::{LoadError, StoreError};
+use crate::browser_error;
+
+/// Most bytes that all torrents of a tab together keep in memory. Browsers hold some 2 GiB of blobs in memory before
+/// they move them to disk, if they do, and phones have little more.
+pub(super) const MEMORY_LIMIT: u64 = 1 << 30;
+
+/// One torrent's bytes in memory.
+#[derive(Debug)]
+pub(super) struct Memory {
+    geometry: Geometry,
+    pieces: RefCell<BTreeMap<u32, Blob>>,
+}
+
+impl Memory {
+    /// With nothing in it.
+    pub(super) fn new(geometry: Geometry) -> Self {
+        Self { geometry, pieces: RefCell::default() }
+    }
+
+    /// Bytes of the whole torrent, which are counted against the limit from the beginning.
+    pub(super) fn total(&self) -> u64 {
+        self.geometry.total()
+    }
+
+    /// Which pieces are there.
+    pub(super) fn have(&self) -> Have {
+        let mut have = Have::none(self.geometry.piece_count());
+        for piece in self.pieces.borrow().keys() {
+            have.set(*piece);
+        }
+        have
+    }
+
+    /// Keeps a piece whose hash is right.
+    pub(super) fn write(&self, piece: u32, bytes: &Uint8Array) -> Result<(), StoreError> {
+        let blob = Blob::new_with_u8_array_sequence(&Array::of1(bytes)).map_err(|error| failure(&error))?;
+        self.pieces.borrow_mut().insert(piece, blob);
+        Ok(())
+    }
+
+    /// Reads bytes of pieces that are there.
+    pub(super) fn read(&self, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
+        let blob = self.blob(offset, u64::from(len)).map_err(|error| match error {
+            StoreError::NotOpen => LoadError::Missing,
+            other => LoadError::Browser(other.to_string()),
+        })?;
+        blobs::read(&blob).map_err(|error| LoadError::Browser(browser_error::sentence(&error)))
+    }
+
+    /// These bytes as a blob.
+    pub(super) fn blob(&self, offset: u64, len: u64) -> Result<Blob, StoreError> {
+        let geometry = &self.geometry;
+        let end =
+            offset.checked_add(len).filter(|end| *end <= geometry.total()).ok_or(StoreError::NotOpen)?;
+        let piece_length = u64::from(geometry.piece_length());
+        let pieces = self.pieces.borrow();
+        let mut parts = Vec::new();
+        // Within the total, so these are numbers of pieces.
+        for piece in offset / piece_length..end.div_ceil(piece_length) {
+            let blob = pieces.get(&(piece as u32)).ok_or(StoreError::NotOpen)?;
+            let start = piece * piece_length;
+            let from = offset.max(start) - start;
+            let to = end.min(start + piece_length) - start;
+            parts.push(blobs::slice(blob, from, to)?);
+        }
+        match parts.as_slice() {
+            [only] => Ok(only.clone()),
+            parts => blobs::concatenated(parts),
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Where torrents' bytes are kept: the page's handle to this tab's storage worker.
+//!
+//! In the worker, in reading order: [`serve`](self::serve) takes messages (`protocol`); `shelf` has all torrents;
+//! `claim` says which folder is this tab's, by a Web Lock (`locks`); `private` keeps a torrent in the private file
+//! system (`opfs`), with the pieces that it has (`have`) and what is remembered of it (`record`); `memory` where there
+//! is no such file system; `blobs` reads the user's own files; `archive` makes a zip.
+
+mod archive;
+mod blobs;
+mod claim;
+mod have;
+mod locks;
+mod memory;
+mod opfs;
+mod private;
+mod protocol;
+mod record;
+mod serve;
+mod shelf;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use js_sys::ArrayBuffer;
+use shared::InfoHash;
+use shared::metainfo::Info;
+use wasm_bindgen::JsValue;
+use web_sys::{Blob, File};
+
+use self::have::Have;
+use self::protocol::{Entry, FromStorage, ToStorage};
+use self::record::{Lengths, Written};
+use crate::dedicated::{self, Dedicated, Message, Part, WorkerGone, part};
+use crate::snapshot::{StorageKind, StorageView};
+
+pub use self::protocol::{LoadError, StoreError, Verdict};
+pub use self::record::{Record, Remembered};
+pub use self::serve::serve;
+
+/// The name of the storage worker's role.
+pub const ROLE: &str = "store";
+
+/// Where the tab keeps the name of its folder: a place that a reload leaves and a new tab does not share.
+const SESSION_KEY: &str = "enxame-store";
+
+impl From<WorkerGone> for StoreError {
+    fn from(gone: WorkerGone) -> Self {
+        Self::Browser(gone.to_string())
+    }
+}
+
+impl From<WorkerGone> for LoadError {
+    fn from(gone: WorkerGone) -> Self {
+        Self::Browser(gone.to_string())
+    }
+}
+
+/// This tab's store. Clones are handles to the same one; with the last the worker ends.
+#[derive(Clone)]
+pub struct Store {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    worker: Dedicated,
+    view: Cell<StorageView>,
+    remembered: RefCell<Vec<Remembered>>,
+    /// The info dictionaries of open torrents: where their files lie.
+    open: RefCell<HashMap<InfoHash, Rc<Info>>>,
+}
+
+type Reply = Message<FromStorage, JsValue>;
+
+impl Store {
+    /// Starts the storage worker and opens this tab's folder: after a reload its own, else one that a tab that is gone
+    /// left, else a new one; where there is no private file system, memory.
+    ///
+    /// A worker that does not start shows as memory for zero bytes, and in the error of everything that is asked of it.
+    pub async fn open() -> Self {
+        let worker = Dedicated::start(ROLE);
+        let session = session();
+        let preferred = session.as_ref().and_then(|session| session.get_item(SESSION_KEY).ok().flatten());
+        let mut view = StorageView { kind: StorageKind::Memory, limit: Some(0) };
+        let mut found = Vec::new();
+        let reply: Result<Reply, _> = worker.request(&ToStorage::Open { preferred }, Vec::new()).await;
+        if let Ok(Message { body: FromStorage::Opened { folder, limit, remembered }, parts }) = reply {
+            let kind = if folder.is_some() { StorageKind::Private } else { StorageKind::Memory };
+            view = StorageView { kind, limit };
+            if let (Some(session), Some(folder)) = (session, folder) {
+                // Without it a reload adopts the folder like any other.
+                drop(session.set_item(SESSION_KEY, &folder));
+            }
+            found = remembered
+                .into_iter()
+                .enumerate()
+                .map(|(index, written)| remember(written, &parts, index * 2))
+                .collect();
+        }
+        Self {
+            inner: Rc::new(Inner {
+                worker,
+                view: Cell::new(view),
+                remembered: RefCell::new(found),
+                open: RefCell::default(),
+            }),
+        }
+    }
+
+    /// Where downloads are kept.
+    pub fn kind(&self) -> StorageView {
+        self.inner.view.get()
+    }
+
+    /// The torrents that the predecessor of this tab left, in the order in which they were added. Told once. Those whose
+    /// info dictionary is known are open, as after [`create`](Self::create).
+    ///
+    /// Those whose data was the user's own files ([`attach`](Self::attach)) were left without data, since a page cannot
+    /// get at such files again by itself; they are here only if they were [remembered](Self::remember).
+    pub async fn remembered(&self) -> Vec<Remembered> {
+        let found = self.inner.remembered.take();
+        let opened = found.into_iter().map(|found| async {
+            let Remembered { record, have } = found;
+            // One that cannot be opened says so when it is first used.
+            match parse(&record) {
+                Ok(Some(info)) => Remembered { have: self.open_torrent(info).await.unwrap_or(have), record },
+                _ => Remembered { record, have },
+            }
+        });
+        futures::future::join_all(opened).await
+    }
+
+    /// Opens the store of one torrent; its pieces that are there.
+    fn open_torrent(&self, info: Info) -> impl Future<Output = Result<Vec<bool>, StoreError>> + use<> {
+        let request = ToStorage::Create { info_hash: info.info_hash(), lengths: info.geometry().into() };
+        let reply = self.request(&request, Vec::new());
+        let inner = self.inner.clone();
+        async move {
+            let bits: ArrayBuffer = part(&reply.await?.parts, 0).ok_or_else(unexpected)?;
+            let have = Have::from_bytes(info.geometry().piece_count(), &dedicated::bytes_of(&bits));
+            inner.open.borrow_mut().insert(info.info_hash(), Rc::new(info));
+            Ok(have.to_vec())
+        }
+    }
+
+    /// Opens the store of one torrent, makes it if it is not there, and remembers the torrent. Answers which pieces are
+    /// there already, verified.
+    ///
+    /// # Errors
+    /// [`StoreError::BadInfo`] without a good `record.info`; [`StoreError::Full`] when the browser has no room for all
+    /// of it; [`StoreError::TooLargeForMemory`]; or what the browser said.
+    pub async fn create(&self, record: Record) -> Result<Vec<bool>, StoreError> {
+        let info = parse(&record)?.ok_or_else(|| StoreError::BadInfo("it is not there".into()))?;
+        // Both are on their way before either is waited for.
+        let open = self.open_torrent(info);
+        let remember = self.remember(record);
+        let have = open.await?;
+        remember.await?;
+        Ok(have)
+    }
+
+    /// Remembers a torrent, or what changed about it; also one whose info dictionary is not known yet. In memory
+    /// nothing is remembered, and nothing fails.
+    ///
+    /// # Errors
+    /// [`StoreError::BadInfo`] when `record.info` is there and not good; or what the browser said.
+    pub fn remember(&self, record: Record) -> impl Future<Output = Result<(), StoreError>> + use<> {
+        let request = parse(&record).map(|info| {
+            let lengths = info.map(|info| Lengths::from(info.geometry()));
+            let parts = record.info.iter().map(|info| Part::copied(info)).collect();
+            self.request(&ToStorage::Remember(Written { record, lengths }), parts)
+        });
+        async move { request?.await.map(drop) }
+    }
+
+    /// Serves this torrent from the user's own files, given in the torrent's order. They are read when somebody asks
+    /// and never copied. Nothing is remembered.
+    ///
+    /// # Errors
+    /// [`StoreError::BadInfo`]; [`StoreError::Changed`] when a file's length is not that of the torrent's file.
+    pub async fn attach(&self, hash: InfoHash, info: Bytes, files: Vec<File>) -> Result<(), StoreError> {
+        let info = Info::from_bytes(info).map_err(|error| StoreError::BadInfo(error.to_string()))?;
+        if info.info_hash() != hash {
+            return Err(StoreError::BadInfo("it is another torrent's".into()));
+        }
+        let fits = |(file, place): (&File, &shared::metainfo::File)| file.size() == place.length as f64;
+        if let Some((file, _)) = files.iter().zip(info.files()).find(|pair| !fits(*pair)) {
+            return Err(StoreError::Changed(file.name()));
+        }
+        if files.len() != info.files().len() {
+            return Err(StoreError::BadInfo("it has another number of files".into()));
+        }
+        let names = files.iter().map(File::name).collect();
+        let parts = files.into_iter().map(|file| Part::Shared(file.into())).collect();
+        self.request(&ToStorage::Attach { info_hash: hash, names }, parts).await?;
+        self.inner.open.borrow_mut().insert(hash, Rc::new(info));
+        Ok(())
+    }
+
+    /// Compares a piece's SHA-1 with `expected` and, if it is right, keeps the piece. `offset` is where the piece
+    /// begins in the torrent, in bytes. On its way when this returns.
+    pub fn verify_and_store(
+        &self,
+        hash: InfoHash,
+        piece: u32,
+        offset: u64,
+        data: Bytes,
+        expected: [u8; 20],
+    ) -> impl Future<Output = Verdict> + use<> {
+        let request = ToStorage::Store { info_hash: hash, piece, offset, expected };
+        let reply = self.request(&request, vec![Part::copied(&data)]);
+        async move {
+            match reply.await {
+                Ok(Message { body: FromStorage::Verdict(verdict), .. }) => verdict,
+                Ok(_) => Verdict::Failed(unexpected()),
+                Err(error) => Verdict::Failed(error),
+            }
+        }
+    }
+
+    /// Reads `len` bytes at `offset` in the torrent, of pieces that are there. On its way when this returns.
+    pub fn load(
+        &self,
+        hash: InfoHash,
+        offset: u64,
+        len: u32,
+    ) -> impl Future<Output = Result<Bytes, LoadError>> + use<> {
+        let request = ToStorage::Load { info_hash: hash, offset, len };
+        let reply = self.inner.worker.request(&request, Vec::new());
+        async move {
+            let Message { body, parts } = reply.await?;
+            match body {
+                FromStorage::Loaded => {
+                    let buffer: Option<ArrayBuffer> = part(&parts, 0);
+                    buffer.map(|buffer| dedicated::bytes_of(&buffer)).ok_or(LoadError::Missing)
+                }
+                FromStorage::LoadFailed(error) => Err(error),
+                FromStorage::Failed(error) => Err(LoadError::Browser(error.to_string())),
+                _ => Err(LoadError::Missing),
+            }
+        }
+    }
+
+    /// Forgets a torrent and deletes what was downloaded of it; the user's own files are let go of. What cannot be
+    /// deleted now is deleted when the folder changes hands.
+    pub async fn remove(&self, hash: InfoHash) {
+        self.inner.open.borrow_mut().remove(&hash);
+        drop(self.request(&ToStorage::Remove { info_hash: hash }, Vec::new()).await);
+    }
+
+    /// One file of a torrent, complete or at least all of that file's pieces, as a blob: a view, not a copy.
+    /// `file_index` counts all of [`Info::files`], hidden ones too.
+    ///
+    /// # Errors
+    /// [`StoreError::NotOpen`] when the torrent or the file is not there; [`StoreError::Changed`]; or what the browser
+    /// said.
+    pub async fn file_blob(&self, hash: InfoHash, file_index: usize) -> Result<Blob, StoreError> {
+        let info = self.info(hash)?;
+        let file = info.files().get(file_index).ok_or(StoreError::NotOpen)?;
+        let request = ToStorage::Blob { info_hash: hash, offset: file.offset, len: file.length };
+        blob(self.request(&request, Vec::new()).await?)
+    }
+
+    /// All files of a torrent that is complete as one zip, stored without compression, in a folder with the torrent's
+    /// name. Every byte is read once, for the checksums, but none is copied.
+    ///
+    /// # Errors
+    /// As [`file_blob`](Self::file_blob).
+    pub async fn zip_blob(&self, hash: InfoHash) -> Result<Blob, StoreError> {
+        let info = self.info(hash)?;
+        let shown = info.files().iter().filter(|file| !file.hidden);
+        let entries = shown
+            .map(|file| Entry { path: archive_path(&info, file), offset: file.offset, len: file.length })
+            .collect();
+        blob(self.request(&ToStorage::Zip { info_hash: hash, entries }, Vec::new()).await?)
+    }
+
+    fn info(&self, hash: InfoHash) -> Result<Rc<Info>, StoreError> {
+        self.inner.open.borrow().get(&hash).cloned().ok_or(StoreError::NotOpen)
+    }
+
+    fn request(
+        &self,
+        request: &ToStorage,
+        parts: Vec<Part>,
+    ) -> impl Future<Output = Result<Reply, StoreError>> + use<> {
+        let reply = self.inner.worker.request(request, parts);
+        async move {
+            match reply.await? {
+                Message { body: FromStorage::Failed(error), .. } => Err(error),
+                reply => Ok(reply),
+            }
+        }
+    }
+}
+
+fn unexpected() -> StoreError {
+    StoreError::Browser("the storage worker gave another answer than was asked for".into())
+}
+
+fn blob(reply: Reply) -> Result<Blob, StoreError> {
+    part(&reply.parts, 0).ok_or_else(unexpected)
+}
+
+fn parse(record: &Record) -> Result<Option<Info>, StoreError> {
+    let Some(info) = &record.info else { return Ok(None) };
+    let info = Info::from_bytes(info.clone()).map_err(|error| StoreError::BadInfo(error.to_string()))?;
+    if info.info_hash() == record.info_hash {
+        Ok(Some(info))
+    } else {
+        Err(StoreError::BadInfo("it is another torrent's".into()))
+    }
+}
+
+fn archive_path(info: &Info, file: &shared::metainfo::File) -> String {
+    if info.is_folder() { format!("{}/{}", info.name(), file.display_path()) } else { file.display_path() }
+}
+
+/// The tab's session storage. `None` where the browser refuses it.
+fn session() -> Option<web_sys::Storage> {
+    web_sys::window()?.session_storage().ok()?
+}
+
+/// A torrent from what the worker found: its record, and from `parts` its info dictionary and its bits.
+fn remember(written: Written, parts: &[JsValue], at: usize) -> Remembered {
+    let Written { mut record, lengths } = written;
+    let bytes = |index| part(parts, index).map(|buffer: ArrayBuffer| dedicated::bytes_of(&buffer));
+    record.info = bytes(at).filter(|info| !info.is_empty());
+    let have = match (&record.info, lengths.and_then(Lengths::geometry)) {
+        (Some(_), Some(geometry)) => {
+            Have::from_bytes(geometry.piece_count(), &bytes(at + 1).unwrap_or_default()).to_vec()
+        }
+        _ => Vec::new(),
+    };
+    Remembered { record, have }
+}

@@ -1,0 +1,165 @@
+//! What the page and its storage worker say to each other. What goes beside a message is named with it.
+
+use serde::{Deserialize, Serialize};
+use shared::InfoHash;
+
+use super::record::{Lengths, Written, hex};
+
+/// From the page to the storage worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ToStorage {
+    /// Open the store: this folder if it can be had. Comes first, once. Answered by `Opened`.
+    Open { preferred: Option<String> },
+    /// Write this record. Beside it: the info dictionary's buffer, if it is known. Answered by `Done`.
+    Remember(Written),
+    /// Open the store of one torrent. Answered by `Have`.
+    Create {
+        #[serde(with = "hex")]
+        info_hash: InfoHash,
+        lengths: Lengths,
+    },
+    /// Serve this torrent from these files. Beside it: the files. Answered by `Done`.
+    Attach {
+        #[serde(with = "hex")]
+        info_hash: InfoHash,
+        names: Vec<String>,
+    },
+    /// Verify a piece and keep it. Beside it: its buffer. Answered by `Verdict`.
+    Store {
+        #[serde(with = "hex")]
+        info_hash: InfoHash,
+        piece: u32,
+        offset: u64,
+        expected: [u8; 20],
+    },
+    /// Read. Answered by `Loaded`.
+    Load {
+        #[serde(with = "hex")]
+        info_hash: InfoHash,
+        offset: u64,
+        len: u32,
+    },
+    /// Bytes of a torrent as a blob. Answered by `Blob`.
+    Blob {
+        #[serde(with = "hex")]
+        info_hash: InfoHash,
+        offset: u64,
+        len: u64,
+    },
+    /// A zip of these. Answered by `Blob`.
+    Zip {
+        #[serde(with = "hex")]
+        info_hash: InfoHash,
+        entries: Vec<Entry>,
+    },
+    /// Forget a torrent and delete its data. Answered by `Done`.
+    Remove {
+        #[serde(with = "hex")]
+        info_hash: InfoHash,
+    },
+}
+
+/// One file of a torrent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// Its path, parts joined by `/`.
+    pub(super) path: String,
+    /// Where it begins in the torrent, in bytes.
+    pub(super) offset: u64,
+    /// Bytes.
+    pub(super) len: u64,
+}
+
+/// From the storage worker to the page.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum FromStorage {
+    /// The store is open.
+    Opened {
+        /// The folder, where the store is the private file system.
+        folder: Option<String>,
+        /// Most bytes it takes, where it is memory.
+        limit: Option<u64>,
+        /// What the folder had. Beside the message, two buffers for each: info dictionary (empty: not known), bits.
+        remembered: Vec<Written>,
+    },
+    /// It is done.
+    Done,
+    /// A torrent's store is open. Beside it: a buffer with the bits of the pieces that are there.
+    Have,
+    /// What became of a piece.
+    Verdict(Verdict),
+    /// Read. Beside it: a buffer.
+    Loaded,
+    /// Beside it: the blob.
+    Blob,
+    /// It could not be done.
+    Failed(StoreError),
+    /// It could not be read.
+    LoadFailed(LoadError),
+}
+
+/// What became of a piece.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Its hash is right and it is in the store.
+    Stored,
+    /// Its hash is wrong; it was thrown away.
+    HashMismatch,
+    /// It could not be written.
+    Failed(StoreError),
+}
+
+impl From<Verdict> for engine::StoreOutcome {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Stored => Self::Stored,
+            Verdict::HashMismatch => Self::HashMismatch,
+            Verdict::Failed(error) => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// Why the store could not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum StoreError {
+    /// The browser gives no more room.
+    #[error("the browser has no more room for this")]
+    Full,
+    /// The torrent, with what is there already, is more than memory is used for.
+    #[error("{total} bytes are more than the {limit} that are kept in memory")]
+    TooLargeForMemory {
+        /// Bytes that would be kept.
+        total: u64,
+        /// Bytes that memory is used for.
+        limit: u64,
+    },
+    /// This torrent has no open store.
+    #[error("this torrent is not in the store")]
+    NotOpen,
+    /// The info dictionary cannot be read.
+    #[error("the info dictionary cannot be read: {0}")]
+    BadInfo(String),
+    /// A seeded file is gone or was changed since it was chosen.
+    #[error("{0} is gone or was changed since it was chosen")]
+    Changed(String),
+    /// The browser failed otherwise; the words are its own.
+    #[error("{0}")]
+    Browser(String),
+}
+
+/// Why bytes could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum LoadError {
+    /// A seeded file is gone or was changed since it was chosen.
+    #[error("{file} is gone or was changed since it was chosen")]
+    Changed {
+        /// Its name.
+        file: String,
+    },
+    /// Not all of these bytes are there.
+    #[error("these bytes are not in the store")]
+    Missing,
+    /// The browser failed otherwise; the words are its own.
+    #[error("{0}")]
+    Browser(String),
+}

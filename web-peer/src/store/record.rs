@@ -1,0 +1,112 @@
+//! What is remembered of a torrent beside its bytes.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use shared::{Geometry, InfoHash};
+
+/// What a tab remembers of a torrent, for itself after a reload and for the tab that comes after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Which torrent.
+    #[serde(with = "hex")]
+    pub info_hash: InfoHash,
+    /// The bencoded info dictionary, once it is known. Kept in a file of its own.
+    #[serde(skip)]
+    pub info: Option<Bytes>,
+    /// The link it was added with, or one that says the same: trackers, name.
+    pub magnet: String,
+    /// What it is called; empty when nobody has said.
+    pub name: String,
+    /// Whether the user stopped it.
+    pub paused: bool,
+    /// Milliseconds since 1970 when it was added: the list's order.
+    #[serde(default)]
+    pub added: u64,
+}
+
+/// A torrent that the predecessor of this tab left: itself before a reload, or a tab that was closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// What was remembered. If `info` is there, its hash is right.
+    pub record: Record,
+    /// Which pieces are there, verified when they were stored; empty where `info` is not known.
+    pub have: Vec<bool>,
+}
+
+/// A record as it is written: with the torrent's lengths, so that the worker need not read the info dictionary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Written {
+    pub(super) record: Record,
+    pub(super) lengths: Option<Lengths>,
+}
+
+/// A torrent's lengths, in bytes, not yet checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Lengths {
+    pub(super) total: u64,
+    pub(super) piece: u32,
+}
+
+impl Lengths {
+    pub(super) fn geometry(self) -> Option<Geometry> {
+        Geometry::new(self.total, u64::from(self.piece)).ok()
+    }
+}
+
+impl From<Geometry> for Lengths {
+    fn from(geometry: Geometry) -> Self {
+        Self { total: geometry.total(), piece: geometry.piece_length() }
+    }
+}
+
+/// Reads the first value in `record.json`. What stands behind it is the rest of a longer one, which a crash kept from
+/// being cut off.
+pub(super) fn read(bytes: &[u8]) -> Option<Written> {
+    serde_json::Deserializer::from_slice(bytes).into_iter().next()?.ok()
+}
+
+/// An info-hash as forty hexadecimal digits, as people who look into the folder expect it.
+pub(super) mod hex {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use shared::InfoHash;
+
+    pub(crate) fn serialize<S: Serializer>(hash: &InfoHash, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(hash)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<InfoHash, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written() -> Written {
+        let record = Record {
+            info_hash: InfoHash::new([0xab; 20]),
+            info: None,
+            magnet: "magnet:?xt=urn:btih:abababababababababababababababababababab".into(),
+            name: "música – 音楽".into(),
+            paused: true,
+            added: 7,
+        };
+        Written { record, lengths: Some(Lengths { total: 100, piece: 64 }) }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_written() {
+        let json = serde_json::to_vec(&written()).unwrap();
+        assert_eq!(read(&json), Some(written()));
+    }
+
+    #[test]
+    fn the_rest_of_a_longer_record_does_not_matter_but_half_a_record_is_none() {
+        let mut json = serde_json::to_vec(&written()).unwrap();
+        json.extend_from_slice(b"\"}}");
+        assert_eq!(read(&json), Some(written()));
+        assert_eq!(read(&json[..40]), None);
+        assert_eq!(read(b""), None);
+    }
+}

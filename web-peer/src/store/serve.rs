@@ -1,0 +1,98 @@
+//! The storage worker: takes messages, has the [`Shelf`] do what they say, answers.
+
+use std::rc::Rc;
+
+use js_sys::{ArrayBuffer, Uint8Array};
+use wasm_bindgen::JsValue;
+use web_sys::Blob;
+
+use super::protocol::{FromStorage, StoreError, ToStorage};
+use super::shelf::Shelf;
+use crate::dedicated::{self, Message, Part, part};
+
+type Answer = Message<FromStorage, Part>;
+
+/// Runs the storage worker.
+pub fn serve() {
+    // `Open` comes first; what else comes meanwhile waits for it.
+    let shelf: Rc<futures::lock::Mutex<Option<Rc<Shelf>>>> = Rc::default();
+    dedicated::serve(move |request: ToStorage, parts: Vec<JsValue>| {
+        let shelf = shelf.clone();
+        async move {
+            let mut opened = shelf.lock().await;
+            if let ToStorage::Open { preferred } = &request {
+                let new = Rc::new(Shelf::open(preferred.as_deref()).await);
+                *opened = Some(new.clone());
+                drop(opened);
+                return open(&new).await;
+            }
+            let found = opened.clone();
+            drop(opened);
+            match found {
+                Some(shelf) => answer(&shelf, request, &parts).await.unwrap_or_else(failed),
+                None => failed(StoreError::NotOpen),
+            }
+        }
+    });
+}
+
+fn failed(error: StoreError) -> Answer {
+    Message::bare(FromStorage::Failed(error))
+}
+
+async fn open(shelf: &Shelf) -> Answer {
+    let mut remembered = Vec::new();
+    let mut parts = Vec::new();
+    for found in shelf.found().await {
+        remembered.push(found.written);
+        parts.push(Part::copied(found.info.as_deref().unwrap_or_default()));
+        parts.push(Part::copied(found.have.as_bytes()));
+    }
+    let folder = shelf.folder().map(str::to_owned);
+    Message { body: FromStorage::Opened { folder, limit: shelf.limit(), remembered }, parts }
+}
+
+async fn answer(shelf: &Shelf, request: ToStorage, parts: &[JsValue]) -> Result<Answer, StoreError> {
+    let incomplete = || StoreError::Browser("a message without what belongs to it".into());
+    Ok(match request {
+        ToStorage::Open { .. } => Message::bare(FromStorage::Done),
+        ToStorage::Remember(written) => {
+            let info: Option<ArrayBuffer> = part(parts, 0);
+            let info = info.map(|info| Uint8Array::new(&info).to_vec());
+            shelf.remember(&written, info.as_deref()).await?;
+            Message::bare(FromStorage::Done)
+        }
+        ToStorage::Create { info_hash, lengths } => {
+            let have = shelf.create(info_hash, lengths).await?;
+            Message { body: FromStorage::Have, parts: vec![Part::copied(have.as_bytes())] }
+        }
+        ToStorage::Attach { info_hash, names } => {
+            let files: Vec<_> =
+                names.into_iter().enumerate().map_while(|(i, name)| Some((name, part(parts, i)?))).collect();
+            if files.len() != parts.len() {
+                return Err(incomplete());
+            }
+            shelf.attach(info_hash, files);
+            Message::bare(FromStorage::Done)
+        }
+        ToStorage::Store { info_hash, piece, offset, expected } => {
+            let bytes: ArrayBuffer = part(parts, 0).ok_or_else(incomplete)?;
+            let bytes = Uint8Array::new(&bytes);
+            Message::bare(FromStorage::Verdict(shelf.store(info_hash, piece, offset, &bytes, expected).await))
+        }
+        ToStorage::Load { info_hash, offset, len } => match shelf.load(info_hash, offset, len) {
+            Ok(bytes) => Message { body: FromStorage::Loaded, parts: vec![Part::Moved(bytes.buffer())] },
+            Err(error) => Message::bare(FromStorage::LoadFailed(error)),
+        },
+        ToStorage::Blob { info_hash, offset, len } => blob(shelf.blob(info_hash, offset, len).await?),
+        ToStorage::Zip { info_hash, entries } => blob(shelf.zip(info_hash, &entries).await?),
+        ToStorage::Remove { info_hash } => {
+            shelf.remove(info_hash).await?;
+            Message::bare(FromStorage::Done)
+        }
+    })
+}
+
+fn blob(blob: Blob) -> Answer {
+    Message { body: FromStorage::Blob, parts: vec![Part::Shared(blob.into())] }
+}

@@ -1,0 +1,278 @@
+//! What the storage worker does, without the messages: all torrents of one tab, each wherever its bytes are.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use futures::lock::Mutex;
+use js_sys::{Array, ArrayBuffer, Uint8Array};
+use sha1::{Digest as _, Sha1};
+use shared::InfoHash;
+use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Blob, FileSystemDirectoryHandle};
+
+use super::archive::{Archive, Run};
+use super::blobs::{self, Attached};
+use super::claim::{self, Claim};
+use super::have::Have;
+use super::memory::{MEMORY_LIMIT, Memory};
+use super::opfs;
+use super::private::{self, Private};
+use super::protocol::{Entry, LoadError, StoreError, Verdict};
+use super::record::{self, Lengths, Written};
+use crate::browser_error;
+use crate::digest::Hasher;
+
+const RECORD: &str = "record.json";
+const INFO: &str = "info";
+
+/// Bytes read at a time for an archive's CRC-32. Between two reads the worker serves everybody else.
+const ARCHIVE_CHUNK: u64 = 4 * 1024 * 1024;
+
+/// Where one torrent's bytes are.
+#[derive(Clone)]
+enum Place {
+    Private(Rc<Private>),
+    Memory(Rc<Memory>),
+    Attached(Rc<Attached>),
+}
+
+/// All torrents of one tab.
+pub(super) struct Shelf {
+    claim: Option<Claim>,
+    memory_limit: u64,
+    hasher: Hasher,
+    places: RefCell<HashMap<InfoHash, Place>>,
+    /// Held while folders and small files change, which takes several steps.
+    changing: Mutex<()>,
+}
+
+/// What a folder had of one torrent.
+pub(super) struct Found {
+    pub(super) written: Written,
+    /// Its hash is right.
+    pub(super) info: Option<Vec<u8>>,
+    pub(super) have: Have,
+}
+
+impl Shelf {
+    /// A folder of the private file system, the preferred one if it can be had; else memory.
+    pub(super) async fn open(preferred: Option<&str>) -> Self {
+        Self {
+            claim: claim::claim(preferred).await,
+            memory_limit: MEMORY_LIMIT,
+            hasher: Hasher::here(),
+            places: RefCell::default(),
+            changing: Mutex::new(()),
+        }
+    }
+
+    /// Memory, up to so many bytes.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for tests: `open` takes memory where there is nothing else")
+    )]
+    pub(super) fn in_memory(memory_limit: u64) -> Self {
+        Self {
+            claim: None,
+            memory_limit,
+            hasher: Hasher::here(),
+            places: RefCell::default(),
+            changing: Mutex::new(()),
+        }
+    }
+
+    /// The folder's name, where this is in the private file system.
+    pub(super) fn folder(&self) -> Option<&str> {
+        self.claim.as_ref().map(|claim| claim.id.as_str())
+    }
+
+    /// Most bytes it takes, where this is memory.
+    pub(super) fn limit(&self) -> Option<u64> {
+        self.claim.is_none().then_some(self.memory_limit)
+    }
+
+    /// What the folder has, in the order in which it was added. Folders that say nothing sensible are deleted.
+    pub(super) async fn found(&self) -> Vec<Found> {
+        let Some(claim) = &self.claim else { return Vec::new() };
+        let _changing = self.changing.lock().await;
+        let mut found = Vec::new();
+        for name in opfs::folders(&claim.folder).await {
+            let Some(folder) = opfs::existing_folder(&claim.folder, &name).await else { continue };
+            match find(&folder, &name).await {
+                Some(torrent) => found.push(torrent),
+                // What is left of it takes room that nobody could free; it was worth nothing if that fails too.
+                None => drop(opfs::remove(&claim.folder, &name).await),
+            }
+        }
+        found.sort_by_key(|found| found.written.record.added);
+        found
+    }
+
+    /// Writes a torrent's record, and its info dictionary. Nothing to do in memory.
+    pub(super) async fn remember(&self, written: &Written, info: Option<&[u8]>) -> Result<(), StoreError> {
+        let Some(claim) = &self.claim else { return Ok(()) };
+        let _changing = self.changing.lock().await;
+        let folder = opfs::folder(&claim.folder, &written.record.info_hash.to_string()).await?;
+        if let Some(info) = info {
+            // It never changes, so it is written once.
+            let there = opfs::read(&folder, INFO).await;
+            if there.as_deref() != Some(info) {
+                opfs::write(&folder, INFO, info).await?;
+            }
+        }
+        let json = serde_json::to_vec(written).map_err(|error| StoreError::Browser(error.to_string()))?;
+        opfs::write(&folder, RECORD, &json).await
+    }
+
+    /// Opens one torrent's store and says which pieces are there.
+    pub(super) async fn create(&self, hash: InfoHash, lengths: Lengths) -> Result<Have, StoreError> {
+        let geometry = lengths.geometry().ok_or_else(|| StoreError::BadInfo("its lengths".into()))?;
+        let _changing = self.changing.lock().await;
+        match self.place(hash) {
+            Some(Place::Private(private)) => return Ok(private.have()),
+            Some(Place::Memory(memory)) => return Ok(memory.have()),
+            Some(Place::Attached(_)) | None => {}
+        }
+        if let Some(claim) = &self.claim {
+            let folder = opfs::folder(&claim.folder, &hash.to_string()).await?;
+            let private = Private::open(&folder, geometry).await?;
+            let have = private.have();
+            self.places.borrow_mut().insert(hash, Place::Private(private));
+            return Ok(have);
+        }
+        let total = self.in_memory_already().saturating_add(geometry.total());
+        if total > self.memory_limit {
+            return Err(StoreError::TooLargeForMemory { total, limit: self.memory_limit });
+        }
+        let memory = Memory::new(geometry);
+        let have = memory.have();
+        self.places.borrow_mut().insert(hash, Place::Memory(Rc::new(memory)));
+        Ok(have)
+    }
+
+    fn in_memory_already(&self) -> u64 {
+        let places = self.places.borrow();
+        places.values().map(|place| if let Place::Memory(memory) = place { memory.total() } else { 0 }).sum()
+    }
+
+    /// Reads this torrent from the user's own files from now on.
+    pub(super) fn attach(&self, hash: InfoHash, files: Vec<(String, Blob)>) {
+        self.places.borrow_mut().insert(hash, Place::Attached(Rc::new(Attached::new(files))));
+    }
+
+    fn place(&self, hash: InfoHash) -> Option<Place> {
+        self.places.borrow().get(&hash).cloned()
+    }
+
+    /// Keeps a piece if its hash is right.
+    pub(super) async fn store(
+        &self,
+        hash: InfoHash,
+        piece: u32,
+        offset: u64,
+        bytes: &Uint8Array,
+        expected: [u8; 20],
+    ) -> Verdict {
+        if self.hasher.sha1(bytes).await != expected {
+            return Verdict::HashMismatch;
+        }
+        let written = match self.place(hash) {
+            Some(Place::Private(private)) => private.write(piece, offset, bytes),
+            Some(Place::Memory(memory)) => memory.write(piece, bytes),
+            Some(Place::Attached(_)) | None => Err(StoreError::NotOpen),
+        };
+        written.map_or_else(Verdict::Failed, |()| Verdict::Stored)
+    }
+
+    /// Reads bytes that are there.
+    pub(super) fn load(&self, hash: InfoHash, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
+        match self.place(hash) {
+            Some(Place::Private(private)) => private.read(offset, len),
+            Some(Place::Memory(memory)) => memory.read(offset, len),
+            Some(Place::Attached(files)) => files.read(offset, len),
+            None => Err(LoadError::Missing),
+        }
+    }
+
+    /// Bytes that are there, as a blob.
+    pub(super) async fn blob(&self, hash: InfoHash, offset: u64, len: u64) -> Result<Blob, StoreError> {
+        match self.place(hash) {
+            Some(Place::Private(private)) => private.blob(offset, len).await,
+            Some(Place::Memory(memory)) => memory.blob(offset, len),
+            Some(Place::Attached(files)) => files.blob(offset, len),
+            None => Err(StoreError::NotOpen),
+        }
+    }
+
+    /// These files as one zip. Reads them all once.
+    pub(super) async fn zip(&self, hash: InfoHash, entries: &[Entry]) -> Result<Blob, StoreError> {
+        let end = entries.iter().map(|entry| entry.offset.saturating_add(entry.len)).max().unwrap_or(0);
+        let all = self.blob(hash, 0, end).await?;
+        let mut archive = Archive::new();
+        let failed = |error: std::io::Error| StoreError::Browser(error.to_string());
+        for entry in entries {
+            archive.begin(&entry.path, entry.len).map_err(failed)?;
+            let end = entry.offset + entry.len;
+            let mut at = entry.offset;
+            while at < end {
+                let next = end.min(at + ARCHIVE_CHUNK);
+                archive.content(&read(&blobs::slice(&all, at, next)?).await?).map_err(failed)?;
+                at = next;
+            }
+        }
+        let parts = Array::new();
+        // Every file has a header before it, so a run of files' bytes is one file.
+        let mut files = entries.iter().filter(|entry| entry.len > 0);
+        for run in archive.finish().map_err(failed)? {
+            match run {
+                Run::Own(bytes) => {
+                    parts.push(&Uint8Array::from(bytes.as_slice()));
+                }
+                Run::Files(len) => {
+                    let offset = files.next().map_or(0, |file| file.offset);
+                    let file = blobs::slice(&all, offset, offset + len)?;
+                    parts.push(&file);
+                }
+            }
+        }
+        Blob::new_with_blob_sequence(&parts).map_err(|error| opfs::failure(&error))
+    }
+
+    /// Forgets a torrent and deletes its data.
+    pub(super) async fn remove(&self, hash: InfoHash) -> Result<(), StoreError> {
+        let _changing = self.changing.lock().await;
+        let place = self.places.borrow_mut().remove(&hash);
+        // Closes its files, unless a zip of it is being made; then the deletion waits for that.
+        drop(place);
+        match &self.claim {
+            Some(claim) => opfs::remove(&claim.folder, &hash.to_string()).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads a blob without keeping the worker from its other work.
+async fn read(blob: &Blob) -> Result<Vec<u8>, StoreError> {
+    let buffer: JsValue = JsFuture::from(blob.array_buffer())
+        .await
+        .map_err(|error| StoreError::Browser(browser_error::sentence(&error)))?;
+    Ok(Uint8Array::new(buffer.unchecked_ref::<ArrayBuffer>()).to_vec())
+}
+
+/// What a torrent's folder says.
+async fn find(folder: &FileSystemDirectoryHandle, name: &str) -> Option<Found> {
+    let written = record::read(&opfs::read(folder, RECORD).await?)?;
+    if written.record.info_hash.to_string() != name {
+        return None;
+    }
+    let info = opfs::read(folder, INFO).await;
+    let info =
+        info.filter(|info| <[u8; 20]>::from(Sha1::digest(info)) == *written.record.info_hash.as_bytes());
+    let have = match written.lengths.and_then(Lengths::geometry) {
+        Some(geometry) if info.is_some() => private::noted(folder, &geometry).await,
+        _ => Have::none(0),
+    };
+    Some(Found { written, info, have })
+}
