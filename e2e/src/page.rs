@@ -1,0 +1,411 @@
+//! One tab, driven by the automation contract.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use fantoccini::Locator;
+use fantoccini::wd::WindowHandle;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::browser::{self, Browser, BrowserOptions};
+use crate::{Snapshot, State, Torrent, output_folder};
+
+/// How often the snapshot is looked at while waiting.
+const POLL: Duration = Duration::from_millis(100);
+/// Something in the snapshot has to change within this time while a test waits: long for two busy cores, and short
+/// enough to be told soon that nothing moves.
+const STALL: Duration = Duration::from_secs(90);
+/// What is small (the page's start, an element, a sentence) has to come within this time.
+const SHORT: Duration = Duration::from_secs(60);
+
+/// One tab. Its browser ends with the last of its pages.
+#[derive(Debug, Clone)]
+pub struct Page {
+    browser: Arc<Browser>,
+    tab: WindowHandle,
+}
+
+impl Page {
+    /// Starts a browser of its own and opens a URL in it.
+    pub async fn open(url: &str) -> Result<Self> {
+        Self::open_with(url, &BrowserOptions::default()).await
+    }
+
+    /// The same, with options for the browser.
+    pub async fn open_with(url: &str, options: &BrowserOptions) -> Result<Self> {
+        let page = Self::blank(options).await?;
+        page.go_to(url).await?;
+        Ok(page)
+    }
+
+    /// Starts a browser of its own, with an empty tab.
+    pub async fn blank(options: &BrowserOptions) -> Result<Self> {
+        let browser = Arc::new(Browser::start(options).await?);
+        let tab = browser.front().await;
+        Ok(Self { browser, tab })
+    }
+
+    /// Opens a URL in one more tab of the same browser.
+    pub async fn open_beside(&self, url: &str) -> Result<Self> {
+        let client = self.browser.focus(&self.tab).await?;
+        let tab = client.new_window(true).await.context("the browser opens no second tab")?.handle;
+        drop(client);
+        let page = Self { browser: Arc::clone(&self.browser), tab };
+        page.go_to(url).await?;
+        Ok(page)
+    }
+
+    /// Opens a URL in this tab and waits until the page is up.
+    pub async fn go_to(&self, url: &str) -> Result<()> {
+        self.browser.focus(&self.tab).await?.goto(url).await.with_context(|| format!("cannot open {url}"))?;
+        self.wait_until_up().await
+    }
+
+    /// Loads the page again, as the user's reload does, and waits until it is up.
+    pub async fn reload(&self) -> Result<()> {
+        self.browser.focus(&self.tab).await?.refresh().await.context("cannot reload")?;
+        self.wait_until_up().await
+    }
+
+    /// Closes the tab. The browser stays while it has other pages.
+    pub async fn close(self) -> Result<()> {
+        self.browser.focus(&self.tab).await?.close_window().await.context("cannot close the tab")?;
+        Ok(())
+    }
+
+    /// The browser it is in.
+    pub fn browser(&self) -> &Browser {
+        &self.browser
+    }
+
+    async fn wait_until_up(&self) -> Result<()> {
+        let up = "return Boolean(window.enxame && document.querySelector('[data-testid=add-input]'))";
+        let start = Instant::now();
+        while self.run(up, vec![]).await? != Value::Bool(true) {
+            if start.elapsed() > SHORT {
+                return Err(self.failure(anyhow!("the page does not start")).await);
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Runs a script in the page; `return` gives its answer.
+    pub async fn run(&self, script: &str, arguments: Vec<Value>) -> Result<Value> {
+        let client = self.browser.focus(&self.tab).await?;
+        client.execute(script, arguments).await.context("a script fails in the page")
+    }
+
+    /// Runs a script that calls its last argument with the answer.
+    pub async fn run_async(&self, script: &str, arguments: Vec<Value>) -> Result<Value> {
+        let client = self.browser.focus(&self.tab).await?;
+        client.execute_async(script, arguments).await.context("a script fails in the page")
+    }
+
+    /// What `window.enxame.snapshot()` says now, as JSON.
+    pub async fn snapshot_json(&self) -> Result<Value> {
+        self.run("return window.enxame.snapshot()", vec![]).await
+    }
+
+    /// What `window.enxame.snapshot()` says now.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        let json = self.snapshot_json().await?;
+        serde_json::from_value(json).context("the snapshot is not what the automation contract says")
+    }
+
+    /// One torrent now.
+    pub async fn torrent(&self, info_hash: &str) -> Result<Torrent> {
+        let snapshot = self.snapshot().await?;
+        snapshot.torrent(info_hash).cloned().with_context(|| format!("the page has no torrent {info_hash}"))
+    }
+
+    /// Chooses files, as the file button does, and waits until each is a torrent that is being seeded. Gives their
+    /// info-hashes, in the page's order.
+    pub async fn seed(&self, files: &[impl AsRef<Path>]) -> Result<Vec<String>> {
+        let before = self.hashes().await?;
+        self.choose(files).await?;
+        self.wait_for_new(before, files.len(), State::Seeding).await
+    }
+
+    /// Chooses a folder, and waits until it is a torrent that is being seeded. Gives its info-hash.
+    pub async fn seed_folder(&self, folder: &Path) -> Result<String> {
+        let before = self.hashes().await?;
+        self.send_to("[data-testid=folder-input]", &folder.to_string_lossy()).await?;
+        let hashes = self.wait_for_new(before, 1, State::Seeding).await?;
+        hashes.into_iter().next().context("the page says nothing of the folder")
+    }
+
+    /// Chooses files, and waits for nothing.
+    pub async fn choose(&self, files: &[impl AsRef<Path>]) -> Result<()> {
+        let paths: Vec<String> =
+            files.iter().map(|file| file.as_ref().to_string_lossy().into_owned()).collect();
+        self.send_to("[data-testid=file-input]", &paths.join("\n")).await
+    }
+
+    /// Pastes a hash, a magnet or a link, and presses the button.
+    pub async fn add(&self, text: &str) -> Result<()> {
+        let client = self.browser.focus(&self.tab).await?;
+        let input =
+            client.find(Locator::Css("[data-testid=add-input]")).await.context("no field to paste into")?;
+        input.clear().await.context("the field cannot be cleared")?;
+        input.send_keys(text).await.context("the field takes no text")?;
+        let button =
+            client.find(Locator::Css("[data-testid=add-button]")).await.context("no button to add")?;
+        button.click().await.context("the button to add cannot be pressed")
+    }
+
+    async fn send_to(&self, selector: &str, text: &str) -> Result<()> {
+        let client = self.browser.focus(&self.tab).await?;
+        let input = client.find(Locator::Css(selector)).await.with_context(|| format!("no {selector}"))?;
+        input.send_keys(text).await.with_context(|| format!("{selector} does not take what was chosen"))
+    }
+
+    async fn hashes(&self) -> Result<BTreeSet<String>> {
+        Ok(self.snapshot().await?.torrents.into_iter().map(|torrent| torrent.info_hash).collect())
+    }
+
+    /// Waits until so many torrents that were not there before are in this state.
+    async fn wait_for_new(
+        &self,
+        before: BTreeSet<String>,
+        count: usize,
+        state: State,
+    ) -> Result<Vec<String>> {
+        let fresh = |snapshot: &Snapshot| -> Vec<String> {
+            let new = snapshot.torrents.iter().filter(|torrent| !before.contains(&torrent.info_hash));
+            new.filter(|torrent| torrent.state == state).map(|torrent| torrent.info_hash.clone()).collect()
+        };
+        let what = format!("{count} new torrents in state {state:?}");
+        let snapshot = self.wait_until(&what, |snapshot| fresh(snapshot).len() >= count).await?;
+        Ok(fresh(&snapshot))
+    }
+
+    /// Waits until a torrent is in this state.
+    pub async fn wait_for(&self, info_hash: &str, state: State) -> Result<Torrent> {
+        self.wait_for_torrent(info_hash, &format!("{state:?}"), |torrent| torrent.state == state).await
+    }
+
+    /// Waits until a torrent is complete.
+    pub async fn wait_until_complete(&self, info_hash: &str) -> Result<Torrent> {
+        self.wait_for_torrent(info_hash, "complete", Torrent::is_complete).await
+    }
+
+    /// Waits until the torrent is as `is_right` wants it; `what` says how in words.
+    pub async fn wait_for_torrent(
+        &self,
+        info_hash: &str,
+        what: &str,
+        is_right: impl Fn(&Torrent) -> bool,
+    ) -> Result<Torrent> {
+        let snapshot = self
+            .wait_until(&format!("torrent {info_hash}: {what}"), |snapshot| {
+                snapshot.torrent(info_hash).is_some_and(&is_right)
+            })
+            .await?;
+        snapshot.torrent(info_hash).cloned().context("the torrent is gone")
+    }
+
+    /// Waits until the snapshot is as `is_right` wants it. Fails when nothing in it has changed for a long time.
+    pub async fn wait_until(&self, what: &str, is_right: impl Fn(&Snapshot) -> bool) -> Result<Snapshot> {
+        let mut last_json = Value::Null;
+        let mut last_change = Instant::now();
+        loop {
+            let json = self.snapshot_json().await?;
+            let snapshot: Snapshot = serde_json::from_value(json.clone())
+                .context("the snapshot is not what the automation contract says")?;
+            if is_right(&snapshot) {
+                return Ok(snapshot);
+            }
+            if moving_parts(&json) != moving_parts(&last_json) {
+                last_change = Instant::now();
+                last_json = json;
+            }
+            if last_change.elapsed() > STALL {
+                let error = anyhow!("waited for '{what}', and nothing changed for {} s", STALL.as_secs());
+                return Err(self.failure(error).await);
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Every alert that is shown.
+    pub async fn alerts(&self) -> Result<Vec<String>> {
+        let script =
+            "return [...document.querySelectorAll('[data-testid=alert]')].map(alert => alert.innerText)";
+        let texts = self.run(script, vec![]).await?;
+        Ok(texts
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|text| text.as_str().map(str::to_owned))
+            .collect())
+    }
+
+    /// Waits until an alert is shown, and gives it.
+    pub async fn wait_for_alert(&self) -> Result<String> {
+        let start = Instant::now();
+        loop {
+            if let Some(alert) = self.alerts().await?.into_iter().next() {
+                return Ok(alert.trim().to_owned());
+            }
+            if start.elapsed() > SHORT {
+                return Err(self.failure(anyhow!("no alert is shown")).await);
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// The text of a torrent's row, as the user reads it.
+    pub async fn text_of(&self, info_hash: &str) -> Result<String> {
+        let script = "return document.querySelector(arguments[0]).innerText";
+        let text = self.run(script, vec![json!(row(info_hash))]).await?;
+        Ok(text.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Presses the button `save` and waits for the file. Gives its path in the folder of downloads.
+    pub async fn save(&self, info_hash: &str) -> Result<PathBuf> {
+        let before = complete_files(self.browser.downloads())?;
+        self.press(info_hash, "save").await?;
+        let start = Instant::now();
+        let mut last: Option<(PathBuf, u64)> = None;
+        loop {
+            let folder = self.browser.downloads();
+            let new = complete_files(folder)?.into_iter().find(|file| !before.contains(file));
+            if let (Some(file), false) = (new, has_partial_files(folder)?) {
+                let length = fs::metadata(&file).map_or(0, |metadata| metadata.len());
+                // Twice the same length: the name may come before the last bytes.
+                if last.as_ref() == Some(&(file.clone(), length)) {
+                    return Ok(file);
+                }
+                last = Some((file, length));
+            }
+            if start.elapsed() > STALL {
+                return Err(self
+                    .failure(anyhow!("what was saved does not arrive in {}", folder.display()))
+                    .await);
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Presses the button `pause`: it stops a torrent, and starts it again.
+    pub async fn pause(&self, info_hash: &str) -> Result<()> {
+        self.press(info_hash, "pause").await
+    }
+
+    /// Presses the button `remove`, and waits until the torrent is gone.
+    pub async fn remove(&self, info_hash: &str) -> Result<()> {
+        self.press(info_hash, "remove").await?;
+        self.wait_until("the torrent is gone", |snapshot| snapshot.torrent(info_hash).is_none()).await?;
+        Ok(())
+    }
+
+    /// Presses a button of a torrent by its `data-testid`.
+    pub async fn press(&self, info_hash: &str, button: &str) -> Result<()> {
+        let selector = format!("{} [data-testid={button}]", row(info_hash));
+        let client = self.browser.focus(&self.tab).await?;
+        let found = client
+            .wait()
+            .at_most(SHORT)
+            .for_element(Locator::Css(&selector))
+            .await
+            .with_context(|| format!("the torrent has no button '{button}'"))?;
+        found.click().await.with_context(|| format!("the button '{button}' cannot be pressed"))
+    }
+
+    /// The transports of a torrent's peers as the page shows them: `direct` or `relay` each.
+    pub async fn transports(&self, info_hash: &str) -> Result<Vec<String>> {
+        let script = "return [...document.querySelectorAll(arguments[0] + ' [data-testid=peer]')]\
+                      .map(peer => peer.dataset.transport)";
+        let shown = self.run(script, vec![json!(row(info_hash))]).await?;
+        Ok(shown
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|text| text.as_str().map(str::to_owned))
+            .collect())
+    }
+
+    /// Writes what is on the screen to a PNG file.
+    pub async fn screenshot(&self, file: &Path) -> Result<()> {
+        let client = self.browser.focus(&self.tab).await?;
+        let png = client.screenshot().await.context("the browser gives no screenshot")?;
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        fs::write(file, png).with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// Sends one command of the Chrome DevTools protocol to this tab.
+    pub async fn devtools(&self, command: &str, parameters: Value) -> Result<Value> {
+        let client = self.browser.focus(&self.tab).await?;
+        browser::devtools(&client, command, parameters).await
+    }
+
+    /// What the page wrote to the console since this was asked last.
+    pub async fn console(&self) -> Result<Vec<String>> {
+        let client = self.browser.focus(&self.tab).await?;
+        browser::console(&client).await
+    }
+
+    /// The error with all that helps to understand it: snapshot, alerts, console, and a screenshot on disk.
+    pub async fn failure(&self, error: anyhow::Error) -> anyhow::Error {
+        let mut report = error.to_string();
+        let snapshot = self.snapshot_json().await.unwrap_or(Value::Null);
+        let pretty = serde_json::to_string_pretty(&snapshot).unwrap_or_default();
+        let _ = write!(report, "\n--- snapshot\n{pretty}");
+        let _ = write!(report, "\n--- alerts\n{}", self.alerts().await.unwrap_or_default().join("\n"));
+        let _ = write!(report, "\n--- console\n{}", self.console().await.unwrap_or_default().join("\n"));
+        let folder = output_folder().join("e2e/failures");
+        let millis = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis());
+        let picture = folder.join(format!("{millis}.png"));
+        if self.screenshot(&picture).await.is_ok() {
+            let _ = write!(report, "\n--- screenshot: {}", picture.display());
+        }
+        anyhow!(report)
+    }
+}
+
+fn row(info_hash: &str) -> String {
+    format!("[data-testid=torrent][data-info-hash=\"{info_hash}\"]")
+}
+
+/// The parts of a snapshot that only change when something happens: rates fall to zero by themselves.
+fn moving_parts(snapshot: &Value) -> Value {
+    let torrents = snapshot["torrents"].as_array().cloned().unwrap_or_default();
+    let of_torrent = |torrent: &Value| {
+        json!([
+            torrent["infoHash"],
+            torrent["state"],
+            torrent["bytes"],
+            torrent["pieces"],
+            torrent["waiting"]
+        ])
+    };
+    json!([snapshot["tracker"], torrents.iter().map(of_torrent).collect::<Vec<_>>()])
+}
+
+/// Chromium writes to `name.crdownload` or a hidden file first.
+fn is_partial(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with(".crdownload") || name.starts_with('.')
+}
+
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
+}
+
+fn complete_files(folder: &Path) -> Result<BTreeSet<PathBuf>> {
+    Ok(files_in(folder)?.into_iter().filter(|file| !is_partial(file)).collect())
+}
+
+fn has_partial_files(folder: &Path) -> Result<bool> {
+    Ok(files_in(folder)?.iter().any(|file| is_partial(file)))
+}

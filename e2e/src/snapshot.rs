@@ -1,0 +1,147 @@
+//! What `window.enxame.snapshot()` says, by the automation contract; written down here once more, and not taken from
+//! the page's own types, so that the page cannot change the contract unseen. Fields that the contract may gain are
+//! ignored.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Everything at one moment.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// The page's tracker.
+    pub tracker: TrackerStatus,
+    /// In the order in which they were added.
+    pub torrents: Vec<Torrent>,
+    /// What went wrong and belongs to no torrent.
+    #[serde(default)]
+    pub alerts: Vec<Value>,
+}
+
+impl Snapshot {
+    /// The torrent with this hash.
+    pub fn torrent(&self, info_hash: &str) -> Option<&Torrent> {
+        self.torrents.iter().find(|torrent| torrent.info_hash == info_hash)
+    }
+}
+
+/// The page's tracker.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TrackerStatus {
+    /// `ws://…`.
+    pub url: String,
+    /// `connecting`, `connected` or `unreachable`.
+    pub state: String,
+}
+
+/// What a torrent is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Its files are being hashed.
+    Hashing,
+    /// Looking for the info dictionary.
+    Metadata,
+    /// Fetching pieces.
+    Downloading,
+    /// Has every piece.
+    Seeding,
+    /// Stopped by the user.
+    Paused,
+    /// Stopped by a failure.
+    Error,
+}
+
+/// One torrent.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Torrent {
+    /// Forty hexadecimal digits.
+    pub info_hash: String,
+    /// Its name.
+    pub name: String,
+    /// What it is doing.
+    pub state: State,
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Bytes a second.
+    pub rates: Rates,
+    /// Its pieces.
+    pub pieces: Pieces,
+    /// Linked peers.
+    pub peers: Vec<Peer>,
+    /// What it waits for, when it does not move.
+    #[serde(default)]
+    pub waiting: Option<String>,
+    /// What is wrong with it.
+    #[serde(default)]
+    pub trouble: Option<Value>,
+}
+
+impl Torrent {
+    /// Whether every piece is verified and stored.
+    pub fn is_complete(&self) -> bool {
+        self.state == State::Seeding && self.pieces.have == self.pieces.total
+    }
+
+    /// Share of the bytes that are verified, 0 to 1; 0 while the total is not known.
+    pub fn progress(&self) -> f64 {
+        if self.bytes.total == 0 {
+            return if self.is_complete() { 1.0 } else { 0.0 };
+        }
+        self.bytes.verified as f64 / self.bytes.total as f64
+    }
+}
+
+/// Bytes of a torrent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Bytes {
+    /// In all its files.
+    pub total: u64,
+    /// Verified and stored.
+    pub verified: u64,
+    /// Received since this page was opened.
+    pub downloaded: u64,
+    /// Sent since this page was opened.
+    pub uploaded: u64,
+}
+
+/// Bytes a second.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct Rates {
+    /// Received.
+    pub down: f64,
+    /// Sent.
+    pub up: f64,
+}
+
+/// Pieces of a torrent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Pieces {
+    /// In all.
+    pub total: u32,
+    /// Verified and stored.
+    pub have: u32,
+}
+
+/// One linked peer.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Peer {
+    /// Its peer id, in hexadecimal.
+    pub id: String,
+    /// Its program.
+    pub client: String,
+    /// `direct` or `relay`.
+    pub transport: String,
+    /// We do not serve it.
+    pub am_choking: bool,
+    /// It has something we want.
+    pub am_interested: bool,
+    /// It does not serve us.
+    pub peer_choking: bool,
+    /// It wants something we have.
+    pub peer_interested: bool,
+    /// Bytes a second.
+    pub rates: Rates,
+}

@@ -1,0 +1,132 @@
+//! The tracker's program, as users start it.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{output_folder, page_folder, workspace_root};
+
+/// A tracker that serves the built page; ended when dropped.
+#[derive(Debug)]
+pub struct Tracker {
+    child: Option<Child>,
+    url: String,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Tracker {
+    /// Starts one on a free port.
+    pub fn start() -> Result<Self> {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let folder = output_folder().join("e2e/logs");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let log = folder.join(format!("tracker-{}-{number}.log", std::process::id()));
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (child, url) = spawn(any_port, &log)?;
+        let address = address_of(&url)?;
+        Ok(Self { child: Some(child), url, address, log })
+    }
+
+    /// The page's URL: `http://127.0.0.1:…/`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The page's URL with a query: `lang=en&transport=relay`.
+    pub fn url_with(&self, query: &str) -> String {
+        format!("{}/?{query}", self.url.trim_end_matches('/'))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Kills it, as a crash would.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts it again on the port it had.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.stop();
+        let (child, url) = spawn(self.address, &self.log)?;
+        self.child = Some(child);
+        if url != self.url {
+            bail!("the tracker came back as {url} instead of {}", self.url);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn program() -> PathBuf {
+    std::env::var_os("ENXAME_TRACKER_BIN")
+        .map_or_else(|| workspace_root().join("target/release/tracker"), PathBuf::from)
+}
+
+fn spawn(address: SocketAddr, log: &PathBuf) -> Result<(Child, String)> {
+    let (program, page) = (program(), page_folder());
+    if !program.is_file() || !page.join("index.html").is_file() {
+        bail!("the tracker or the page is not built: run cargo xtask test");
+    }
+    let log_file =
+        File::options().create(true).append(true).open(log).context("cannot open the tracker's log")?;
+    let mut child = Command::new(&program)
+        .args(["--listen", &address.to_string(), "--page"])
+        .arg(page)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log_file)
+        .spawn()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    match first_line(&mut child) {
+        Ok(url) => Ok((child, url)),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            let said = fs::read_to_string(log).unwrap_or_default();
+            Err(error.context(format!("the tracker does not start; it said:\n{said}")))
+        }
+    }
+}
+
+/// The first line of standard output; the rest is read and thrown away, so that the tracker never waits for us.
+fn first_line(child: &mut Child) -> Result<String> {
+    let stdout = child.stdout.take().context("it has no standard output")?;
+    let mut lines = BufReader::new(stdout);
+    let mut line = String::new();
+    lines.read_line(&mut line).context("cannot read its first line")?;
+    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+    if !line.starts_with("http") {
+        bail!("its first line is not the page's URL but '{}'", line.trim());
+    }
+    Ok(line.trim().to_owned())
+}
+
+fn address_of(url: &str) -> Result<SocketAddr> {
+    let rest = url.split_once("://").context("the tracker's URL has no scheme")?.1;
+    let host = rest.split('/').next().unwrap_or(rest).replace("localhost", "127.0.0.1");
+    host.parse().with_context(|| format!("the tracker's URL has no address: {url}"))
+}

@@ -1,0 +1,53 @@
+//! What the whole does, in real browsers against the real tracker. One behaviour a file; every peer is a browser
+//! with a profile of its own, unless the test is about tabs.
+
+mod empty_file;
+mod folder;
+mod link;
+mod names_in_any_script;
+mod nobody_has_it;
+mod nonsense;
+mod one_file;
+mod pause_and_remove;
+mod reload;
+mod seeded_file_changes;
+mod seeder_leaves;
+mod torrent_file;
+mod tracker_restarts;
+mod tracker_unreachable;
+mod two_tabs;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use e2e::samples::sha256;
+use e2e::{Page, Tracker};
+
+/// Large enough that a test which acts in the middle of a transfer still is in the middle.
+const LONG: u64 = 192 * e2e::MIB;
+
+/// A page of the tracker, in English whatever the machine speaks, in a browser of its own.
+async fn open(tracker: &Tracker) -> Result<Page> {
+    Page::open(&tracker.url_with("lang=en")).await
+}
+
+/// Seeds one file and gives its info-hash.
+async fn seed(page: &Page, file: &Path) -> Result<String> {
+    page.seed(&[file]).await?.into_iter().next().context("the page says nothing of the file")
+}
+
+/// Saves a complete torrent of one file; it must have the original's name and bytes.
+async fn assert_saves(page: &Page, info_hash: &str, original: &Path) -> Result<()> {
+    let saved = page.save(info_hash).await?;
+    assert_eq!(saved.file_name(), original.file_name(), "the name is kept");
+    assert_eq!(sha256(&saved)?, sha256(original)?, "the bytes are the same");
+    Ok(())
+}
+
+/// Waits until a download is under way and far from its end.
+async fn wait_until_in_the_middle(page: &Page, info_hash: &str) -> Result<e2e::Torrent> {
+    let torrent =
+        page.wait_for_torrent(info_hash, "in the middle", |torrent| torrent.progress() > 0.1).await?;
+    assert!(torrent.progress() < 0.8, "too fast to be caught in the middle: the sample must be larger");
+    Ok(torrent)
+}
