@@ -1,0 +1,40 @@
+//! Tracker messages and relay frames from strangers: read or refused, and what was read survives being written.
+
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use shared::limits::MAX_SIGNAL_BYTES;
+use shared::relay::{ChannelId, Frame, retarget};
+use shared::signal::{ToPeer, ToTracker};
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(text) = std::str::from_utf8(data) {
+        if let Ok(message) = ToTracker::from_json(text) {
+            let written = message.to_json();
+            if written.len() <= MAX_SIGNAL_BYTES {
+                assert_eq!(ToTracker::from_json(&written), Ok(message));
+            }
+        }
+        if let Ok(message) = ToPeer::from_json(text) {
+            let written = message.to_json();
+            if written.len() <= MAX_SIGNAL_BYTES {
+                assert_eq!(ToPeer::from_json(&written), Ok(message));
+            }
+        }
+    }
+    let bytes = Bytes::copy_from_slice(data);
+    if let Ok(frame) = Frame::decode(bytes.clone()) {
+        assert_eq!(frame.encode(), bytes);
+        let moved = retarget(bytes, ChannelId(7));
+        match (frame, Frame::decode(moved)) {
+            (Frame::Data { payload, .. }, Ok(Frame::Data { channel, payload: moved })) => {
+                assert_eq!((channel, moved), (ChannelId(7), payload));
+            }
+            (Frame::Credit { bytes, .. }, Ok(Frame::Credit { channel, bytes: moved })) => {
+                assert_eq!((channel, moved), (ChannelId(7), bytes));
+            }
+            other => panic!("retargeting changed the kind: {other:?}"),
+        }
+    }
+});
