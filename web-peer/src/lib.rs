@@ -1,4 +1,27 @@
-//! The browser around the engine.
+//! One peer in a browser tab: the browser around the engine.
+//!
+//! In reading order, which is the data's path:
+//! - [`intake`]: chosen files become a torrent (chunked, hashed by [`verify`]'s workers);
+//! - [`driver`]: the one place that touches both the engine and the browser;
+//! - [`transport`]: the tracker's socket and the relay channels inside it;
+//! - [`store`]: the storage worker, which verifies, keeps and reads pieces;
+//! - [`save`]: a finished torrent becomes files again;
+//! - [`ui`]: shows a [`snapshot`] and sends [`command`]s.
+//!
+//! Below them: [`dedicated`] starts workers and carries messages, [`digest`] is SHA-1 inside them.
+//!
+//! `transport`, `store`, `verify` and `ui` never import each other.
 
+mod browser_error;
 pub mod command;
+pub mod dedicated;
+pub mod digest;
+pub mod driver;
+pub mod intake;
+pub mod page;
+pub mod save;
 pub mod snapshot;
+pub mod store;
+pub mod transport;
+pub mod ui;
+pub mod verify;

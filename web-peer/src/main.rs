@@ -1,1 +1,5 @@
-fn main() {}
+//! The page: starts the peer and shows it. Everything is in the library.
+
+fn main() {
+    web_peer::page::start();
+}

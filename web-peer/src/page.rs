@@ -2,6 +2,7 @@
 
 use leptos::prelude::{Set, signal_local};
 use shared::PeerId;
+use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::{Closure, JsValue};
 use web_sys::{Url, Window};
 
@@ -30,7 +31,7 @@ pub fn start() {
     let on_online = Closure::<dyn Fn()>::new(move || handle.network_is_back()).into_js_value();
     for (event, listener) in [("hashchange", on_hash_change), ("online", on_online)] {
         // Listeners for the page's whole life; adding one to the window cannot fail.
-        let _ = window.add_event_listener_with_callback(event, listener.as_ref().into());
+        let _ = window.add_event_listener_with_callback(event, listener.unchecked_ref());
     }
 }
 

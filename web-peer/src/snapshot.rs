@@ -66,6 +66,8 @@ pub enum StorageKind {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TorrentView {
+    /// Names the row for as long as it is in the list; the info-hash cannot, since it is not known while hashing.
+    pub key: u32,
     /// The engine's part: info-hash, name, state, bytes, rates, pieces, peers.
     #[serde(flatten)]
     pub torrent: TorrentSnapshot,

@@ -9,7 +9,7 @@ use shared::relay::{ChannelId, Frame};
 use shared::signal::{
     self, Announce, ENXAME_VERSION, EnxameHello, RelayClose, RelayOpen, RelayOpened, RelayReason, ToPeer, ToTracker,
 };
-use shared::{InfoHash, PeerId};
+use shared::PeerId;
 
 use super::Event;
 use super::peer::Peer;
@@ -246,7 +246,7 @@ impl Peer {
             v: ENXAME_VERSION,
             relay: true,
             key: Some(self.settings.key.clone()),
-            ..EnxameHello::default()
+            rtc: false,
         };
         let Some(session) = self.torrent(key).and_then(|torrent| torrent.session()) else { return };
         let announce = Announce {

@@ -72,7 +72,7 @@ impl Drop for TrackerSocket {
 
 async fn read(mut socket: WebSocket, on_event: impl Fn(SocketEvent)) {
     let ready = poll_fn(|context| Pin::new(&mut socket).poll_ready(context)).await;
-    if ready.is_ok() && socket.state() == State::Open {
+    if ready.is_ok() && matches!(socket.state(), State::Open) {
         on_event(SocketEvent::Opened);
         while let Some(Ok(message)) = socket.next().await {
             on_event(match message {
