@@ -22,6 +22,10 @@ pub use to_tracker::{Announce, Answer, EnxameHello, Event, Offer, RelayClose, Re
 /// The version of our extension that this program speaks.
 pub const ENXAME_VERSION: u32 = 1;
 
+/// WebSocket close code for a client whose peer id went over to a newer connection of the same peer; it should not come
+/// back by itself. From the range that RFC 6455, section 7.4.2, leaves to applications.
+pub const CLOSE_SUPERSEDED: u16 = 4001;
+
 /// One session description, exactly as WebTorrent signals it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionDescription {

@@ -1,0 +1,50 @@
+//! The tracker: introduces peers to each other, relays between them those who ask for it, and serves the page, all on
+//! one port.
+//!
+//! A text message's path: [`server`] accepts → `http` upgrades → `socket` reads, parses and asks the `hub` →
+//! [`registry`] and [`relay`] decide → the messages go into the `outbox` of each connection concerned → its `socket`
+//! writes. A relay frame's path is shorter: `socket` reads → straight into the other connection's `outbox`, where its
+//! credit is checked → the other `socket` writes.
+//!
+//! In reading order:
+//! - [`registry`]: who is in which swarm, as a pure state machine: no IO, no clock, no randomness of its own;
+//! - [`relay`]: which channels are open and what each direction may send, pure as well;
+//! - `outbox`: what waits for one connection, bounded, and what happens when it is full;
+//! - `hub`: the state machines together, behind one lock, turning decisions into messages;
+//! - `socket`: one WebSocket connection as an actor;
+//! - `http` and [`page`]: everything else that comes over HTTP;
+//! - [`server`]: the listener, and the orderly end;
+//! - [`settings`], [`listen`]: what can be chosen, and how the port is opened.
+
+mod http;
+mod hub;
+pub mod listen;
+mod outbox;
+pub mod page;
+pub mod registry;
+pub mod relay;
+pub mod server;
+pub mod settings;
+mod socket;
+
+pub use page::Page;
+pub use server::run;
+pub use settings::Settings;
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One client's connection. Numbered by the server; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Locks, also after another thread panicked with the lock held: one connection's failure is not everybody's.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

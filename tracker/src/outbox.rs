@@ -1,0 +1,294 @@
+//! What waits to be sent to one connection.
+//!
+//! An [`Outbox`] is filled by other connections and by the hub, and emptied by the connection's own actor. Signals go
+//! first, then credits, then the relay channels in turn, a frame each, so that none starves another. Everything in it
+//! is bounded: signals by [`MAX_SIGNAL_BACKLOG`] (a client that lets more pile up is disconnected), credits by one sum
+//! a channel, relayed bytes by the credit of each channel.
+//!
+//! What was accepted on a channel before the other side closed it is still delivered, and the notice of the closing
+//! comes behind it: a peer that leaves right after its last block has not sent it in vain. So that opening, filling
+//! and closing channels cannot pile up bytes, all closed channels together keep at most one window.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Mutex;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use futures::task::AtomicWaker;
+use shared::InfoHash;
+use shared::limits::RELAY_WINDOW;
+use shared::relay::{ChannelId, Frame, HEADER_LEN, data_header};
+use shared::signal::{RelayReason, ToPeer};
+
+use crate::lock;
+use crate::relay::{Credit, CreditError};
+
+/// Most bytes of signals that wait for one connection: what 15 announces with the most offers of usual size (3 KiB)
+/// bring, or 3 with the longest offers that any client sends. Who is further behind does not read.
+pub(crate) const MAX_SIGNAL_BACKLOG: usize = 1024 * 1024;
+
+/// What a signal is counted as beside its session description, in bytes; also bounds their number.
+const SIGNAL_OVERHEAD: usize = 512;
+
+/// Frames of one channel are put together up to this size, in bytes, while they wait: many tiny ones would take many
+/// times the memory that their bytes are credited for. Channels carry a stream of bytes; frame bounds mean nothing.
+const MERGE_LEN: usize = 16 * 1024;
+
+/// What to do next for a connection.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Next {
+    /// Send this.
+    Signal(ToPeer),
+    /// Note that the connection has this channel, and send the message.
+    Opened(ChannelId, ToPeer),
+    /// Forget the channel, and send the message.
+    Closed(ChannelId, ToPeer),
+    /// Send this relay frame.
+    Frame(Bytes),
+    /// End the connection.
+    End(Ending),
+}
+
+/// Why the server ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Too much is waiting for it.
+    SlowReader,
+    /// Its peer id went over to another connection of the same peer.
+    Superseded,
+}
+
+/// What waits to be sent to one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    waiting: Mutex<Waiting>,
+    waker: AtomicWaker,
+}
+
+/// Invariant: `ring` holds each channel that has something to send, once.
+#[derive(Debug, Default)]
+struct Waiting {
+    ending: Option<Ending>,
+    /// Each with the bytes that it counts for.
+    signals: VecDeque<(usize, ToPeer)>,
+    signal_bytes: usize,
+    credits: BTreeMap<ChannelId, u32>,
+    lanes: HashMap<ChannelId, Lane>,
+    ring: VecDeque<ChannelId>,
+    /// Bytes held for channels that are closed.
+    orphaned: usize,
+}
+
+/// The direction of one relay channel that leads to this connection.
+#[derive(Debug)]
+struct Lane {
+    info_hash: InfoHash,
+    opening: Option<ToPeer>,
+    credit: Credit,
+    frames: VecDeque<BytesMut>,
+    closing: Option<RelayReason>,
+    in_ring: bool,
+}
+
+impl Outbox {
+    /// Queues a message.
+    pub(crate) fn signal(&self, message: ToPeer) {
+        let bytes = SIGNAL_OVERHEAD
+            + match &message {
+                ToPeer::Offer(forwarded) | ToPeer::Answer(forwarded) => forwarded.description.sdp.len(),
+                ToPeer::Announced(reply) => {
+                    reply.enxame.as_ref().map_or(0, |enxame| enxame.peers.len() * 128)
+                }
+                ToPeer::Scraped(reply) => reply.files.len() * 128,
+                _ => 0,
+            };
+        let mut waiting = lock(&self.waiting);
+        if waiting.signal_bytes + bytes > MAX_SIGNAL_BACKLOG {
+            waiting.end(Ending::SlowReader);
+        } else {
+            waiting.signal_bytes += bytes;
+            waiting.signals.push_back((bytes, message));
+        }
+        drop(waiting);
+        self.waker.wake();
+    }
+
+    /// Ends the connection, before anything that waits.
+    pub(crate) fn end(&self, ending: Ending) {
+        lock(&self.waiting).end(ending);
+        self.waker.wake();
+    }
+
+    /// A channel is open: queues the message that tells so, ahead of what other channels hold.
+    pub(crate) fn open(&self, channel: ChannelId, info_hash: InfoHash, message: ToPeer) {
+        let lane = Lane {
+            info_hash,
+            opening: Some(message),
+            credit: Credit::default(),
+            frames: VecDeque::new(),
+            closing: None,
+            in_ring: true,
+        };
+        let mut waiting = lock(&self.waiting);
+        waiting.lanes.insert(channel, lane);
+        waiting.ring.push_front(channel);
+        drop(waiting);
+        self.waker.wake();
+    }
+
+    /// Queues bytes from the other end. On a channel that is closed they are dropped: the sender will learn of it.
+    ///
+    /// # Errors
+    /// [`CreditError`] when the sender has no credit for them.
+    pub(crate) fn data(&self, channel: ChannelId, payload: &[u8]) -> Result<(), CreditError> {
+        // Large frames are copied before the lock is taken. The copy is needed in any case: the message shares the
+        // memory of the sender's read buffer, and would keep all of that alive.
+        let mut whole = (payload.len() > MERGE_LEN).then(|| frame(channel, payload));
+        let mut waiting = lock(&self.waiting);
+        let waiting = &mut *waiting;
+        let Some(lane) = waiting.lanes.get_mut(&channel).filter(|lane| lane.closing.is_none()) else {
+            return Ok(());
+        };
+        lane.credit.accept(payload.len())?;
+        match lane.frames.back_mut() {
+            Some(last) if whole.is_none() && last.len() + payload.len() <= HEADER_LEN + MERGE_LEN => {
+                last.extend_from_slice(payload);
+            }
+            _ => lane.frames.push_back(whole.take().unwrap_or_else(|| frame(channel, payload))),
+        }
+        if !lane.in_ring {
+            lane.in_ring = true;
+            waiting.ring.push_back(channel);
+        }
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// The connection gives credit for bytes that came out of this outbox. On a channel that is closed it means
+    /// nothing any more.
+    ///
+    /// # Errors
+    /// [`CreditError`] when there were not so many.
+    pub(crate) fn give(&self, channel: ChannelId, bytes: u32) -> Result<(), CreditError> {
+        lock(&self.waiting).lanes.get_mut(&channel).map_or(Ok(()), |lane| lane.credit.give(bytes))
+    }
+
+    /// Queues credit that the other end gave.
+    pub(crate) fn credit(&self, channel: ChannelId, bytes: u32) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.lanes.get(&channel).is_some_and(|lane| lane.closing.is_none()) {
+            let sum = waiting.credits.entry(channel).or_default();
+            *sum = sum.saturating_add(bytes);
+        }
+        drop(waiting);
+        self.waker.wake();
+    }
+
+    /// The channel was closed by the other side, or for it: what waits is still delivered, then the reason.
+    pub(crate) fn close(&self, channel: ChannelId, reason: RelayReason) {
+        let mut waiting = lock(&self.waiting);
+        let waiting = &mut *waiting;
+        let Some(lane) = waiting.lanes.get_mut(&channel).filter(|lane| lane.closing.is_none()) else {
+            return;
+        };
+        lane.closing = Some(reason);
+        let held = lane.credit.held() as usize;
+        if waiting.orphaned + held > RELAY_WINDOW as usize {
+            lane.frames.clear();
+            lane.credit = Credit::default();
+        } else {
+            waiting.orphaned += held;
+        }
+        waiting.credits.remove(&channel);
+        if !lane.in_ring {
+            lane.in_ring = true;
+            waiting.ring.push_back(channel);
+        }
+        self.waker.wake();
+    }
+
+    /// The channel was closed by this side: nothing more is said about it.
+    pub(crate) fn forget(&self, channel: ChannelId) {
+        let mut waiting = lock(&self.waiting);
+        let Some(lane) = waiting.lanes.remove(&channel) else { return };
+        if lane.closing.is_some() {
+            waiting.orphaned -= lane.credit.held() as usize;
+        }
+        waiting.ring.retain(|other| *other != channel);
+        waiting.credits.remove(&channel);
+    }
+
+    /// What to do next; waits while there is nothing. One task only may ask.
+    pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Next> {
+        if let Some(next) = lock(&self.waiting).next() {
+            return Poll::Ready(next);
+        }
+        self.waker.register(context.waker());
+        // Something may have come before the waker was in its place.
+        lock(&self.waiting).next().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Whether the connection is to end; waits until it is, or until something else comes.
+    pub(crate) fn poll_ending(&self, context: &mut Context<'_>) -> Poll<Ending> {
+        self.waker.register(context.waker());
+        lock(&self.waiting).ending.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Relayed bytes that wait.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        let waiting = lock(&self.waiting);
+        waiting.lanes.values().flat_map(|lane| &lane.frames).map(|frame| frame.len() - HEADER_LEN).sum()
+    }
+}
+
+impl Waiting {
+    fn end(&mut self, ending: Ending) {
+        self.ending.get_or_insert(ending);
+    }
+
+    fn next(&mut self) -> Option<Next> {
+        if let Some(ending) = self.ending {
+            return Some(Next::End(ending));
+        }
+        if let Some((bytes, message)) = self.signals.pop_front() {
+            self.signal_bytes -= bytes;
+            return Some(Next::Signal(message));
+        }
+        if let Some((channel, bytes)) = self.credits.pop_first() {
+            return Some(Next::Frame(Frame::Credit { channel, bytes }.encode()));
+        }
+        let channel = self.ring.pop_front()?;
+        let lane = self.lanes.get_mut(&channel)?;
+        if let Some(message) = lane.opening.take() {
+            lane.in_ring = !lane.frames.is_empty() || lane.closing.is_some();
+            if lane.in_ring {
+                self.ring.push_front(channel);
+            }
+            return Some(Next::Opened(channel, message));
+        }
+        if let Some(frame) = lane.frames.pop_front() {
+            let bytes = frame.len() - HEADER_LEN;
+            lane.credit.deliver(bytes);
+            if lane.closing.is_some() {
+                self.orphaned -= bytes;
+            }
+            lane.in_ring = !lane.frames.is_empty() || lane.closing.is_some();
+            if lane.in_ring {
+                self.ring.push_back(channel);
+            }
+            return Some(Next::Frame(frame.freeze()));
+        }
+        let lane = self.lanes.remove(&channel)?;
+        let reason = lane.closing.unwrap_or(RelayReason::Other);
+        Some(Next::Closed(channel, ToPeer::RelayClosed { info_hash: lane.info_hash, channel, reason }))
+    }
+}
+
+/// A data frame of exactly its size.
+fn frame(channel: ChannelId, payload: &[u8]) -> BytesMut {
+    let mut frame = BytesMut::with_capacity(HEADER_LEN + payload.len());
+    frame.extend_from_slice(&data_header(channel));
+    frame.extend_from_slice(payload);
+    frame
+}

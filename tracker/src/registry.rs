@@ -1,0 +1,284 @@
+//! Who is in which swarm: the part of a tracker that BEP 3 describes, with WebTorrent's offers and answers.
+//!
+//! [`Registry`] is a pure state machine: time and randomness are arguments, and what it decides comes back as messages
+//! with the connection that each is for.
+//!
+//! - A peer id belongs, inside a swarm, to the connection that brought it. Another connection that announces it is
+//!   refused, unless both showed the same secret key: then it is the same peer, back before its lost connection was
+//!   noticed, and takes over.
+//! - Offers go to random other peers of the swarm, one each, never to the announcer itself, whatever address family
+//!   either came by; never from seeder to seeder, who have nothing for each other.
+//! - An answer is passed on only for an offer that was passed on, between the same two peers, less than
+//!   [`OFFER_LIFETIME`] ago, and once.
+
+mod swarm;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use shared::limits::{MAX_NUMWANT, RELAY_WINDOW};
+use shared::signal::{
+    Announce, Announced, Answer, ENXAME_VERSION, EnxameReply, Event, Forwarded, NamedPeer, Scrape, Scraped,
+    SwarmCounts, ToPeer,
+};
+use shared::{InfoHash, PeerId};
+
+use crate::ConnectionId;
+use swarm::Swarm;
+
+/// Time in which an offer can be answered. A client gives one up after 50 s; the rest is for slow links.
+pub const OFFER_LIFETIME: Duration = Duration::from_secs(120);
+
+/// Most memberships (pairs of swarm and peer id) of one connection: a client with this many torrents is served in
+/// full, and one connection cannot fill the memory.
+pub const MAX_MEMBERSHIPS: usize = 1000;
+
+/// Time between two scrapes that is asked of clients; the value that other trackers send.
+const SCRAPE_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Why an announce was refused. The sentences are for the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AnnounceError {
+    /// The peer id belongs to another live connection.
+    #[error("this peer id is in use by another connection")]
+    PeerIdTaken,
+    /// The connection has [`MAX_MEMBERSHIPS`] already.
+    #[error("this connection is in {MAX_MEMBERSHIPS} swarms already")]
+    TooManyMemberships,
+}
+
+/// What follows from an announce.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Outcome {
+    /// Messages, each with the connection that it is for: the reply first, then the offers.
+    pub messages: Vec<(ConnectionId, ToPeer)>,
+    /// The connection that lost its peer id to this one; to be closed.
+    pub superseded: Option<ConnectionId>,
+    /// Whether the peer left the swarm.
+    pub left: bool,
+}
+
+/// One peer in one swarm, over one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Membership {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// The peer.
+    pub peer_id: PeerId,
+}
+
+/// Totals over all swarms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Swarms with at least one peer.
+    pub swarms: usize,
+    /// Peers, counted once in each swarm.
+    pub peers: usize,
+    /// Those that have everything.
+    pub seeders: usize,
+}
+
+/// Who is in which swarm.
+///
+/// Changes: [`announce`](Self::announce), [`answer`](Self::answer), [`disconnect`](Self::disconnect),
+/// [`expire`](Self::expire). Questions: [`scrape`](Self::scrape), [`relay_capable`](Self::relay_capable),
+/// [`totals`](Self::totals).
+///
+/// Invariants: a swarm has at least one peer; `memberships` holds exactly the peers of all swarms.
+#[derive(Debug)]
+pub struct Registry {
+    interval: Duration,
+    swarms: HashMap<InfoHash, Swarm>,
+    memberships: HashMap<ConnectionId, HashSet<(InfoHash, PeerId)>>,
+}
+
+impl Registry {
+    /// A registry without swarms that asks for an announce every `interval`.
+    pub fn new(interval: Duration) -> Self {
+        Self { interval, swarms: HashMap::new(), memberships: HashMap::new() }
+    }
+
+    /// A peer says that it is in a swarm, or leaves it.
+    ///
+    /// # Errors
+    /// [`AnnounceError`]; nothing has changed then.
+    pub fn announce(
+        &mut self,
+        connection: ConnectionId,
+        announce: Announce,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Result<Outcome, AnnounceError> {
+        let Announce { info_hash, peer_id, .. } = announce;
+        let superseded = self.claim(connection, &announce)?;
+        if let Some(old) = superseded {
+            self.remove(Membership { connection: old, info_hash, peer_id });
+        }
+        if announce.event == Event::Stopped {
+            self.remove(Membership { connection, info_hash, peer_id });
+            let reply = self.reply(&announce, Vec::new());
+            return Ok(Outcome { messages: vec![(connection, reply)], superseded, left: true });
+        }
+        self.memberships.entry(connection).or_default().insert((info_hash, peer_id));
+        let swarm = self.swarms.entry(info_hash).or_default();
+        swarm.update(connection, &announce, now);
+        let peers = if announce.enxame.is_some() {
+            name_peers(swarm, connection, &announce, rng)
+        } else {
+            Vec::new()
+        };
+        let forwarded = swarm.forward_offers(connection, &announce, now, rng);
+        let mut messages = vec![(connection, self.reply(&announce, peers))];
+        messages.extend(forwarded);
+        Ok(Outcome { messages, superseded, left: false })
+    }
+
+    /// A peer answers an offer. Gives the message to pass on, if there was such an offer.
+    pub fn answer(
+        &mut self,
+        connection: ConnectionId,
+        answer: Answer,
+        now: Instant,
+    ) -> Option<(ConnectionId, ToPeer)> {
+        let Answer { info_hash, peer_id, to_peer_id, offer_id, answer } = answer;
+        let swarm = self.swarms.get_mut(&info_hash)?;
+        if swarm.get(&peer_id)?.connection != connection {
+            return None;
+        }
+        let to = swarm.take_offer(&to_peer_id, &peer_id, &offer_id, now)?;
+        Some((to, ToPeer::Answer(Forwarded { info_hash, peer_id, offer_id, description: answer })))
+    }
+
+    /// How many are in these swarms. Unknown swarms count as empty ones.
+    pub fn scrape(&self, scrape: &Scrape) -> Scraped {
+        let counts = |hash: &InfoHash| self.swarms.get(hash).map_or_else(SwarmCounts::default, Swarm::counts);
+        let files: BTreeMap<_, _> = scrape.info_hashes.iter().map(|hash| (*hash, counts(hash))).collect();
+        Scraped { files, min_request_interval: whole_seconds(SCRAPE_INTERVAL) }
+    }
+
+    /// The connection of this peer of this swarm, and whether relay channels may be opened to it.
+    pub fn relay_capable(&self, info_hash: &InfoHash, peer_id: &PeerId) -> Option<(ConnectionId, bool)> {
+        let peer = self.swarms.get(info_hash)?.get(peer_id)?;
+        Some((peer.connection, peer.relay))
+    }
+
+    /// Forgets all of a connection's peers.
+    pub fn disconnect(&mut self, connection: ConnectionId) {
+        for (info_hash, peer_id) in self.memberships.get(&connection).cloned().unwrap_or_default() {
+            self.remove(Membership { connection, info_hash, peer_id });
+        }
+    }
+
+    /// Forgets the peers that have not announced for more than twice the interval, and tells which.
+    pub fn expire(&mut self, now: Instant) -> Vec<Membership> {
+        let silence = self.interval * 2;
+        let silent: Vec<Membership> = self
+            .swarms
+            .iter()
+            .flat_map(|(info_hash, swarm)| swarm.silent_for(silence, now).map(|member| (*info_hash, member)))
+            .map(|(info_hash, (peer_id, connection))| Membership { connection, info_hash, peer_id })
+            .collect();
+        for membership in &silent {
+            self.remove(*membership);
+        }
+        silent
+    }
+
+    /// Totals over all swarms.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals { swarms: self.swarms.len(), ..Totals::default() };
+        for swarm in self.swarms.values() {
+            let counts = swarm.counts();
+            totals.seeders += counts.complete as usize;
+            totals.peers += (counts.complete + counts.incomplete) as usize;
+        }
+        totals
+    }
+
+    /// Checks that the connection may use this peer id, and gives the connection that it takes it over from.
+    fn claim(
+        &self,
+        connection: ConnectionId,
+        announce: &Announce,
+    ) -> Result<Option<ConnectionId>, AnnounceError> {
+        let holder = self.swarms.get(&announce.info_hash).and_then(|swarm| swarm.get(&announce.peer_id));
+        let superseded = match holder {
+            Some(holder) if holder.connection == connection => return Ok(None),
+            Some(holder) if holder.key.is_some() && holder.key.as_deref() == key_of(announce) => {
+                Some(holder.connection)
+            }
+            Some(_) => return Err(AnnounceError::PeerIdTaken),
+            None => None,
+        };
+        let memberships = self.memberships.get(&connection).map_or(0, HashSet::len);
+        if memberships >= MAX_MEMBERSHIPS && announce.event != Event::Stopped {
+            return Err(AnnounceError::TooManyMemberships);
+        }
+        Ok(superseded)
+    }
+
+    fn reply(&self, announce: &Announce, peers: Vec<NamedPeer>) -> ToPeer {
+        let counts = self.swarms.get(&announce.info_hash).map_or_else(SwarmCounts::default, Swarm::counts);
+        ToPeer::Announced(Announced {
+            info_hash: announce.info_hash,
+            interval: whole_seconds(self.interval),
+            complete: counts.complete,
+            incomplete: counts.incomplete,
+            enxame: announce.enxame.as_ref().map(|_| EnxameReply {
+                v: ENXAME_VERSION,
+                window: RELAY_WINDOW,
+                peers,
+            }),
+        })
+    }
+
+    /// Removes one peer from one swarm, if that connection has it there.
+    fn remove(&mut self, membership: Membership) {
+        let Membership { connection, info_hash, peer_id } = membership;
+        let Some(memberships) = self.memberships.get_mut(&connection) else { return };
+        if !memberships.remove(&(info_hash, peer_id)) {
+            return;
+        }
+        if memberships.is_empty() {
+            self.memberships.remove(&connection);
+        }
+        if let Some(swarm) = self.swarms.get_mut(&info_hash) {
+            swarm.remove(&peer_id);
+            if swarm.is_empty() {
+                self.swarms.remove(&info_hash);
+            }
+        }
+    }
+}
+
+/// Relay-capable peers for our own client to open channels to.
+fn name_peers(
+    swarm: &Swarm,
+    connection: ConnectionId,
+    announce: &Announce,
+    rng: &mut impl Rng,
+) -> Vec<NamedPeer> {
+    let seeder = is_seeder(announce);
+    let want = announce.numwant.unwrap_or(MAX_NUMWANT).min(MAX_NUMWANT);
+    swarm
+        .choose(connection, want, rng, |peer| peer.relay && !(seeder && peer.seeder))
+        .map(|(peer_id, peer)| NamedPeer { peer_id, seeder: peer.seeder })
+        .collect()
+}
+
+/// Whether the announcer has everything. Not knowing how much is missing is being a leecher.
+fn is_seeder(announce: &Announce) -> bool {
+    announce.left == Some(0) || announce.event == Event::Completed
+}
+
+/// The secret that the announcer shows, if it shows one.
+fn key_of(announce: &Announce) -> Option<&str> {
+    announce.enxame.as_ref()?.key.as_deref().filter(|key| !key.is_empty())
+}
+
+fn whole_seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}

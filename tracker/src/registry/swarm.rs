@@ -1,0 +1,182 @@
+//! One swarm: its peers, and the offers that wait for their answers.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
+use rand::Rng;
+use shared::limits::MAX_OFFERS;
+use shared::signal::{Announce, Event, Forwarded, SwarmCounts, ToPeer};
+use shared::{OfferId, PeerId};
+
+use super::{OFFER_LIFETIME, is_seeder, key_of};
+use crate::ConnectionId;
+
+/// Most unanswered offers of one peer that are remembered; the oldest is forgotten first. Several full announces fit
+/// into the time in which they can be answered.
+const MAX_PENDING_OFFERS: usize = 5 * MAX_OFFERS;
+
+/// Fewest peers looked at for a choice, where there are that many. Choices are exact in swarms up to this size; in
+/// larger ones the work of an announce stays bounded, and peers of a rare kind may be missed.
+const MIN_PROBES: usize = 256;
+
+/// One peer of one swarm.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Whose peer id it is.
+    pub(super) connection: ConnectionId,
+    /// Has everything.
+    pub(super) seeder: bool,
+    /// Relay channels may be opened to it.
+    pub(super) relay: bool,
+    /// Takes WebRTC offers.
+    pub(super) rtc: bool,
+    /// Shown again, moves the peer id to another connection.
+    pub(super) key: Option<String>,
+    last_announce: Instant,
+    /// Its offers that were passed on, oldest first.
+    offers: VecDeque<PendingOffer>,
+}
+
+#[derive(Debug)]
+struct PendingOffer {
+    to: PeerId,
+    offer_id: OfferId,
+    at: Instant,
+}
+
+/// The peers of one torrent.
+///
+/// Invariant: `seeders` is the number of peers with `seeder`.
+#[derive(Debug, Default)]
+pub(super) struct Swarm {
+    peers: IndexMap<PeerId, Peer>,
+    seeders: usize,
+    downloaded: u32,
+}
+
+impl Swarm {
+    pub(super) fn get(&self, peer_id: &PeerId) -> Option<&Peer> {
+        self.peers.get(peer_id)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    pub(super) fn counts(&self) -> SwarmCounts {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        SwarmCounts {
+            complete: count(self.seeders),
+            incomplete: count(self.peers.len() - self.seeders),
+            downloaded: self.downloaded,
+        }
+    }
+
+    /// Adds the announcer, or notes what changed about it.
+    pub(super) fn update(&mut self, connection: ConnectionId, announce: &Announce, now: Instant) {
+        let hello = announce.enxame.as_ref();
+        let known =
+            self.peers.get_mut(&announce.peer_id).map(|peer| (peer.seeder, std::mem::take(&mut peer.offers)));
+        let was_seeder = matches!(known, Some((true, _)));
+        // Counted for a leecher that was seen here, so that repeating the word changes nothing.
+        if announce.event == Event::Completed && matches!(known, Some((false, _))) {
+            self.downloaded = self.downloaded.saturating_add(1);
+        }
+        let peer = Peer {
+            connection,
+            seeder: is_seeder(announce),
+            relay: hello.is_some_and(|hello| hello.relay),
+            rtc: hello.is_none_or(|hello| hello.rtc),
+            key: key_of(announce).map(str::to_owned),
+            last_announce: now,
+            offers: known.map(|(_, offers)| offers).unwrap_or_default(),
+        };
+        self.seeders = self.seeders - usize::from(was_seeder) + usize::from(peer.seeder);
+        self.peers.insert(announce.peer_id, peer);
+    }
+
+    pub(super) fn remove(&mut self, peer_id: &PeerId) {
+        if let Some(peer) = self.peers.swap_remove(peer_id) {
+            self.seeders -= usize::from(peer.seeder);
+        }
+    }
+
+    /// Up to `want` peers that fit, at random, in random order, none of them over the asker's own connection.
+    pub(super) fn choose(
+        &self,
+        asker: ConnectionId,
+        want: usize,
+        rng: &mut impl Rng,
+        fits: impl Fn(&Peer) -> bool,
+    ) -> impl Iterator<Item = (PeerId, &Peer)> {
+        let probes = if want == 0 { 0 } else { self.peers.len().min(MIN_PROBES.max(want.saturating_mul(4))) };
+        rand::seq::index::sample(rng, self.peers.len(), probes)
+            .into_iter()
+            .filter_map(|index| self.peers.get_index(index))
+            .filter(move |(_, peer)| peer.connection != asker && fits(peer))
+            .map(|(peer_id, peer)| (*peer_id, peer))
+            .take(want)
+    }
+
+    /// Hands the announcer's offers to random peers, one each, and remembers whom.
+    pub(super) fn forward_offers(
+        &mut self,
+        connection: ConnectionId,
+        announce: &Announce,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Vec<(ConnectionId, ToPeer)> {
+        let seeder = is_seeder(announce);
+        let want = announce.offers.len().min(announce.numwant.unwrap_or(usize::MAX));
+        let chosen: Vec<_> = self
+            .choose(connection, want, rng, |peer| peer.rtc && !(seeder && peer.seeder))
+            .map(|(peer_id, peer)| (peer_id, peer.connection))
+            .collect();
+        let Some(announcer) = self.peers.get_mut(&announce.peer_id) else { return Vec::new() };
+        announcer.offers.retain(|offer| now.saturating_duration_since(offer.at) <= OFFER_LIFETIME);
+        chosen
+            .into_iter()
+            .zip(&announce.offers)
+            .map(|((to, connection), offer)| {
+                if announcer.offers.len() >= MAX_PENDING_OFFERS {
+                    announcer.offers.pop_front();
+                }
+                announcer.offers.push_back(PendingOffer { to, offer_id: offer.offer_id, at: now });
+                let forwarded = Forwarded {
+                    info_hash: announce.info_hash,
+                    peer_id: announce.peer_id,
+                    offer_id: offer.offer_id,
+                    description: offer.offer.clone(),
+                };
+                (connection, ToPeer::Offer(forwarded))
+            })
+            .collect()
+    }
+
+    /// Uses up the offer `offer_id` that went from `from` to `to`, and gives the connection of `from`.
+    pub(super) fn take_offer(
+        &mut self,
+        from: &PeerId,
+        to: &PeerId,
+        offer_id: &OfferId,
+        now: Instant,
+    ) -> Option<ConnectionId> {
+        let offerer = self.peers.get_mut(from)?;
+        let place = offerer.offers.iter().position(|offer| offer.to == *to && offer.offer_id == *offer_id)?;
+        let offer = offerer.offers.remove(place)?;
+        (now.saturating_duration_since(offer.at) <= OFFER_LIFETIME).then_some(offerer.connection)
+    }
+
+    /// The peers whose last announce is longer ago than `silence`.
+    pub(super) fn silent_for(
+        &self,
+        silence: Duration,
+        now: Instant,
+    ) -> impl Iterator<Item = (PeerId, ConnectionId)> {
+        self.peers
+            .iter()
+            .filter(move |(_, peer)| now.saturating_duration_since(peer.last_announce) > silence)
+            .map(|(peer_id, peer)| (*peer_id, peer.connection))
+    }
+}
