@@ -135,9 +135,9 @@ impl Browser {
         &self.downloads
     }
 
-    /// All of its processes.
-    pub fn processes(&self) -> Vec<u32> {
-        process::family(&self.processes.mark)
+    /// What all of its processes carry; see [`process::family`].
+    pub fn mark(&self) -> String {
+        self.processes.mark.clone()
     }
 
     /// Sends one command of the Chrome DevTools protocol to the tab in front.

@@ -160,7 +160,8 @@ impl Page {
         button.click().await.context("the button to add cannot be pressed")
     }
 
-    async fn send_to(&self, selector: &str, text: &str) -> Result<()> {
+    /// Types into an element, or chooses files in a file input: paths on lines of their own.
+    pub async fn send_to(&self, selector: &str, text: &str) -> Result<()> {
         let client = self.browser.focus(&self.tab).await?;
         let input = client.find(Locator::Css(selector)).await.with_context(|| format!("no {selector}"))?;
         input.send_keys(text).await.with_context(|| format!("{selector} does not take what was chosen"))

@@ -1,0 +1,76 @@
+//! `cargo xtask bench`: what users feel, as figures, with the bare limit of the same machine beside each, taken in
+//! the same run: the same browsers, the same bytes, and nothing of ours in between.
+
+mod bare;
+mod figures;
+mod report;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::report::Report;
+
+const HELP: &str = "\
+bench [NAME]... [--runs N]
+
+  relay    MiB/s from tab to tab through the tracker, 256 MiB
+  seed     MiB/s from the choice of a 1 GiB file to its hash
+  first    seconds from pasting a hash to the first verified piece
+  memory   MiB that the browsers grow by while 1 GiB moves
+  size     kB of the page's first load, compressed
+  bare     only the machine's limits: relay, hashing and round trip without anything of ours
+  all      all of them but `bare` (the default)";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
+    let mut names = Vec::new();
+    let mut runs = 3;
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--runs" => {
+                runs = words.next().and_then(|count| count.parse().ok()).context("--runs takes a number")?;
+            }
+            "--help" | "help" => {
+                println!("{HELP}");
+                return Ok(());
+            }
+            "all" | "relay" | "seed" | "first" | "memory" | "size" | "bare" => names.push(word),
+            _ => bail!("there is no figure '{word}'\n\n{HELP}"),
+        }
+    }
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|word| word == name || word == "all");
+
+    let mut report = Report::new(runs);
+    if names.iter().any(|name| name == "bare") {
+        figures::bare_limits(&mut report).await.context("bare")?;
+    }
+    if wanted("size") {
+        figures::size(&mut report).await.context("size")?;
+    }
+    if wanted("first") {
+        figures::first_piece(&mut report).await.context("first")?;
+    }
+    if wanted("relay") {
+        figures::relay(&mut report).await.context("relay")?;
+    }
+    if wanted("seed") {
+        figures::seed(&mut report).await.context("seed")?;
+    }
+    if wanted("memory") {
+        figures::memory(&mut report).await.context("memory")?;
+    }
+    report.print();
+    report.write()
+}
