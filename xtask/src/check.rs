@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace::{ROOT, TARGET, cargo, command, find_on_path, output_of, run, say};
+use crate::workspace::{ROOT, cargo, command, find_on_path, run, say};
 use crate::{browser, build, tools};
 
 /// Marks everything that a run of the tests starts, so that what outlives it is found.
@@ -175,38 +175,30 @@ fn mark() -> String {
     std::process::id().to_string()
 }
 
-/// Builds the fuzz targets with coverage counters, which is what `cargo fuzz` does; this needs neither that tool nor
-/// a nightly toolchain. The corpus of each target is kept in `fuzz/corpus`.
+/// Builds and runs the fuzz targets, as `fuzz/README.md` says: neither cargo-fuzz nor a nightly toolchain is needed. The
+/// corpus of each target is kept in `fuzz/corpus`.
 fn fuzz() -> Result<()> {
-    const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=4 \
-        -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
-        -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
     browser::install_cxx()?;
     let folder = ROOT.join("fuzz");
-    let host = output_of(command("rustc").args(["--print", "host-tuple"])).context("rustc does not run")?;
-    let build_folder = TARGET.join("fuzz");
-    run_marked(
-        cargo()
-            .args(["build", "--release", "--bins", "--target", &host, "--manifest-path"])
-            .arg(folder.join("Cargo.toml"))
-            .env("CARGO_TARGET_DIR", &build_folder)
-            .env("RUSTFLAGS", COVERAGE),
-    )?;
     let targets = fuzz_targets(&folder.join("fuzz_targets"))?;
     for target in &targets {
         say(format!("fuzz target {target}: {FUZZ_SECONDS} seconds"));
-        let corpus = folder.join("corpus").join(target);
-        fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
-        let program = build_folder.join(&host).join("release").join(target);
-        // What crashed it is kept beside the targets, for the next run to replay.
-        let artifacts = format!("-artifact_prefix={}/", folder.join("artifacts").join(target).display());
-        fs::create_dir_all(folder.join("artifacts").join(target)).context("cannot make fuzz/artifacts")?;
+        for kind in ["corpus", "artifacts"] {
+            let path = folder.join(kind).join(target);
+            fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        }
         run_marked(
-            command(program)
+            cargo()
+                // In that folder, cargo finds the coverage flags in `.cargo/config.toml`; RUSTFLAGS would replace them.
+                .current_dir(&folder)
+                .env_remove("RUSTFLAGS")
+                .args(["run", "--release", "--bin", target, "--"])
                 .arg(format!("-max_total_time={FUZZ_SECONDS}"))
                 .args(["-rss_limit_mb=2048", "-timeout=5", "-print_final_stats=0", "-verbosity=0"])
-                .arg(artifacts)
-                .arg(corpus),
+                // What crashed it is kept beside the targets, for the next run to replay.
+                .arg(format!("-artifact_prefix=artifacts/{target}/"))
+                .arg(format!("corpus/{target}"))
+                .arg(format!("seeds/{target}")),
         )?;
     }
     Ok(())
