@@ -47,8 +47,8 @@ pub const RELAY_WINDOW: u32 = 2 * 1024 * 1024;
 /// for each part of a path ([`MAX_PATH_PARTS`]) and five around it; everything else has fewer than six.
 pub const MAX_BENCODE_DEPTH: usize = 64;
 
-/// Most values and keys in one bencoded message or file: [`MAX_FILES`] files take about eight each. One costs up to
-/// 40 bytes of memory for as little as two bytes of input.
+/// Most values and keys in one bencoded message or file: [`MAX_FILES`] files take about eight each. One costs some 24 to
+/// 100 bytes of memory for as little as two bytes of input.
 pub const MAX_BENCODE_ITEMS: usize = 1_000_000;
 
 /// Longest info dictionary, in bytes: what other clients take over `ut_metadata` at most (10 MB in WebTorrent).
