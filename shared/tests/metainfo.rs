@@ -152,6 +152,8 @@ fn golden_bytes_of_a_torrent_made_here() {
     assert_eq!(String::from_utf8(metainfo.to_bytes()).unwrap(), expected);
     assert_eq!(Metainfo::from_bytes(&expected.into()).unwrap(), metainfo);
     assert_eq!(metainfo.trackers(), ["ws://localhost:8000/ws", "wss://b/", "wss://c/"]);
+    // What parse-torrent 11 finds in these bytes.
+    assert_eq!(metainfo.info.info_hash().to_string(), "25af99a3510aa575639d1e09bb60f0832f763102");
 }
 
 /// An info dictionary with these entries over usual ones: one piece, 10 bytes.
