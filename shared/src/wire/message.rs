@@ -132,6 +132,17 @@ impl Message {
     }
 }
 
+/// What comes before the block in a PIECE message, for writers that put the block behind it themselves.
+pub fn piece_header(span: crate::BlockSpan) -> [u8; PIECE_HEADER_LEN] {
+    let mut header = [0; PIECE_HEADER_LEN];
+    // 1 for the id, 8 for piece and offset; a block is far shorter than what would overflow.
+    header[..4].copy_from_slice(&(9 + span.len()).to_be_bytes());
+    header[4] = id::PIECE;
+    header[5..9].copy_from_slice(&span.piece().as_u32().to_be_bytes());
+    header[9..].copy_from_slice(&span.begin().to_be_bytes());
+    header
+}
+
 /// `len` is that of the payload, without the id. Payloads are at most a block with its header, so the sum fits.
 fn head(out: &mut BytesMut, id: u8, len: usize) {
     out.reserve(5 + len);
@@ -153,4 +164,17 @@ fn request(out: &mut BytesMut, id: u8, block: BlockRequest) {
     out.put_u32(block.piece);
     out.put_u32(block.begin);
     out.put_u32(block.len);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_alone_is_that_of_the_whole_message() {
+        let span = crate::Geometry::new(1 << 20, 1 << 18).unwrap().span(2, 16_384, 1000).unwrap();
+        let mut whole = BytesMut::new();
+        Message::Piece { piece: 2, begin: 16_384, data: vec![0; 1000].into() }.encode(&mut whole);
+        assert_eq!(piece_header(span)[..], whole[..PIECE_HEADER_LEN]);
+    }
 }

@@ -18,4 +18,4 @@ mod message;
 pub use bitfield::{Bitfield, BitfieldError};
 pub use decoder::{Decoder, WireError};
 pub use handshake::{HANDSHAKE_LEN, Handshake, HandshakeError};
-pub use message::{BlockRequest, Message, PIECE_HEADER_LEN};
+pub use message::{BlockRequest, Message, PIECE_HEADER_LEN, piece_header};

@@ -1,0 +1,466 @@
+//! One remote peer at one link: where the conversation stands, what was asked in either direction, and what is to be
+//! said next.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use shared::geometry::BLOCK_LEN;
+use shared::limits::MAX_BLOCK_BYTES;
+use shared::wire::extension::ExtendedHandshake;
+use shared::wire::{Bitfield, Decoder, Handshake, Message};
+use shared::{BlockSpan, Geometry, PeerId, PieceIndex};
+
+use crate::api::{Time, Transport};
+use crate::rate::Rate;
+
+/// Bytes asked of one of our own peers before its rate is known: the relay is full from the first round trip on.
+const OWN_PIPELINE: u32 = 512 * 1024;
+/// Bytes asked of a stranger before its rate is known.
+const STRANGER_PIPELINE: u32 = 10 * BLOCK_LEN;
+/// Most bytes asked of one peer at a time.
+const MAX_PIPELINE: u32 = 8 << 20;
+/// The pipeline is what arrives in two round trips, but at least in this time: browsers come to their turns late.
+const PIPELINE_TIME: Duration = Duration::from_millis(500);
+/// Requests that a peer takes when it does not say how many (libtorrent's default).
+const DEFAULT_REQQ: u32 = 250;
+/// Requests of one peer that are queued here; what comes above is rejected. Told to the peer (`reqq`, BEP 10).
+pub(crate) const MAX_QUEUED_REQUESTS: usize = 1024;
+/// HAVEs for pieces that come before the metadata, and so before they can be checked.
+const MAX_EARLY_HAVES: usize = 16 * 1024;
+/// HAVEs wait this long for company.
+const HAVE_DELAY: Duration = Duration::from_millis(50);
+/// This many HAVEs do not wait.
+const MANY_HAVES: usize = 64;
+/// Bytes that go into one `Send`, unless a single message is longer.
+const SEND_LEN: usize = 64 * 1024;
+/// Blocks nobody asked for that are forgiven: some are on the way when requests are cancelled.
+const MAX_UNASKED: u32 = 256;
+
+/// What a peer said that it has, before the metadata tells how many pieces there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// HAVE_ALL.
+    All,
+    /// HAVE_NONE.
+    None,
+    /// BITFIELD.
+    Bits(Bytes),
+}
+
+/// Which pieces a peer has.
+#[derive(Debug)]
+pub(crate) enum Pieces {
+    /// As it said, unchecked: the metadata is not known.
+    Unchecked {
+        /// Its first word.
+        claim: Option<Claim>,
+        /// What it said behind that.
+        haves: Vec<u32>,
+    },
+    /// Checked against the torrent.
+    Known(Bitfield),
+}
+
+/// A block that was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outstanding {
+    /// The block.
+    pub(crate) span: BlockSpan,
+    /// When.
+    pub(crate) asked_at: Time,
+    /// Nothing else was on the way then, so that its answer shows the round trip.
+    alone: bool,
+    /// It was cancelled, or asked of others since it did not come: welcome, but not waited for.
+    pub(crate) given_up: bool,
+}
+
+/// One remote peer at one link.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// How it is reached.
+    pub(crate) transport: Transport,
+    /// Whether it was this side that opened the link.
+    pub(crate) initiator: bool,
+    /// Who it is: as the transport said, or its handshake.
+    pub(crate) id: Option<PeerId>,
+    opened_at: Time,
+    /// What arrived and is not understood yet.
+    pub(crate) decoder: Decoder,
+    /// Its handshake.
+    pub(crate) handshake: Option<Handshake>,
+    /// Our extended handshake went out.
+    pub(crate) greeted: bool,
+    /// What its extended handshake said.
+    pub(crate) extended: Option<ExtendedHandshake>,
+
+    /// Which pieces it has.
+    pub(crate) pieces: Pieces,
+    /// Pieces it has that are missing here.
+    pub(crate) useful: u32,
+    /// It was told which pieces are here.
+    pub(crate) told_pieces: bool,
+    /// We do not serve it.
+    pub(crate) am_choking: bool,
+    /// It was told that it has something we want.
+    pub(crate) am_interested: bool,
+    interested_at: Time,
+    /// Interest was shown anew this often, since it went on choking.
+    toggles: u32,
+    /// It does not serve us.
+    pub(crate) peer_choking: bool,
+    /// It wants something we have.
+    pub(crate) peer_interested: bool,
+
+    outstanding: VecDeque<Outstanding>,
+    outstanding_bytes: u32,
+    last_block: Time,
+    /// It left requests unanswered; one block at a time is risked until it delivers.
+    pub(crate) snubbed: bool,
+    /// The latest state of the pieces in which there was nothing to ask it for.
+    pub(crate) nothing_at: Option<u64>,
+    round_trip: Option<Duration>,
+    unasked: u32,
+
+    /// Blocks it asked for, in order.
+    pub(crate) requests: VecDeque<BlockSpan>,
+    /// Bytes that the link takes now.
+    pub(crate) room: usize,
+    /// Metadata bytes sent to it.
+    pub(crate) metadata_sent: u64,
+
+    out: BytesMut,
+    full: Vec<Bytes>,
+    haves: Vec<PieceIndex>,
+    haves_due: Time,
+    last_heard: Time,
+    last_sent: Time,
+    /// Since when both sides have had everything.
+    pub(crate) both_seed_since: Option<Time>,
+
+    /// Blocks received.
+    pub(crate) down: Rate,
+    /// Blocks sent.
+    pub(crate) up: Rate,
+    /// Bytes of blocks received.
+    pub(crate) downloaded: u64,
+    /// Bytes of blocks sent.
+    pub(crate) uploaded: u64,
+}
+
+impl Peer {
+    /// A link that has just opened.
+    pub(crate) fn new(now: Time, transport: Transport, id: Option<PeerId>, initiator: bool) -> Self {
+        Self {
+            transport,
+            initiator,
+            id,
+            opened_at: now,
+            decoder: Decoder::new(),
+            handshake: None,
+            greeted: false,
+            extended: None,
+            pieces: Pieces::Unchecked { claim: None, haves: Vec::new() },
+            useful: 0,
+            told_pieces: false,
+            am_choking: true,
+            am_interested: false,
+            interested_at: now,
+            toggles: 0,
+            peer_choking: true,
+            peer_interested: false,
+            outstanding: VecDeque::new(),
+            outstanding_bytes: 0,
+            last_block: now,
+            snubbed: false,
+            nothing_at: None,
+            round_trip: None,
+            unasked: 0,
+            requests: VecDeque::new(),
+            room: 0,
+            metadata_sent: 0,
+            out: BytesMut::new(),
+            full: Vec::new(),
+            haves: Vec::new(),
+            haves_due: now,
+            last_heard: now,
+            last_sent: now,
+            both_seed_since: None,
+            down: Rate::default(),
+            up: Rate::default(),
+            downloaded: 0,
+            uploaded: 0,
+        }
+    }
+
+    // What it is.
+
+    /// Both sides know the fast extension (BEP 6); ours always does.
+    pub(crate) fn is_fast(&self) -> bool {
+        self.handshake.is_some_and(|handshake| handshake.fast)
+    }
+
+    /// It is this program, so blocks may be longer than strangers take.
+    pub(crate) fn is_own(&self) -> bool {
+        self.block_len() > BLOCK_LEN
+    }
+
+    /// Longest block to ask it for, in bytes.
+    pub(crate) fn block_len(&self) -> u32 {
+        let agreed = self.extended.as_ref().and_then(|extended| extended.block);
+        agreed.unwrap_or(BLOCK_LEN).min(MAX_BLOCK_BYTES)
+    }
+
+    /// Which pieces it has, if that is known.
+    pub(crate) fn has(&self) -> Option<&Bitfield> {
+        match &self.pieces {
+            Pieces::Known(has) => Some(has),
+            Pieces::Unchecked { .. } => None,
+        }
+    }
+
+    /// Whether it has every piece.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.has().is_some_and(Bitfield::is_all)
+    }
+
+    /// It said that it has this piece before the torrent is known. Those above a bound are forgotten, at the price of not
+    /// asking it for them.
+    pub(crate) fn early_have(&mut self, piece: u32) {
+        if let Pieces::Unchecked { claim, haves } = &mut self.pieces {
+            claim.get_or_insert(Claim::None);
+            if haves.len() < MAX_EARLY_HAVES {
+                haves.push(piece);
+            }
+        }
+    }
+
+    /// Checks what it said to have, now that the torrent is known.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn check_pieces(&mut self, geometry: &Geometry) -> Result<(), String> {
+        let count = geometry.piece_count();
+        let Pieces::Unchecked { claim: Some(claim), haves } = &self.pieces else { return Ok(()) };
+        let mut has = match claim {
+            Claim::All => Bitfield::all(count),
+            Claim::None => Bitfield::none(count),
+            Claim::Bits(bits) => Bitfield::from_wire(bits, count).map_err(|error| error.to_string())?,
+        };
+        for piece in haves {
+            has.insert(geometry.piece(*piece).ok_or_else(|| format!("it has piece {piece} of {count}"))?);
+        }
+        self.pieces = Pieces::Known(has);
+        Ok(())
+    }
+
+    // What we asked it for.
+
+    /// Bytes that should be on the way from it.
+    pub(crate) fn pipeline(&self, now: Time) -> u32 {
+        if self.snubbed {
+            return self.block_len();
+        }
+        let least = if self.is_own() { OWN_PIPELINE } else { STRANGER_PIPELINE };
+        let time = PIPELINE_TIME.max(self.round_trip.unwrap_or_default() * 2);
+        let bytes = self.down.per_second(now) * time.as_secs_f64();
+        // A float above the limit saturates.
+        (bytes as u32).clamp(least, MAX_PIPELINE)
+    }
+
+    /// Whether enough of the pipeline is free to ask for more: several requests in one message cost the browser no more
+    /// than one.
+    pub(crate) fn should_refill(&self, pipeline: u32) -> bool {
+        self.outstanding_bytes <= pipeline - pipeline / 4
+    }
+
+    /// Whether one more request of this length fits.
+    pub(crate) fn has_pipeline_room(&self, pipeline: u32) -> bool {
+        let reqq = self.extended.as_ref().and_then(|extended| extended.reqq).unwrap_or(DEFAULT_REQQ);
+        self.outstanding_bytes < pipeline
+            && self.outstanding.len() < reqq.min(MAX_QUEUED_REQUESTS as u32) as usize
+    }
+
+    /// Whether nothing is waited for.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.outstanding_bytes == 0
+    }
+
+    /// Asks for a block.
+    pub(crate) fn ask(&mut self, now: Time, span: BlockSpan) {
+        let alone = self.outstanding_bytes == 0;
+        self.outstanding.push_back(Outstanding { span, asked_at: now, alone, given_up: false });
+        self.outstanding_bytes += span.len();
+        self.say(&Message::Request(span.into()));
+    }
+
+    /// Blocks that are waited for.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = &Outstanding> {
+        self.outstanding.iter().filter(|outstanding| !outstanding.given_up)
+    }
+
+    /// A block came. Whether it had been asked for.
+    pub(crate) fn delivered(&mut self, now: Time, span: BlockSpan) -> bool {
+        self.last_block = now;
+        self.down.add(now, span.len().into());
+        let Some(outstanding) = self.forget(span) else { return false };
+        self.snubbed = false;
+        if outstanding.alone && !outstanding.given_up {
+            let took = now.since(outstanding.asked_at);
+            self.round_trip = Some(self.round_trip.map_or(took, |least| least.min(took)));
+        }
+        true
+    }
+
+    /// Counts a block that was not asked for; whether that is one too many.
+    pub(crate) fn is_one_too_many(&mut self) -> bool {
+        self.unasked += 1;
+        self.unasked > MAX_UNASKED
+    }
+
+    /// Takes a block off the list of those asked for.
+    pub(crate) fn forget(&mut self, span: BlockSpan) -> Option<Outstanding> {
+        let place = self.outstanding.iter().position(|outstanding| outstanding.span == span)?;
+        let outstanding = self.outstanding.remove(place)?;
+        if !outstanding.given_up {
+            self.outstanding_bytes -= span.len();
+        }
+        Some(outstanding)
+    }
+
+    /// Takes all blocks off the list; those that were waited for.
+    pub(crate) fn forget_all(&mut self) -> Vec<BlockSpan> {
+        self.outstanding_bytes = 0;
+        self.outstanding
+            .drain(..)
+            .filter(|outstanding| !outstanding.given_up)
+            .map(|outstanding| outstanding.span)
+            .collect()
+    }
+
+    /// No longer waits for the blocks for which `which` holds; those are returned. They stay on the list, since they may
+    /// yet come.
+    pub(crate) fn give_up(&mut self, which: impl Fn(&Outstanding) -> bool) -> Vec<BlockSpan> {
+        let mut spans = Vec::new();
+        for outstanding in self.outstanding.iter_mut().filter(|outstanding| !outstanding.given_up) {
+            if which(outstanding) {
+                outstanding.given_up = true;
+                self.outstanding_bytes -= outstanding.span.len();
+                spans.push(outstanding.span);
+            }
+        }
+        // Those that never came must not pile up.
+        let mut spare = self.outstanding.iter().filter(|outstanding| outstanding.given_up).count();
+        self.outstanding.retain(|outstanding| {
+            let drop = outstanding.given_up && spare > MAX_QUEUED_REQUESTS / 2;
+            spare -= usize::from(drop);
+            !drop
+        });
+        spans
+    }
+
+    /// How long it has left a request unanswered while sending nothing else.
+    pub(crate) fn stalled_for(&self, now: Time) -> Duration {
+        let oldest = self.awaited().map(|outstanding| outstanding.asked_at).min();
+        oldest.map_or(Duration::ZERO, |asked_at| now.since(asked_at.max(self.last_block)))
+    }
+
+    /// Says whether it has something we want, if that is news.
+    pub(crate) fn show_interest(&mut self, now: Time, interested: bool) {
+        if interested == self.am_interested {
+            return;
+        }
+        self.am_interested = interested;
+        self.interested_at = now;
+        self.toggles = 0;
+        self.say(if interested { &Message::Interested } else { &Message::NotInterested });
+    }
+
+    /// Shows interest anew if it has not been answered for long: WebTorrent may have missed it.
+    pub(crate) fn insist(&mut self, now: Time, patience: Duration) {
+        // Ever more rarely: most of those who choke have their reasons.
+        let patience = patience * (1 << self.toggles.min(4));
+        if self.am_interested && self.peer_choking && now.since(self.interested_at) >= patience {
+            self.interested_at = now;
+            self.toggles += 1;
+            self.say(&Message::NotInterested);
+            self.say(&Message::Interested);
+        }
+    }
+
+    // What we say.
+
+    /// Puts a message into the outbox.
+    pub(crate) fn say(&mut self, message: &Message) {
+        let before = self.out.len();
+        message.encode(&mut self.out);
+        if self.out.len() > SEND_LEN && before > 0 {
+            let last = self.out.split_off(before);
+            self.full.push(std::mem::replace(&mut self.out, last).freeze());
+        }
+    }
+
+    /// Puts bytes into the outbox.
+    pub(crate) fn say_raw(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// A piece is here that it should hear of; it may take a moment.
+    pub(crate) fn say_have(&mut self, now: Time, piece: PieceIndex) {
+        if self.haves.is_empty() {
+            self.haves_due = now + HAVE_DELAY;
+        }
+        self.haves.push(piece);
+    }
+
+    /// When HAVEs must go out, if any wait.
+    pub(crate) fn haves_due(&self) -> Option<Time> {
+        (!self.haves.is_empty()).then_some(self.haves_due)
+    }
+
+    /// Everything to be sent now, in order.
+    pub(crate) fn take_outbox(&mut self, now: Time) -> Vec<Bytes> {
+        let something = !self.out.is_empty() || !self.full.is_empty();
+        if !self.haves.is_empty() && (something || self.haves_due <= now || self.haves.len() >= MANY_HAVES) {
+            for piece in std::mem::take(&mut self.haves) {
+                self.say(&Message::Have(piece.as_u32()));
+            }
+        }
+        let mut sends = std::mem::take(&mut self.full);
+        if !self.out.is_empty() {
+            sends.push(self.out.split().freeze());
+        }
+        for bytes in &sends {
+            self.sent(now, bytes.len());
+        }
+        sends
+    }
+
+    /// So many bytes go out.
+    pub(crate) fn sent(&mut self, now: Time, bytes: usize) {
+        self.last_sent = now;
+        self.room = self.room.saturating_sub(bytes);
+    }
+
+    // How long ago.
+
+    /// Something came.
+    pub(crate) fn heard(&mut self, now: Time) {
+        self.last_heard = now;
+    }
+
+    /// How long nothing has come from it.
+    pub(crate) fn silent_for(&self, now: Time) -> Duration {
+        now.since(self.last_heard)
+    }
+
+    /// How long nothing has gone to it.
+    pub(crate) fn unspoken_for(&self, now: Time) -> Duration {
+        now.since(self.last_sent)
+    }
+
+    /// How long the link has been open.
+    pub(crate) fn age(&self, now: Time) -> Duration {
+        now.since(self.opened_at)
+    }
+}

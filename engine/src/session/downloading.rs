@@ -1,0 +1,292 @@
+//! Blocks are asked for, come, and become pieces; pieces are verified, stored, and announced.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use shared::wire::{BlockRequest, Message};
+use shared::{BlockSpan, PeerId, PieceIndex};
+
+use super::incoming::{Offence, offence};
+use super::{Session, Store, Torrent};
+use crate::api::{Action, LinkId, Notice, StoreOutcome, Time};
+use crate::peer::Peer;
+use crate::pieces::Receipt;
+
+/// When nothing else is left to ask for, blocks that others have owed for this long are asked of idle peers too.
+const ENDGAME_AFTER: Duration = Duration::from_millis(500);
+/// Bytes that an idle peer is asked for in this way at a time.
+const ENDGAME_BYTES: u32 = 256 * 1024;
+
+impl Session {
+    /// Fills every peer's pipeline; those that have been reliable choose first.
+    pub(super) fn ask_for_blocks(&mut self, now: Time) {
+        let Some(torrent) = &mut self.torrent else { return };
+        if torrent.pieces.is_complete() || torrent.pieces.is_congested() {
+            return;
+        }
+        let mut idle = false;
+        for snubbed in [false, true] {
+            for (link, peer) in &mut self.swarm.links {
+                if peer.snubbed != snubbed || peer.peer_choking || !peer.am_interested {
+                    continue;
+                }
+                if peer.nothing_at != Some(self.epoch) {
+                    fill(now, *link, peer, torrent, self.epoch, &mut self.rng);
+                }
+                idle |= peer.is_idle();
+            }
+        }
+        if idle && !torrent.pieces.any_open() && torrent.picker.is_exhausted() {
+            self.endgame(now);
+        }
+    }
+
+    /// Asks idle peers for blocks that others owe.
+    fn endgame(&mut self, now: Time) {
+        let Some(torrent) = &mut self.torrent else { return };
+        let owed = self.swarm.links.values().flat_map(Peer::awaited);
+        let late = owed.filter(|outstanding| now.since(outstanding.asked_at) >= ENDGAME_AFTER);
+        let mut late: Vec<_> = late.map(|outstanding| (outstanding.asked_at, outstanding.span)).collect();
+        late.sort_unstable();
+        for (link, peer) in &mut self.swarm.links {
+            if peer.peer_choking || !peer.am_interested || peer.snubbed || !peer.is_idle() {
+                continue;
+            }
+            let mut asked = 0;
+            for (_, span) in &late {
+                let piece = span.piece();
+                let fits =
+                    peer.has().is_some_and(|has| has.has(piece)) && torrent.pieces.may_ask(piece, *link);
+                if asked >= ENDGAME_BYTES || !fits || !torrent.pieces.is_single(*span) {
+                    continue;
+                }
+                let mut begin = span.begin();
+                while begin < span.end() {
+                    let len = peer.block_len().min(span.end() - begin);
+                    let Some(part) = torrent.geometry.span(piece.as_u32(), begin, len) else { break };
+                    torrent.pieces.requested(part);
+                    peer.ask(now, part);
+                    begin = part.end();
+                    asked += len;
+                }
+            }
+        }
+    }
+
+    /// These blocks will not come from where they were asked.
+    pub(super) fn release(&mut self, spans: &[BlockSpan]) {
+        let Some(torrent) = &mut self.torrent else { return };
+        for span in spans {
+            torrent.pieces.released(*span);
+        }
+        self.epoch += 1;
+    }
+
+    pub(super) fn rejection_came(&mut self, link: LinkId, block: BlockRequest) {
+        let (Some(peer), Some(torrent)) = (self.swarm.get_mut(link), &mut self.torrent) else { return };
+        let Some(span) = torrent.geometry.span(block.piece, block.begin, block.len) else { return };
+        let Some(outstanding) = peer.forget(span) else { return };
+        if outstanding.given_up {
+            return;
+        }
+        torrent.pieces.released(span);
+        self.epoch += 1;
+        // An unchoked peer that rejects would be asked for the same again at once, and for ever: it must wait for the
+        // next change.
+        peer.nothing_at = Some(self.epoch);
+    }
+
+    pub(super) fn block_came(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        piece: u32,
+        begin: u32,
+        data: Bytes,
+    ) -> Result<(), Offence> {
+        let Some(peer) = self.swarm.links.get_mut(&link) else { return Ok(()) };
+        let Some(from) = peer.id else { return Ok(()) };
+        let bytes = data.len() as u64;
+        peer.downloaded += bytes;
+        self.downloaded += bytes;
+        self.down.add(now, bytes);
+        let torrent = self.torrent.as_mut();
+        let asked = torrent.and_then(|torrent| {
+            let span = torrent.geometry.span(piece, begin, data.len() as u32)?;
+            peer.delivered(now, span).then_some((torrent, span))
+        });
+        let Some((torrent, span)) = asked else {
+            return if peer.is_one_too_many() {
+                Err(offence("it sends blocks that nobody asked for"))
+            } else {
+                Ok(())
+            };
+        };
+        if !torrent.pieces.may_ask(span.piece(), link) {
+            return Ok(());
+        }
+        match torrent.pieces.received(span, data, from) {
+            Receipt::Useless | Receipt::Part { contested: false } => {}
+            Receipt::Part { contested: true } => self.spare(span.piece()),
+            Receipt::Whole { contested, data } => {
+                let expected = torrent.info.piece_hash(span.piece());
+                match &mut self.store {
+                    Store::Open => {
+                        self.actions.push_back(Action::VerifyAndStore {
+                            piece: span.piece(),
+                            data,
+                            expected,
+                        });
+                    }
+                    Store::Opening(waiting) | Store::Failed(waiting) => waiting.push((span.piece(), data)),
+                }
+                if contested {
+                    self.spare(span.piece());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells peers that were asked for blocks of this piece to keep those that have come meanwhile.
+    fn spare(&mut self, piece: PieceIndex) {
+        let Some(torrent) = &self.torrent else { return };
+        for peer in self.swarm.links.values_mut() {
+            let done = |span: BlockSpan| span.piece() == piece && torrent.pieces.is_received(span);
+            for span in peer.give_up(|outstanding| done(outstanding.span)) {
+                peer.say(&Message::Cancel(span.into()));
+            }
+        }
+    }
+
+    pub(super) fn store_opened(&mut self, now: Time, have: &[bool]) {
+        let Store::Opening(waiting) = &mut self.store else { return };
+        let Some(torrent) = &mut self.torrent else { return };
+        let waiting = std::mem::take(waiting);
+        self.store = Store::Open;
+        let stored: Vec<_> =
+            torrent.geometry.pieces().zip(have).filter(|(_, have)| **have).map(|(piece, _)| piece).collect();
+        for (piece, data) in waiting {
+            let expected = torrent.info.piece_hash(piece);
+            self.actions.push_back(Action::VerifyAndStore { piece, data, expected });
+        }
+        for piece in stored {
+            let Some(torrent) = &mut self.torrent else { return };
+            if torrent.pieces.found(piece) {
+                torrent.picker.withdraw(piece);
+                self.announce_piece(now, piece);
+                self.spare(piece);
+            }
+        }
+        if self.is_complete() {
+            self.notice(Notice::Completed);
+        }
+    }
+
+    pub(super) fn piece_answered(&mut self, now: Time, piece: PieceIndex, outcome: StoreOutcome) {
+        let Some(torrent) = &mut self.torrent else { return };
+        self.epoch += 1;
+        match outcome {
+            StoreOutcome::Stored => {
+                if torrent.pieces.stored(piece) {
+                    self.announce_piece(now, piece);
+                    if self.is_complete() {
+                        self.notice(Notice::Completed);
+                    }
+                }
+            }
+            StoreOutcome::HashMismatch => {
+                let Some(contributors) = torrent.pieces.refused(piece) else { return };
+                torrent.picker.offer(piece);
+                match &contributors[..] {
+                    [liar] => self.ban(now, *liar, piece),
+                    _ => self.notice(Notice::HashMismatch { piece }),
+                }
+            }
+            StoreOutcome::Failed(reason) => {
+                if torrent.pieces.not_stored(piece) {
+                    torrent.picker.offer(piece);
+                    self.fail(reason);
+                }
+            }
+        }
+    }
+
+    /// Tells everybody of a piece that is here now.
+    fn announce_piece(&mut self, now: Time, piece: PieceIndex) {
+        for peer in self.swarm.links.values_mut() {
+            // The others will hear of it with all the rest.
+            if peer.told_pieces {
+                peer.say_have(now, piece);
+            }
+            if peer.has().is_some_and(|has| has.has(piece)) {
+                peer.useful = peer.useful.saturating_sub(1);
+                peer.show_interest(now, peer.useful > 0);
+            }
+        }
+    }
+
+    /// A peer sent a piece, all of it, that fails its hash.
+    fn ban(&mut self, now: Time, liar: PeerId, piece: PieceIndex) {
+        self.swarm.ban(liar);
+        if let Some(torrent) = &mut self.torrent {
+            // What else it had a part in would fail too, and look like everybody's doing.
+            for touched in torrent.pieces.touched_by(liar) {
+                torrent.pieces.drop_begun(touched);
+                torrent.picker.offer(touched);
+            }
+        }
+        self.notice(Notice::Banned { peer: liar, piece });
+        self.close_all_links_to(now, liar);
+        // Requests for blocks of pieces that were dropped.
+        let Some(torrent) = &self.torrent else { return };
+        for peer in self.swarm.links.values_mut() {
+            for span in peer.give_up(|outstanding| !torrent.pieces.is_begun(outstanding.span.piece())) {
+                peer.say(&Message::Cancel(span.into()));
+            }
+        }
+    }
+}
+
+/// Asks one peer for as much as its pipeline takes.
+fn fill(now: Time, link: LinkId, peer: &mut Peer, torrent: &mut Torrent, epoch: u64, rng: &mut Rng) {
+    let pipeline = peer.pipeline(now);
+    if !peer.should_refill(pipeline) {
+        return;
+    }
+    while peer.has_pipeline_room(pipeline) {
+        let Some(span) = torrent.next_block(link, peer, rng) else {
+            peer.nothing_at = Some(epoch);
+            return;
+        };
+        torrent.pieces.requested(span);
+        peer.ask(now, span);
+    }
+}
+
+impl Torrent {
+    /// What to ask this peer for next: blocks of pieces in flight first, so that they become whole and can be given on.
+    fn next_block(&mut self, link: LinkId, peer: &Peer, rng: &mut Rng) -> Option<BlockSpan> {
+        let has = peer.has()?;
+        let len = peer.block_len();
+        if let Some(span) = self.pieces.next_block(link, has, len) {
+            return Some(span);
+        }
+        let first = self.pieces.have().is_none();
+        let piece = if first { self.picker.any(has, rng) } else { self.picker.rarest(has, rng) }?;
+        if !self.pieces.can_begin(piece) {
+            // Memory is full of pieces in flight. If nobody works on one of them, it makes room, lest a peer that has
+            // none of them stay idle.
+            let idle = self.pieces.least_advanced_idle().filter(|_| peer.is_idle())?;
+            self.pieces.drop_begun(idle);
+            self.picker.offer(idle);
+            if !self.pieces.can_begin(piece) {
+                return None;
+            }
+        }
+        self.picker.withdraw(piece);
+        self.pieces.begin(piece, link);
+        self.pieces.next_block(link, has, len)
+    }
+}

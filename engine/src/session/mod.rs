@@ -1,0 +1,502 @@
+//! One torrent: puts swarm, metadata, pieces, picker, choker and uploads together.
+//!
+//! This file has the edge and the common path out ([`Session::settle`]); the ways in are in
+//! - `linking`: links open and close, peers are reached for and greeted;
+//! - `incoming`: what a peer said;
+//! - `learning`: the metadata, in both directions;
+//! - `downloading`: blocks are asked for, come, and become pieces;
+//! - `uploading`: blocks are asked of us;
+//! - `ticking`: what happens because time passes.
+
+mod downloading;
+mod incoming;
+mod learning;
+mod linking;
+mod ticking;
+mod uploading;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use shared::metainfo::{Info, MetainfoError};
+use shared::wire::Bitfield;
+use shared::{Geometry, InfoHash, PeerId, PieceIndex};
+
+use crate::api::{
+    Action, ByteCounts, CloseReason, LinkId, LoadId, Notice, PeerSnapshot, PieceCounts, Rates, State,
+    StoreOutcome, Time, TorrentSnapshot, Transport,
+};
+use crate::choker::Choker;
+use crate::metadata::Fetch;
+use crate::peer::Peer;
+use crate::picker::Picker;
+use crate::pieces::Pieces;
+use crate::rate::Rate;
+use crate::swarm::Swarm;
+use crate::uploads::Uploads;
+
+/// Peers linked at a time, unless [`SessionConfig::max_peers`] says otherwise: enough for any swarm to be well connected,
+/// and each costs the browser a channel.
+const MAX_PEERS: usize = 50;
+/// Peers served at a time, unless [`SessionConfig::upload_slots`] says otherwise.
+const UPLOAD_SLOTS: usize = 8;
+
+/// What is known of a torrent when its session begins.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// Only the hash; the rest comes from peers, and then [`Action::OpenStore`] asks for a store.
+    Unknown,
+    /// The info dictionary, and a store that is open.
+    Known {
+        /// The bencoded info dictionary.
+        info: Bytes,
+        /// Which pieces the store has, in order; `None` when it has all of them (seeding).
+        have: Option<Vec<bool>>,
+    },
+}
+
+/// How a session begins.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// Who we are in its swarm.
+    pub peer_id: PeerId,
+    /// What to call the torrent before its metadata is known; may be empty.
+    pub name_hint: String,
+    /// Program and version, for other peers to show.
+    pub client: String,
+    /// What is known.
+    pub content: Content,
+    /// Most peers linked at a time.
+    pub max_peers: usize,
+    /// Most peers served at a time.
+    pub upload_slots: usize,
+}
+
+impl SessionConfig {
+    /// Only the hash is known; everything else is as usual.
+    pub fn new(info_hash: InfoHash, peer_id: PeerId) -> Self {
+        Self {
+            info_hash,
+            peer_id,
+            name_hint: String::new(),
+            client: format!("Enxame {}", env!("CARGO_PKG_VERSION")),
+            content: Content::Unknown,
+            max_peers: MAX_PEERS,
+            upload_slots: UPLOAD_SLOTS,
+        }
+    }
+}
+
+/// A torrent whose metadata is known.
+#[derive(Debug)]
+struct Torrent {
+    info: Arc<Info>,
+    geometry: Geometry,
+    pieces: Pieces,
+    picker: Picker,
+}
+
+impl Torrent {
+    fn new(info: Info, have: Bitfield) -> Self {
+        let geometry = info.geometry();
+        let mut picker = Picker::new(geometry);
+        geometry.pieces().filter(|piece| !have.has(*piece)).for_each(|piece| picker.offer(piece));
+        Self { info: Arc::new(info), geometry, pieces: Pieces::new(geometry, have), picker }
+    }
+}
+
+/// Where whole pieces go.
+#[derive(Debug)]
+enum Store {
+    /// Asked for, or about to be. Pieces that are whole wait here, bounded as those being verified are.
+    Opening(Vec<(PieceIndex, Bytes)>),
+    /// Could not be opened; asked for again by `resume`.
+    Failed(Vec<(PieceIndex, Bytes)>),
+    Open,
+}
+
+/// The session of one torrent: decides when to send what, and does nothing itself.
+///
+/// Its methods are of four kinds:
+/// - `handle_*`, `pause`, `resume` tell it what happened; events about links, loads or pieces that it does not know (any
+///   more) are ignored;
+/// - `poll_action` gives what is to be done: after every call of the first kind it must be drained until it says `None`,
+///   and the actions performed in their order;
+/// - `deadline` says when `handle_timeout` must be called, if nothing else happens before; it may change with every call of
+///   the first kind;
+/// - the others only look.
+///
+/// `now` must never go back.
+#[derive(Debug)]
+pub struct Session {
+    info_hash: InfoHash,
+    peer_id: PeerId,
+    name_hint: String,
+    client: String,
+    max_peers: usize,
+    rng: Rng,
+    actions: VecDeque<Action>,
+
+    paused: bool,
+    error: Option<String>,
+
+    swarm: Swarm,
+    fetch: Fetch,
+    torrent: Option<Torrent>,
+    store: Store,
+    uploads: Uploads,
+    choker: Choker,
+    /// Goes up when blocks may be asked for that could not before, so that peers for whom there was nothing are looked at
+    /// again.
+    epoch: u64,
+
+    down: Rate,
+    up: Rate,
+    downloaded: u64,
+    uploaded: u64,
+
+    next_tick: Time,
+    next_review: Time,
+    next_beg: Time,
+}
+
+impl Session {
+    /// Begins a session. `seed` decides everything that is left to chance.
+    ///
+    /// # Errors
+    /// [`MetainfoError`] when the info dictionary cannot be used, or its hash is not the torrent's.
+    pub fn new(now: Time, config: SessionConfig, seed: u64) -> Result<Self, MetainfoError> {
+        let torrent = match config.content {
+            Content::Unknown => None,
+            Content::Known { info, have } => {
+                let info = Info::from_bytes(info)?;
+                if info.info_hash() != config.info_hash {
+                    return Err(MetainfoError::Field("info"));
+                }
+                let geometry = info.geometry();
+                let have = match have {
+                    None => Bitfield::all(geometry.piece_count()),
+                    Some(have) => bitfield(&geometry, &have),
+                };
+                Some(Torrent::new(info, have))
+            }
+        };
+        let store = if torrent.is_some() { Store::Open } else { Store::Opening(Vec::new()) };
+        Ok(Self {
+            info_hash: config.info_hash,
+            peer_id: config.peer_id,
+            name_hint: config.name_hint,
+            client: config.client,
+            max_peers: config.max_peers,
+            rng: Rng::with_seed(seed),
+            actions: VecDeque::new(),
+            paused: false,
+            error: None,
+            swarm: Swarm::default(),
+            fetch: Fetch::default(),
+            torrent,
+            store,
+            uploads: Uploads::default(),
+            choker: Choker::new(config.upload_slots),
+            epoch: 0,
+            down: Rate::default(),
+            up: Rate::default(),
+            downloaded: 0,
+            uploaded: 0,
+            next_tick: now,
+            next_review: now,
+            next_beg: now + Duration::from_secs(5),
+        })
+    }
+
+    // Events.
+
+    /// The tracker named these peers.
+    pub fn handle_peers_found(&mut self, now: Time, peers: &[PeerId]) {
+        for peer in peers.iter().filter(|peer| **peer != self.peer_id) {
+            self.swarm.found(now, *peer);
+        }
+        self.settle(now);
+    }
+
+    /// A peer that was to be reached ([`Action::Dial`]) could not be.
+    pub fn handle_dial_failed(&mut self, now: Time, peer: PeerId) {
+        self.swarm.dial_failed(now, peer, &mut self.rng);
+        self.settle(now);
+    }
+
+    /// A link is open, whichever side wanted it. `remote` is who the transport says is there, and `initiator` whether it was
+    /// this side that opened it. The link is taken to have no room until `handle_room` says so.
+    pub fn handle_link_opened(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        transport: Transport,
+        remote: Option<PeerId>,
+        initiator: bool,
+    ) {
+        self.link_opened(now, link, transport, remote, initiator);
+        self.settle(now);
+    }
+
+    /// Bytes came over a link.
+    pub fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: Bytes) {
+        self.bytes_came(now, link, bytes);
+        self.settle(now);
+    }
+
+    /// The link would take so many bytes now without queueing much; counted behind everything that was sent already.
+    pub fn handle_room(&mut self, now: Time, link: LinkId, room: usize) {
+        if let Some(peer) = self.swarm.get_mut(link) {
+            peer.room = room;
+            self.settle(now);
+        }
+    }
+
+    /// A link is closed, by the other side or because it broke.
+    pub fn handle_link_closed(&mut self, now: Time, link: LinkId) {
+        self.link_lost(now, link);
+        self.settle(now);
+    }
+
+    /// The store that [`Action::OpenStore`] asked for is open and has these pieces, in order.
+    #[expect(clippy::needless_pass_by_value, reason = "an event hands over what it brings")]
+    pub fn handle_store_opened(&mut self, now: Time, have: Vec<bool>) {
+        self.store_opened(now, &have);
+        self.settle(now);
+    }
+
+    /// The store that [`Action::OpenStore`] asked for could not be opened; the sentence is for the user.
+    pub fn handle_store_failed(&mut self, now: Time, reason: String) {
+        if let Store::Opening(waiting) = &mut self.store {
+            self.store = Store::Failed(std::mem::take(waiting));
+            self.fail(reason);
+        }
+        self.settle(now);
+    }
+
+    /// What became of a piece ([`Action::VerifyAndStore`]).
+    pub fn handle_stored(&mut self, now: Time, piece: PieceIndex, outcome: StoreOutcome) {
+        self.piece_answered(now, piece, outcome);
+        self.settle(now);
+    }
+
+    /// The bytes of an [`Action::Load`]; `None` if they could not be read. Then the piece counts as missing.
+    pub fn handle_loaded(&mut self, now: Time, load: LoadId, data: Option<Bytes>) {
+        self.load_answered(now, load, data);
+        self.settle(now);
+    }
+
+    /// The deadline has come.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.next_tick <= now {
+            self.tick(now);
+        }
+        self.settle(now);
+    }
+
+    /// Stops: closes every link and forgets what was under way.
+    pub fn pause(&mut self, now: Time) {
+        self.paused = true;
+        let links: Vec<_> = self.swarm.links.keys().copied().collect();
+        for link in links {
+            self.close(now, link, CloseReason::Stopped);
+        }
+        self.swarm.stop_dialing();
+        self.uploads.clear();
+        if let Some(torrent) = &mut self.torrent {
+            for piece in torrent.pieces.drop_all_begun() {
+                torrent.picker.offer(piece);
+            }
+        }
+    }
+
+    /// Goes on, also after a failure of the store.
+    pub fn resume(&mut self, now: Time) {
+        self.paused = false;
+        self.error = None;
+        self.next_beg = now;
+        if let Store::Failed(waiting) = &mut self.store {
+            self.store = Store::Opening(std::mem::take(waiting));
+            self.ask_for_store();
+        }
+        self.epoch += 1;
+        self.settle(now);
+    }
+
+    // Actions.
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When `handle_timeout` must be called, if nothing happens before.
+    pub fn deadline(&self) -> Option<Time> {
+        let tick = (!self.swarm.links.is_empty()).then_some(self.next_tick);
+        let haves = self.swarm.links.values().filter_map(Peer::haves_due).min();
+        let dial =
+            if self.is_running() { self.swarm.deadline(self.max_peers, self.is_complete()) } else { None };
+        let beg = self.wants_peers().then_some(self.next_beg);
+        [tick, haves, dial, beg].into_iter().flatten().min()
+    }
+
+    // Views.
+
+    /// The torrent's hash.
+    pub fn info_hash(&self) -> InfoHash {
+        self.info_hash
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> State {
+        match &self.torrent {
+            _ if self.error.is_some() => State::Error,
+            _ if self.paused => State::Paused,
+            None => State::Metadata,
+            Some(torrent) if torrent.pieces.is_complete() => State::Seeding,
+            Some(_) => State::Downloading,
+        }
+    }
+
+    /// The metadata, once it is known.
+    pub fn info(&self) -> Option<&Arc<Info>> {
+        self.torrent.as_ref().map(|torrent| &torrent.info)
+    }
+
+    /// Which pieces are verified and stored, once the metadata is known.
+    pub fn have(&self) -> Option<&Bitfield> {
+        self.torrent.as_ref().map(|torrent| torrent.pieces.have())
+    }
+
+    /// Bytes that are not verified and stored, once the metadata is known.
+    pub fn left(&self) -> Option<u64> {
+        self.torrent.as_ref().map(|torrent| torrent.geometry.total() - torrent.pieces.had_bytes())
+    }
+
+    /// Bytes received as blocks, also those thrown away.
+    pub fn downloaded(&self) -> u64 {
+        self.downloaded
+    }
+
+    /// Bytes sent as blocks.
+    pub fn uploaded(&self) -> u64 {
+        self.uploaded
+    }
+
+    /// Bytes of pieces that are held in memory, in flight or being stored: bounded, however slow the store is.
+    pub fn buffered(&self) -> u64 {
+        self.torrent.as_ref().map_or(0, |torrent| torrent.pieces.buffered_bytes())
+    }
+
+    /// Whether more peers would help.
+    pub fn wants_peers(&self) -> bool {
+        self.is_running()
+            && !self.is_complete()
+            && self.swarm.links.len() + self.swarm.dialing() < self.max_peers
+    }
+
+    /// Everything that users are shown.
+    pub fn snapshot(&self, now: Time) -> TorrentSnapshot {
+        let torrent = self.torrent.as_ref();
+        TorrentSnapshot {
+            info_hash: self.info_hash,
+            name: torrent.map_or_else(|| self.name_hint.clone(), |torrent| torrent.info.name().to_owned()),
+            state: self.state(),
+            bytes: ByteCounts {
+                total: torrent.map_or(0, |torrent| torrent.geometry.total()),
+                verified: torrent.map_or(0, |torrent| torrent.pieces.had_bytes()),
+                downloaded: self.downloaded,
+                uploaded: self.uploaded,
+            },
+            rates: Rates { down: self.down.per_second(now), up: self.up.per_second(now) },
+            pieces: PieceCounts {
+                total: torrent.map_or(0, |torrent| torrent.geometry.piece_count()),
+                have: torrent.map_or(0, |torrent| torrent.pieces.have().count()),
+            },
+            peers: self.swarm.links.values().filter_map(|peer| peer_snapshot(now, peer)).collect(),
+        }
+    }
+
+    // Within.
+
+    fn is_running(&self) -> bool {
+        !self.paused && self.error.is_none()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.torrent.as_ref().is_some_and(|torrent| torrent.pieces.is_complete())
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.actions.push_back(Action::Notice(notice));
+    }
+
+    /// Stands still, and says why, once.
+    fn fail(&mut self, reason: String) {
+        if self.error.is_none() {
+            self.notice(Notice::StoreFailed(reason.clone()));
+            self.error = Some(reason);
+        }
+    }
+
+    fn ask_for_store(&mut self) {
+        if let Some(torrent) = &self.torrent {
+            self.actions.push_back(Action::OpenStore { info: torrent.info.raw().clone() });
+        }
+    }
+
+    /// Everything that may follow from any event, in the order in which it should reach the wire: control before blocks.
+    fn settle(&mut self, now: Time) {
+        if self.is_running() {
+            self.dial(now);
+            self.beg(now);
+            self.ask_for_metadata(now);
+            self.ask_for_blocks(now);
+        }
+        self.flush(now);
+        self.serve(now);
+    }
+
+    /// Sends what has been said.
+    fn flush(&mut self, now: Time) {
+        for (link, peer) in &mut self.swarm.links {
+            let sends = peer.take_outbox(now).into_iter();
+            self.actions.extend(sends.map(|bytes| Action::Send { link: *link, bytes }));
+        }
+    }
+}
+
+fn bitfield(geometry: &Geometry, have: &[bool]) -> Bitfield {
+    let mut field = Bitfield::none(geometry.piece_count());
+    for (piece, _) in geometry.pieces().zip(have).filter(|(_, have)| **have) {
+        field.insert(piece);
+    }
+    field
+}
+
+fn peer_snapshot(now: Time, peer: &Peer) -> Option<PeerSnapshot> {
+    let id = peer.handshake?.peer_id;
+    let has = peer.has();
+    Some(PeerSnapshot {
+        id: id.to_string(),
+        client: peer.extended.as_ref().and_then(|extended| extended.client.clone()).unwrap_or_default(),
+        transport: peer.transport,
+        am_choking: peer.am_choking,
+        am_interested: peer.am_interested,
+        peer_choking: peer.peer_choking,
+        peer_interested: peer.peer_interested,
+        progress: has.map_or(0.0, |has| match has.pieces() {
+            0 => 1.0,
+            pieces => f64::from(has.count()) / f64::from(pieces),
+        }),
+        rates: Rates { down: peer.down.per_second(now), up: peer.up.per_second(now) },
+        downloaded: peer.downloaded,
+        uploaded: peer.uploaded,
+    })
+}

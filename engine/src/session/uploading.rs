@@ -1,0 +1,157 @@
+//! Blocks are asked of us: queued, read from the store, and sent as the link takes them.
+
+use bytes::{Bytes, BytesMut};
+use shared::limits::MAX_BLOCK_BYTES;
+use shared::wire::extension::encode_dont_have;
+use shared::wire::{BlockRequest, Message, PIECE_HEADER_LEN, piece_header};
+
+use super::Session;
+use super::incoming::{Offence, offence};
+use crate::api::{Action, LinkId, LoadId, Time};
+use crate::choker::{Contender, REVIEW_EVERY};
+use crate::peer::{MAX_QUEUED_REQUESTS, Peer};
+use crate::uploads::READ_AHEAD;
+
+impl Session {
+    pub(super) fn request_came(&mut self, link: LinkId, block: BlockRequest) -> Result<(), Offence> {
+        let Some(peer) = self.swarm.links.get_mut(&link) else { return Ok(()) };
+        if block.len > MAX_BLOCK_BYTES {
+            return Err(offence(format!("it asks for {} bytes at once", block.len)));
+        }
+        let Some(torrent) = &self.torrent else {
+            refuse(peer, block);
+            return Ok(());
+        };
+        let span = torrent
+            .geometry
+            .span(block.piece, block.begin, block.len)
+            .ok_or_else(|| offence(format!("it asks for what does not exist: {block:?}")))?;
+        let wanted = !peer.am_choking && torrent.pieces.have().has(span.piece());
+        if !wanted || peer.requests.len() >= MAX_QUEUED_REQUESTS {
+            refuse(peer, block);
+        } else if !peer.requests.contains(&span) {
+            peer.requests.push_back(span);
+        }
+        Ok(())
+    }
+
+    pub(super) fn cancel_came(&mut self, link: LinkId, block: BlockRequest) {
+        let Some(peer) = self.swarm.links.get_mut(&link) else { return };
+        if let Some(place) = peer.requests.iter().position(|span| BlockRequest::from(*span) == block) {
+            peer.requests.remove(place);
+            // Every request is answered, also one that was taken back (BEP 6).
+            refuse(peer, block);
+        }
+    }
+
+    /// Somebody wants to be served: at once, if there are slots enough for everybody.
+    pub(super) fn interest_came(&mut self, now: Time) {
+        let contenders = self.swarm.links.values().filter(|peer| is_contender(peer)).count();
+        if contenders <= self.choker.slots() {
+            self.choose_whom_to_serve(now);
+        }
+    }
+
+    /// Gives the slots anew.
+    pub(super) fn choose_whom_to_serve(&mut self, now: Time) {
+        self.next_review = now + REVIEW_EVERY;
+        let complete = self.is_complete();
+        let contenders = self.swarm.links.iter().filter(|(_, peer)| is_contender(peer));
+        let contenders: Vec<_> = contenders
+            .map(|(link, peer)| Contender {
+                link: *link,
+                rate: if complete { &peer.up } else { &peer.down }.per_second(now),
+            })
+            .collect();
+        let chosen = self.choker.choose(now, &contenders, &mut self.rng);
+        for (link, peer) in &mut self.swarm.links {
+            let choke = !chosen.contains(link);
+            if choke == peer.am_choking || peer.handshake.is_none() {
+                continue;
+            }
+            peer.am_choking = choke;
+            if choke {
+                peer.say(&Message::Choke);
+                for span in std::mem::take(&mut peer.requests) {
+                    refuse(peer, span.into());
+                }
+            } else {
+                peer.say(&Message::Unchoke);
+            }
+        }
+    }
+
+    /// Sends blocks as far as links take them, and has the next ones read.
+    pub(super) fn serve(&mut self, now: Time) {
+        let Some(torrent) = &self.torrent else { return };
+        for (link, peer) in &mut self.swarm.links {
+            while peer.room > 0
+                && let Some(span) = peer.requests.front().copied()
+                && self.uploads.has(span)
+            {
+                peer.requests.pop_front();
+                let mut message = BytesMut::with_capacity(PIECE_HEADER_LEN + span.len() as usize);
+                message.extend_from_slice(&piece_header(span));
+                self.uploads.append(span, &mut message);
+                peer.sent(now, message.len());
+                let bytes = u64::from(span.len());
+                peer.uploaded += bytes;
+                peer.up.add(now, bytes);
+                self.uploaded += bytes;
+                self.up.add(now, bytes);
+                self.actions.push_back(Action::Send { link: *link, bytes: message.freeze() });
+            }
+            let mut ahead = 0;
+            for span in &peer.requests {
+                let actions = &mut self.actions;
+                self.uploads.want(&torrent.geometry, *span, |load, span| {
+                    actions.push_back(Action::Load { load, span })
+                });
+                ahead += span.len();
+                if ahead >= READ_AHEAD {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The store answered a load. A piece that it cannot read is not there: whoever asked for it is told so.
+    pub(super) fn load_answered(&mut self, now: Time, load: LoadId, data: Option<Bytes>) {
+        let Some(piece) = self.uploads.loaded(load, data) else { return };
+        let Some(torrent) = &mut self.torrent else { return };
+        if !torrent.pieces.lost(piece) {
+            return;
+        }
+        torrent.picker.offer(piece);
+        self.epoch += 1;
+        for peer in self.swarm.links.values_mut() {
+            let (lost, kept): (Vec<_>, Vec<_>) =
+                peer.requests.drain(..).partition(|span| span.piece() == piece);
+            peer.requests = kept.into();
+            for span in lost {
+                refuse(peer, span.into());
+            }
+            let their_number = peer.extended.as_ref().and_then(|extended| extended.lt_donthave);
+            if let Some(id) = their_number.filter(|_| peer.told_pieces) {
+                peer.say(&Message::Extended { id, payload: encode_dont_have(piece.as_u32()) });
+            }
+            if peer.has().is_some_and(|has| has.has(piece)) {
+                peer.useful += 1;
+                peer.show_interest(now, true);
+            }
+        }
+    }
+}
+
+/// Says that a block will not come, to peers that know how to hear it (BEP 6).
+fn refuse(peer: &mut Peer, block: BlockRequest) {
+    if peer.is_fast() {
+        peer.say(&Message::RejectRequest(block));
+    }
+}
+
+/// Who wants to be served; our own need not ask, once they have been.
+fn is_contender(peer: &Peer) -> bool {
+    peer.handshake.is_some()
+        && (peer.peer_interested || (!peer.am_choking && peer.is_own() && !peer.is_complete()))
+}
