@@ -49,6 +49,11 @@ const UPLOAD_SLOTS: usize = 8;
 pub enum Content {
     /// Only the hash; the rest comes from peers, and then [`Action::OpenStore`] asks for a store.
     Unknown,
+    /// The info dictionary, but there is no store yet: [`Action::OpenStore`] asks for one at once.
+    Unopened {
+        /// The bencoded info dictionary.
+        info: Bytes,
+    },
     /// The info dictionary, and a store that is open.
     Known {
         /// The bencoded info dictionary.
@@ -171,23 +176,29 @@ impl Session {
     /// # Errors
     /// [`MetainfoError`] when the info dictionary cannot be used, or its hash is not the torrent's.
     pub fn new(now: Time, config: SessionConfig, seed: u64) -> Result<Self, MetainfoError> {
-        let torrent = match config.content {
-            Content::Unknown => None,
+        let checked = |info| match Info::from_bytes(info)? {
+            info if info.info_hash() == config.info_hash => Ok(info),
+            _ => Err(MetainfoError::Field("info")),
+        };
+        let (torrent, store) = match config.content {
+            Content::Unknown => (None, Store::Opening(Vec::new())),
+            Content::Unopened { info } => {
+                let info = checked(info)?;
+                let none = Bitfield::none(info.geometry().piece_count());
+                (Some(Torrent::new(info, none)), Store::Opening(Vec::new()))
+            }
             Content::Known { info, have } => {
-                let info = Info::from_bytes(info)?;
-                if info.info_hash() != config.info_hash {
-                    return Err(MetainfoError::Field("info"));
-                }
+                let info = checked(info)?;
                 let geometry = info.geometry();
                 let have = match have {
                     None => Bitfield::all(geometry.piece_count()),
                     Some(have) => bitfield(&geometry, &have),
                 };
-                Some(Torrent::new(info, have))
+                (Some(Torrent::new(info, have)), Store::Open)
             }
         };
-        let store = if torrent.is_some() { Store::Open } else { Store::Opening(Vec::new()) };
-        Ok(Self {
+        let unopened = torrent.is_some() && matches!(store, Store::Opening(_));
+        let mut session = Self {
             info_hash: config.info_hash,
             peer_id: config.peer_id,
             name_hint: config.name_hint,
@@ -211,7 +222,11 @@ impl Session {
             next_tick: now,
             next_review: now,
             next_beg: now + Duration::from_secs(5),
-        })
+        };
+        if unopened {
+            session.ask_for_store();
+        }
+        Ok(session)
     }
 
     // Events.

@@ -18,7 +18,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 ///
 /// Invariant: nothing is due while the tracker is not connected.
 #[derive(Debug, Default)]
-pub struct Announcer {
+pub(super) struct Announcer {
     connected: bool,
     due: Option<Time>,
     event: Event,
@@ -29,17 +29,17 @@ pub struct Announcer {
 
 impl Announcer {
     /// The socket is open: the tracker knows nothing of us.
-    pub fn connected(&mut self, now: Time) {
+    pub(super) fn connected(&mut self, now: Time) {
         *self = Self { connected: true, due: Some(now), event: Event::Started, ..Self::default() };
     }
 
     /// The socket is gone.
-    pub fn disconnected(&mut self) {
+    pub(super) fn disconnected(&mut self) {
         *self = Self::default();
     }
 
     /// The last piece is stored.
-    pub fn completed(&mut self, now: Time) {
+    pub(super) fn completed(&mut self, now: Time) {
         // A `started` that is still owed carries `left: 0`, which says the same.
         if self.connected && self.event != Event::Started {
             self.event = Event::Completed;
@@ -49,7 +49,7 @@ impl Announcer {
 
     /// The engine has too few peers. Announces early, but ever less so while that brings nothing: the peers that come
     /// later reach out to us by themselves.
-    pub fn want_peers(&mut self) {
+    pub(super) fn want_peers(&mut self) {
         let Some(last) = self.last.filter(|_| self.connected && self.unanswered_since.is_none()) else { return };
         let wait = FIRST_HUNGRY_WAIT.saturating_mul(1 << self.hungry_waits.min(6));
         let early = last + wait;
@@ -60,17 +60,17 @@ impl Announcer {
     }
 
     /// When [`Announcer::take`] should be called next; none while waiting for an answer longer than that matters.
-    pub fn due(&self) -> Option<Time> {
+    pub(super) fn due(&self) -> Option<Time> {
         self.due
     }
 
     /// When the missing answer means that the connection is dead.
-    pub fn dead_at(&self) -> Option<Time> {
+    pub(super) fn dead_at(&self) -> Option<Time> {
         self.unanswered_since.map(|since| since + ANSWER_WITHIN)
     }
 
     /// The event to announce now, if it is time.
-    pub fn take(&mut self, now: Time) -> Option<Event> {
+    pub(super) fn take(&mut self, now: Time) -> Option<Event> {
         if self.due.is_none_or(|due| due > now) {
             return None;
         }
@@ -81,7 +81,7 @@ impl Announcer {
     }
 
     /// The tracker answered, and wants the next announce in `interval` seconds. Errors count as answers.
-    pub fn answered(&mut self, now: Time, interval: Option<u32>) {
+    pub(super) fn answered(&mut self, now: Time, interval: Option<u32>) {
         self.unanswered_since = None;
         if !self.connected || self.event != Event::Update {
             return;
@@ -91,7 +91,7 @@ impl Announcer {
     }
 
     /// Somebody was found: hunger starts from the beginning.
-    pub fn fed(&mut self) {
+    pub(super) fn fed(&mut self) {
         self.hungry_waits = 0;
     }
 }
