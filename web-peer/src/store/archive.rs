@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(zip.len(), files.len());
         for (index, (path, bytes)) in files.iter().enumerate() {
             let mut file = zip.by_index(index).unwrap();
-            assert_eq!(file.name(), *path);
+            assert_eq!(file.name().unwrap(), *path);
             assert_eq!(file.compression(), CompressionMethod::Stored);
             let mut found = Vec::new();
             // Reading to the end compares the CRC-32.
