@@ -1,7 +1,7 @@
 //! The command line of the tracker: see `tracker --help`.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -101,7 +101,8 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 /// Logs go to standard error, since standard output is for the page's address, and to a file if one is named.
 fn start_log(level: &str, file: Option<&Path>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(level).with_context(|| format!("`--log {level}` is not a level"))?;
-    let console = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colour = std::io::stderr().is_terminal();
+    let console = tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(std::io::stderr);
     let file = file
         .map(|path| {
             let file = OpenOptions::new()

@@ -292,3 +292,6 @@ fn frame(channel: ChannelId, payload: &[u8]) -> BytesMut {
     frame.extend_from_slice(payload);
     frame
 }
+
+#[cfg(test)]
+mod tests;

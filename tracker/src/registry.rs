@@ -12,6 +12,8 @@
 //!   [`OFFER_LIFETIME`] ago, and once.
 
 mod swarm;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};

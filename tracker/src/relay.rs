@@ -164,11 +164,14 @@ impl Channels {
 mod tests {
     use super::*;
 
+    /// The one peer of a connection.
     fn member(connection: u64, swarm: u8) -> Membership {
+        let mut peer_id = [0; 20];
+        peer_id[..8].copy_from_slice(&connection.to_be_bytes());
         Membership {
             connection: ConnectionId(connection),
             info_hash: InfoHash::new([swarm; 20]),
-            peer_id: PeerId::new([connection as u8; 20]),
+            peer_id: PeerId::new(peer_id),
         }
     }
 

@@ -22,8 +22,11 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(3);
 /// Wait after a failed accept, as when the process has no file handles left: the next would fail as well.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Time between two searches for silent peers.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
+/// Silent peers are searched for this many times in an announce interval.
+const SWEEPS: u32 = 8;
+
+/// Shortest time between two searches for silent peers.
+const MIN_SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What all connections share.
 #[derive(Debug)]
@@ -45,8 +48,9 @@ pub async fn run(
     settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    let announce_interval = settings.announce_interval;
     let app = Arc::new(App {
-        hub: Mutex::new(Hub::new(settings.announce_interval, settings.seed)),
+        hub: Mutex::new(Hub::new(announce_interval, settings.seed)),
         page: Arc::new(settings.page),
         ping_interval: settings.ping_interval,
         started: Instant::now(),
@@ -54,7 +58,8 @@ pub async fn run(
     });
     let tasks = TaskTracker::new();
     let ending = CancellationToken::new();
-    tasks.spawn(ending.clone().run_until_cancelled_owned(sweep(Arc::clone(&app))));
+    tasks
+        .spawn(ending.clone().run_until_cancelled_owned(sweep(Arc::clone(&app), announce_interval / SWEEPS)));
     tokio::select! {
         () = accept(&listener, &app, &tasks, &ending) => {}
         () = shutdown => {}
@@ -93,10 +98,10 @@ async fn connection(stream: TcpStream, address: SocketAddr, app: Arc<App>, endin
     crate::http::serve(stream, app, ending).await;
 }
 
-async fn sweep(app: Arc<App>) {
-    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+async fn sweep(app: Arc<App>, period: Duration) {
+    let mut ticks = tokio::time::interval(period.max(MIN_SWEEP_INTERVAL));
     loop {
-        interval.tick().await;
+        ticks.tick().await;
         lock(&app.hub).expire(Instant::now().into_std());
     }
 }

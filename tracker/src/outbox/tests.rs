@@ -1,0 +1,261 @@
+use futures::FutureExt;
+use proptest::prelude::*;
+use shared::PeerId;
+use shared::signal::{Failed, Forwarded, RelayOpened, SessionDescription};
+
+use super::*;
+
+fn hash() -> InfoHash {
+    InfoHash::new([1; 20])
+}
+
+fn opened(channel: u32) -> ToPeer {
+    ToPeer::RelayOpened(RelayOpened {
+        info_hash: hash(),
+        peer_id: PeerId::new([2; 20]),
+        channel: ChannelId(channel),
+        window: RELAY_WINDOW,
+        initiator: true,
+    })
+}
+
+fn failed(reason: &str) -> ToPeer {
+    ToPeer::Failed(Failed { action: "announce".into(), info_hash: None, reason: reason.into() })
+}
+
+fn next(outbox: &Outbox) -> Option<Next> {
+    std::future::poll_fn(|context| outbox.poll_next(context)).now_or_never()
+}
+
+/// An outbox with these channels open, and told to the client.
+fn with_channels(channels: &[u32]) -> Outbox {
+    let outbox = Outbox::default();
+    for channel in channels {
+        outbox.open(ChannelId(*channel), hash(), opened(*channel));
+        assert_eq!(next(&outbox), Some(Next::Opened(ChannelId(*channel), opened(*channel))));
+    }
+    outbox
+}
+
+fn data(channel: u32, payload: &[u8]) -> Next {
+    Next::Frame(
+        Frame::Data { channel: ChannelId(channel), payload: Bytes::copy_from_slice(payload) }.encode(),
+    )
+}
+
+fn closed(channel: u32, reason: RelayReason) -> Next {
+    let message = ToPeer::RelayClosed { info_hash: hash(), channel: ChannelId(channel), reason };
+    Next::Closed(ChannelId(channel), message)
+}
+
+#[test]
+fn signals_go_before_credits_and_credits_before_data() {
+    let outbox = with_channels(&[1]);
+    outbox.data(ChannelId(1), b"data").unwrap();
+    outbox.credit(ChannelId(1), 5);
+    outbox.signal(failed("first"));
+    assert_eq!(next(&outbox), Some(Next::Signal(failed("first"))));
+    let credit = Frame::Credit { channel: ChannelId(1), bytes: 5 }.encode();
+    assert_eq!(next(&outbox), Some(Next::Frame(credit)));
+    assert_eq!(next(&outbox), Some(data(1, b"data")));
+    assert_eq!(next(&outbox), None);
+}
+
+#[test]
+fn a_channel_is_told_of_before_its_data_and_ahead_of_other_data() {
+    let outbox = with_channels(&[1]);
+    outbox.data(ChannelId(1), b"old").unwrap();
+    outbox.open(ChannelId(2), hash(), opened(2));
+    outbox.data(ChannelId(2), b"new").unwrap();
+    assert_eq!(next(&outbox), Some(Next::Opened(ChannelId(2), opened(2))));
+    assert_eq!(next(&outbox), Some(data(2, b"new")));
+    assert_eq!(next(&outbox), Some(data(1, b"old")));
+    assert_eq!(next(&outbox), None);
+}
+
+#[test]
+fn channels_take_turns() {
+    let outbox = with_channels(&[1, 2]);
+    let large = vec![7; MERGE_LEN + 1];
+    for _ in 0..2 {
+        outbox.data(ChannelId(1), &large).unwrap();
+    }
+    outbox.data(ChannelId(2), b"small").unwrap();
+    assert_eq!(next(&outbox), Some(data(1, &large)));
+    assert_eq!(next(&outbox), Some(data(2, b"small")));
+    assert_eq!(next(&outbox), Some(data(1, &large)));
+}
+
+#[test]
+fn tiny_frames_that_wait_become_one() {
+    let outbox = with_channels(&[1]);
+    for byte in 0..100 {
+        outbox.data(ChannelId(1), &[byte]).unwrap();
+    }
+    assert_eq!(next(&outbox), Some(data(1, &(0..100).collect::<Vec<u8>>())));
+    assert_eq!(next(&outbox), None);
+}
+
+#[test]
+fn credits_that_wait_become_one() {
+    let outbox = with_channels(&[1]);
+    outbox.credit(ChannelId(1), 5);
+    outbox.credit(ChannelId(1), 6);
+    let credit = Frame::Credit { channel: ChannelId(1), bytes: 11 }.encode();
+    assert_eq!(next(&outbox), Some(Next::Frame(credit)));
+    assert_eq!(next(&outbox), None);
+}
+
+#[test]
+fn a_sender_without_credit_is_refused_until_the_receiver_gives_some() {
+    let outbox = with_channels(&[1]);
+    let window = vec![0; RELAY_WINDOW as usize];
+    outbox.data(ChannelId(1), &window).unwrap();
+    assert_eq!(outbox.data(ChannelId(1), b"x"), Err(CreditError::Exceeded));
+    assert_eq!(outbox.give(ChannelId(1), 1), Err(CreditError::NotDelivered));
+    assert_eq!(next(&outbox), Some(data(1, &window)));
+    assert_eq!(outbox.data(ChannelId(1), b"x"), Err(CreditError::Exceeded));
+    outbox.give(ChannelId(1), 1).unwrap();
+    outbox.data(ChannelId(1), b"x").unwrap();
+}
+
+#[test]
+fn what_was_sent_before_the_closing_arrives_before_its_notice() {
+    let outbox = with_channels(&[1]);
+    outbox.data(ChannelId(1), b"last words").unwrap();
+    outbox.credit(ChannelId(1), 9);
+    outbox.close(ChannelId(1), RelayReason::PeerLeft);
+    outbox.close(ChannelId(1), RelayReason::Protocol);
+    outbox.data(ChannelId(1), b"too late").unwrap();
+    assert_eq!(next(&outbox), Some(data(1, b"last words")));
+    assert_eq!(next(&outbox), Some(closed(1, RelayReason::PeerLeft)));
+    assert_eq!(next(&outbox), None);
+}
+
+#[test]
+fn a_channel_closed_at_once_is_still_told_of() {
+    let outbox = Outbox::default();
+    outbox.open(ChannelId(1), hash(), opened(1));
+    outbox.close(ChannelId(1), RelayReason::PeerLeft);
+    assert_eq!(next(&outbox), Some(Next::Opened(ChannelId(1), opened(1))));
+    assert_eq!(next(&outbox), Some(closed(1, RelayReason::PeerLeft)));
+    assert_eq!(next(&outbox), None);
+}
+
+#[test]
+fn a_channel_that_the_client_closed_is_never_mentioned_again() {
+    let outbox = with_channels(&[1, 2]);
+    outbox.data(ChannelId(1), b"unwanted").unwrap();
+    outbox.credit(ChannelId(1), 9);
+    outbox.forget(ChannelId(1));
+    outbox.credit(ChannelId(1), 9);
+    outbox.close(ChannelId(1), RelayReason::Done);
+    outbox.data(ChannelId(1), b"unwanted").unwrap();
+    assert_eq!(outbox.give(ChannelId(1), 5), Ok(()));
+    assert_eq!(next(&outbox), None);
+    assert_eq!(outbox.held(), 0);
+}
+
+#[test]
+fn a_client_that_does_not_read_its_signals_is_ended() {
+    let outbox = Outbox::default();
+    let long = || {
+        let description = SessionDescription { kind: "offer".into(), sdp: "x".repeat(64 * 1024) };
+        let (peer_id, offer_id) = (PeerId::new([1; 20]), shared::OfferId::new([1; 20]));
+        ToPeer::Offer(Forwarded { info_hash: hash(), peer_id, offer_id, description })
+    };
+    for _ in 0..15 {
+        outbox.signal(long());
+    }
+    assert_eq!(next(&outbox), Some(Next::Signal(long())));
+    for _ in 0..100 {
+        outbox.signal(long());
+    }
+    assert_eq!(next(&outbox), Some(Next::End(Ending::SlowReader)));
+}
+
+#[test]
+fn a_client_that_reads_may_be_sent_any_number_of_signals() {
+    let outbox = Outbox::default();
+    outbox.signal(failed("always one behind"));
+    for _ in 0..100_000 {
+        outbox.signal(failed("x"));
+        assert!(matches!(next(&outbox), Some(Next::Signal(_))));
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Open,
+    Data(usize, u32),
+    Read,
+    Give(usize, u32),
+    Close(usize),
+    Forget(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let which = || 0..4_usize;
+    let len = || prop_oneof![1..200_u32, 1..=RELAY_WINDOW];
+    prop_oneof![
+        1 => Just(Step::Open),
+        6 => (which(), len()).prop_map(|(n, len)| Step::Data(n, len)),
+        4 => Just(Step::Read),
+        4 => (which(), len()).prop_map(|(n, bytes)| Step::Give(n, bytes)),
+        1 => which().prop_map(Step::Close),
+        1 => which().prop_map(Step::Forget),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Two ends that break every rule, against the promise: a window for each open channel, and one for those closed.
+    #[test]
+    fn no_more_is_held_than_a_window_a_channel_and_one(steps in proptest::collection::vec(step(), 0..120)) {
+        let outbox = Outbox::default();
+        let bytes = vec![0_u8; RELAY_WINDOW as usize];
+        let mut open: Vec<u32> = Vec::new();
+        let mut highest = 0;
+        for step in steps {
+            let pick = |n: usize| open.get(n % open.len().max(1)).copied().map(ChannelId);
+            match step {
+                Step::Open => {
+                    highest += 1;
+                    outbox.open(ChannelId(highest), hash(), opened(highest));
+                    open.push(highest);
+                }
+                Step::Data(n, len) => {
+                    if let Some(channel) = pick(n) {
+                        // Refused or not: it is what is held that counts.
+                        let _ = outbox.data(channel, &bytes[..len as usize]);
+                    }
+                }
+                Step::Read => drop(next(&outbox)),
+                Step::Give(n, bytes) => {
+                    if let Some(channel) = pick(n) {
+                        let _ = outbox.give(channel, bytes);
+                    }
+                }
+                Step::Close(n) => {
+                    if let Some(channel) = pick(n) {
+                        outbox.close(channel, RelayReason::Done);
+                        open.retain(|other| *other != channel.0);
+                    }
+                }
+                Step::Forget(n) => {
+                    if let Some(channel) = pick(n) {
+                        outbox.forget(channel);
+                        open.retain(|other| *other != channel.0);
+                    }
+                }
+            }
+            prop_assert!(outbox.held() <= (open.len() + 1) * RELAY_WINDOW as usize);
+        }
+        while next(&outbox).is_some() {}
+        prop_assert_eq!(outbox.held(), 0);
+        prop_assert_eq!(lock(&outbox.waiting).orphaned, 0);
+        prop_assert_eq!(lock(&outbox.waiting).lanes.len(), open.len());
+        prop_assert!(lock(&outbox.waiting).ring.is_empty());
+    }
+}

@@ -1,0 +1,118 @@
+//! The program itself: its first line, its exit codes, and what it says when it cannot start.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+/// A tracker as a process of its own, ended with the test.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracker"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ENXAME_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Starts it, and gives its first line.
+fn start(command: &mut Command) -> (Program, String) {
+    let mut program = Program(command.spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(program.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (program, line)
+}
+
+/// Runs it to its end, and gives its exit code and what it said.
+fn fail(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    assert!(output.stdout.is_empty(), "standard output is for the address");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn the_first_line_is_the_address_of_the_page() {
+    let (_program, line) = start(command().args(["--listen", "127.0.0.1:0"]));
+    let port: u16 = line
+        .strip_prefix("http://localhost:")
+        .and_then(|rest| rest.strip_suffix("/\n"))
+        .and_then(|port| port.parse().ok())
+        .unwrap_or_else(|| panic!("not an address: {line:?}"));
+    std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+}
+
+#[test]
+fn every_flag_has_a_variable() {
+    let page = tempfile::tempdir().unwrap();
+    let log = page.path().join("tracker.log");
+    let (program, line) = start(
+        command()
+            .env("ENXAME_LISTEN", "127.0.0.1:0")
+            .env("ENXAME_PAGE", page.path())
+            .env("ENXAME_LOG_FILE", &log)
+            .env("ENXAME_LOG", "debug"),
+    );
+    assert!(line.starts_with("http://localhost:"), "{line:?}");
+    drop(program);
+    assert!(log.exists());
+}
+
+#[test]
+fn a_port_in_use_is_said_in_one_sentence_with_a_way_out() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (code, said) = fail(command().args(["--listen", &address.to_string()]));
+    assert_eq!(code, Some(1));
+    assert!(said.contains(&format!("port {} is in use", address.port())), "{said}");
+    assert!(said.contains("--listen 127.0.0.1:"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_page_folder_that_is_not_there_is_named() {
+    let (code, said) = fail(command().args(["--listen", "127.0.0.1:0", "--page", "no-such-folder"]));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("no-such-folder"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_level_that_is_none_is_named() {
+    let (code, said) = fail(command().args(["--listen", "127.0.0.1:0", "--log", "tracker=loud"]));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("--log tracker=loud"), "{said}");
+}
+
+#[test]
+fn without_a_page_it_starts_and_says_how_to_build_one() {
+    let empty = tempfile::tempdir().unwrap();
+    let (mut program, line) = start(command().args(["--listen", "127.0.0.1:0", "--page"]).arg(empty.path()));
+    assert!(line.starts_with("http://localhost:"), "{line:?}");
+    let mut said = String::new();
+    BufReader::new(program.0.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("cargo xtask run") && said.contains("trunk build"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_and_a_request_to_end_are_obeyed_with_exit_code_zero() {
+    for signal in ["INT", "TERM"] {
+        let log = tempfile::tempdir().unwrap();
+        let file = log.path().join("log");
+        let (mut program, _) = start(command().args(["--listen", "127.0.0.1:0", "--log-file"]).arg(&file));
+        let id = program.0.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
+        assert_eq!(program.0.wait().unwrap().code(), Some(0), "{signal}");
+        let mut logged = String::new();
+        std::fs::File::open(file).unwrap().read_to_string(&mut logged).unwrap();
+        assert!(logged.contains("listening") && logged.contains("shutting down"), "{logged}");
+    }
+}

@@ -1,0 +1,28 @@
+//! How a tracker goes.
+
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::client::*;
+
+#[tokio::test]
+async fn clients_are_told_that_the_tracker_goes_away() {
+    let tracker = Tracker::start().await;
+    let address = tracker.address;
+    let mut a = tracker.join(1).await;
+    let stopping = tokio::spawn(tracker.stop());
+    assert_eq!(a.closed().await.unwrap().code, CloseCode::Away);
+    soon(stopping).await.unwrap();
+    tokio::net::TcpStream::connect(address).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_do_not_keep_the_tracker() {
+    let tracker = Tracker::start().await;
+    let ((mut a, at_a), (_b, _)) = tracker.pair().await;
+    for _ in 0..16 {
+        a.data(at_a.channel, &vec![0; 128 * 1024]).await;
+    }
+    a.quiet().await;
+    let _idle = tokio::net::TcpStream::connect(tracker.address).await.unwrap();
+    tracker.stop().await;
+}

@@ -1,0 +1,156 @@
+//! What is malformed, oversized or unknown ends in a message to its sender, or in the sender's connection, and in
+//! nothing else.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use shared::limits::{MAX_RELAY_PAYLOAD, MAX_SIGNAL_BYTES};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::client::*;
+
+#[tokio::test]
+async fn malformed_texts_get_a_failure_each_and_the_connection_stays() {
+    let tracker = Tracker::start().await;
+    let mut a = tracker.connect().await;
+    let hash = "h".repeat(20);
+    let texts = [
+        "".to_owned(),
+        "hello".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+        "[".repeat(100_000),
+        r#"{"action":"dance"}"#.to_owned(),
+        r#"{"action":"announce","info_hash":"short","peer_id":"short"}"#.to_owned(),
+        r#"{"action":"announce","info_hash":"ĀĀĀĀĀĀĀĀĀĀĀĀĀĀĀĀĀĀĀĀ","peer_id":"pppppppppppppppppppp"}"#
+            .to_owned(),
+        format!(r#"{{"action":"announce","info_hash":"{hash}"}}"#),
+        format!(r#"{{"action":"announce","info_hash":"{hash}","peer_id":"{hash}","offers":[{{}}]}}"#),
+        format!(r#"{{"action":"relay-open","info_hash":"{hash}","peer_id":"{hash}"}}"#),
+        r#"{"action":"relay-close"}"#.to_owned(),
+        r#"{"action":"relay-close","channel":-1}"#.to_owned(),
+    ];
+    for text in texts {
+        a.send_text(&text).await;
+        let failed = a.failed().await;
+        assert!(!failed.action.is_empty() && !failed.reason.is_empty(), "{text}: {failed:?}");
+    }
+    a.quiet().await;
+    tracker.stop().await;
+}
+
+#[tokio::test]
+async fn a_failure_says_what_it_is_about() {
+    let tracker = Tracker::start().await;
+    let mut a = tracker.connect().await;
+    a.send_text(&format!(r#"{{"action":"announce","info_hash":"{}"}}"#, "h".repeat(20))).await;
+    let text = a.text().await;
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["action"], "announce");
+    assert_eq!(json["info_hash"], "h".repeat(20));
+    assert_eq!(json["failure reason"], "announce needs peer_id");
+    tracker.stop().await;
+}
+
+#[tokio::test]
+async fn malformed_frames_get_a_failure_each_and_the_connection_stays() {
+    let tracker = Tracker::start().await;
+    let mut a = tracker.connect().await;
+    let frames = [
+        vec![],
+        vec![1],
+        vec![1, 0, 0, 0, 1],
+        vec![7; 20],
+        vec![2, 0, 0, 0, 1],
+        vec![1; MAX_RELAY_PAYLOAD + 6],
+    ];
+    for frame in frames {
+        a.socket.send(Message::Binary(Bytes::from(frame))).await.unwrap();
+        assert_eq!(a.failed().await.action, "relay");
+    }
+    a.quiet().await;
+    tracker.stop().await;
+}
+
+#[tokio::test]
+async fn messages_above_the_limit_close_the_connection_with_code_1009() {
+    let tracker = Tracker::start().await;
+    for message in
+        [Message::text("x".repeat(MAX_SIGNAL_BYTES + 1)), Message::binary(vec![1; MAX_SIGNAL_BYTES + 1])]
+    {
+        let mut a = tracker.connect().await;
+        // The tracker may be gone before all of it is written.
+        let _ = a.socket.send(message).await;
+        assert_eq!(a.closed().await.unwrap().code, CloseCode::Size);
+    }
+    tracker.join(1).await.quiet().await;
+    tracker.stop().await;
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf_8_closes_the_connection() {
+    let tracker = Tracker::start().await;
+    let mut a = raw_socket(&tracker).await;
+    // A masked text frame of one byte, 0xff, with a mask of zeros.
+    a.write_all(&[0x81, 0x81, 0, 0, 0, 0, 0xff]).await.unwrap();
+    let mut rest = Vec::new();
+    soon(a.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(rest[..4], [0x88, rest[1], 0x03, 0xef], "a close frame with code 1007");
+    tracker.stop().await;
+}
+
+#[tokio::test]
+async fn clients_that_give_no_sign_of_life_are_disconnected() {
+    let tracker = Tracker::start_with(|settings| settings.ping_interval = Duration::from_millis(50)).await;
+    let mut silent = raw_socket(&tracker).await;
+    let mut pings = Vec::new();
+    soon(silent.read_to_end(&mut pings)).await.unwrap();
+    assert_eq!(pings, [0x89, 0, 0x89, 0], "two pings, then the end");
+    tracker.stop().await;
+}
+
+#[tokio::test]
+async fn clients_that_answer_pings_stay() {
+    let tracker = Tracker::start_with(|settings| settings.ping_interval = Duration::from_millis(50)).await;
+    let mut a = tracker.connect().await;
+    for _ in 0..8 {
+        let message = soon(a.socket.next()).await.unwrap().unwrap();
+        assert!(matches!(message, Message::Ping(_)), "{message:?}");
+    }
+    a.quiet().await;
+    tracker.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_what_it_asks_for_is_disconnected() {
+    let tracker = Tracker::start().await;
+    let mut a = tracker.connect().await;
+    let hashes: Vec<String> = (0..100_u8).map(|n| char::from(n).to_string().repeat(20)).collect();
+    let scrape = Message::text(serde_json::json!({"action": "scrape", "info_hash": hashes}).to_string());
+    // Until the tracker has had enough; without that, this would go on until the test's patience ends.
+    let flood = async { while a.socket.send(scrape.clone()).await.is_ok() {} };
+    soon(flood).await;
+    tracker.join(1).await.quiet().await;
+    tracker.stop().await;
+}
+
+/// A connection after the handshake, without a library that would answer pings.
+async fn raw_socket(tracker: &Tracker) -> TcpStream {
+    let mut stream = TcpStream::connect(tracker.address).await.unwrap();
+    let request = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(soon(stream.read_u8()).await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    // The example of RFC 6455, section 1.3.
+    assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+    stream
+}
