@@ -86,6 +86,9 @@ fn busy(tick: u64) -> Snapshot {
     hashing.torrent.bytes.verified = (tick * 64 * MIB).min(9_000 * MIB);
     hashing.seconds_left = Some(11.0);
     hashing.torrent.info_hash = InfoHash::new([0; 20]);
+    hashing.torrent.pieces = PieceCounts::default();
+    hashing.files.clear();
+    hashing.link.clear();
 
     let mut metadata = torrent(4, "", State::Metadata, 0);
     metadata.files.clear();

@@ -111,9 +111,9 @@ pub(super) fn steps(ui: Ui) -> impl IntoView {
         <section class="steps" aria-labelledby="steps-title">
             <h2 id="steps-title">{ui.word("steps.title")}</h2>
             <ol>
-                {step("file", "steps.one_title", "steps.one")}
-                {step("link", "steps.two_title", "steps.two")}
-                {step("peers", "steps.three_title", "steps.three")}
+                {step("file", "steps.first_title", "steps.first")}
+                {step("link", "steps.second_title", "steps.second")}
+                {step("peers", "steps.third_title", "steps.third")}
             </ol>
         </section>
     }

@@ -30,19 +30,19 @@ const LONGEST_TIME_LEFT: f64 = 100.0 * 86_400.0;
 
 /// A count of bytes. The units are decimal (1 kB is 1,000 bytes): those are the ones that `Intl` names.
 pub(super) fn bytes(count: u64) -> Figure {
-    scaled(count as f64, &BYTE_UNITS)
+    scaled(count as f64, 0, &BYTE_UNITS)
 }
 
-/// Bytes a second; what is not a positive number is shown as zero.
+/// Bytes a second, from kilobytes up: less does not matter. What is not a positive number is shown as zero.
 pub(super) fn rate(bytes_per_second: f64) -> Figure {
     let rate = if bytes_per_second.is_finite() { bytes_per_second.max(0.0) } else { 0.0 };
-    scaled(rate, &RATE_UNITS)
+    let figure = scaled(rate / 1000.0, 1, &RATE_UNITS);
+    if figure.value == 0.0 { Figure { decimals: 0, ..figure } } else { figure }
 }
 
 /// Chooses the unit so that the number written is below 1,000, and shows one decimal of what is below 100.
-fn scaled(value: f64, units: &[&'static str; 6]) -> Figure {
-    let mut value = value;
-    let mut place = 0;
+/// `value` is in the unit at `place`.
+fn scaled(mut value: f64, mut place: usize, units: &[&'static str; 6]) -> Figure {
     loop {
         let decimals = u8::from(place > 0 && value < 99.95);
         let factor = 10_f64.powi(i32::from(decimals));
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn rates_that_are_no_numbers_are_zero() {
         for value in [f64::NAN, f64::INFINITY, -3.0] {
-            assert_eq!(shown(rate(value)), "0 byte-per-second");
+            assert_eq!(shown(rate(value)), "0 kilobyte-per-second");
         }
         assert_eq!(shown(rate(12_345_678.0)), "12.3 megabyte-per-second");
     }

@@ -8,7 +8,7 @@ use super::chooser::{add_form, seed_card, steps};
 use super::gestures::gestures;
 use super::phrase::{self, Phrase, Value};
 use super::torrent::torrent_row;
-use super::{Ui, icon, remember_language};
+use super::{Ui, icon, logo, remember_language};
 use crate::snapshot::{StorageKind, TrackerState};
 
 /// Everything that is seen.
@@ -77,9 +77,7 @@ fn header(ui: Ui) -> impl IntoView {
     view! {
         <header class="top">
             <div class="brand">
-                <svg class="logo" aria-hidden="true">
-                    <use_ href="#logo"></use_>
-                </svg>
+                {logo()}
                 <h1>"Enxame"</h1>
                 <span class="tagline">{ui.word("page.tagline")}</span>
             </div>

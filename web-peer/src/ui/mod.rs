@@ -116,6 +116,17 @@ fn icon(name: &'static str) -> impl IntoView {
     }
 }
 
+/// The page's mark, from the same sprite.
+fn logo() -> impl IntoView {
+    // Not written into the view: elements without anything that varies are parsed as HTML, where `use_` is no name.
+    let href = String::from("#logo");
+    view! {
+        <svg class="logo" aria-hidden="true">
+            <use_ href=href></use_>
+        </svg>
+    }
+}
+
 /// `lang=` in the address, then the browser's languages in the user's order.
 fn preferred_language() -> Language {
     let window = window();

@@ -29,16 +29,13 @@ pub(super) fn peers(row: Row) -> impl IntoView {
             (keys.len(), direct, keys.len() - direct)
         })
     });
-    let summary = move || match counts.get().0 {
-        0 => ui.word("peers.none"),
-        count => ui.say(&Phrase::counted("peers.count", count as u64)),
-    };
+    let summary = move || ui.say(&Phrase::counted("peers.count", counts.get().0 as u64));
     let kind = move |transport: Transport, count: usize| {
         (count > 0).then(|| {
             view! {
                 <span class="way" data-way=phrase::transport_name(transport) title=ui.word(phrase::transport(transport))>
                     {icon(phrase::transport_name(transport))}
-                    {count} " " {ui.word(phrase::transport_word(transport))}
+                    {count} "× " {ui.word(phrase::transport_word(transport))}
                 </span>
             }
         })
@@ -52,7 +49,13 @@ pub(super) fn peers(row: Row) -> impl IntoView {
             .collect_view()
     };
     view! {
-        <details class="fold peers" open data-testid="peers" data-count=move || counts.get().0>
+        <details
+            class="fold peers"
+            open
+            data-testid="peers"
+            data-count=move || counts.get().0
+            hidden=move || counts.get().0 == 0
+        >
             <summary>
                 {icon("chevron")} <span>{summary}</span>
                 {move || kind(Transport::Direct, counts.get().1)}

@@ -46,11 +46,25 @@ impl Row {
 
     /// Sends a command about the torrent, if it is still there and known by its hash.
     fn order(self, command: impl Fn(InfoHash) -> Command) {
-        let hash = self.read(|view| (view.torrent.state != State::Hashing).then_some(view.torrent.info_hash));
+        let hash = self.read(|view| has_hash(view).then_some(view.torrent.info_hash));
         if let Some(hash) = hash.flatten() {
             self.ui.send(command(hash));
         }
     }
+
+    /// Takes the torrent out of the list, whether it has a hash yet or not.
+    fn remove(self) {
+        match self.read(has_hash) {
+            Some(true) => self.order(Command::Remove),
+            Some(false) => self.ui.send(Command::RemoveRow(self.key)),
+            None => {}
+        }
+    }
+}
+
+/// Whether its info-hash is known: not while it is being hashed, nor when that failed.
+fn has_hash(view: &TorrentView) -> bool {
+    !view.link.is_empty()
 }
 
 /// The row of the torrent with this key.
@@ -59,10 +73,8 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
     // `Option`, since a memo wants a default.
     let state = row.watch(|view| Some(view.torrent.state));
     let state = move || state.get().unwrap_or(State::Hashing);
-    let known = Memo::new(move |_| state() != State::Hashing);
-    let hash = row.watch(|view| {
-        (view.torrent.state != State::Hashing).then(|| view.torrent.info_hash.to_string()).unwrap_or_default()
-    });
+    let known = row.watch(has_hash);
+    let hash = row.watch(|view| has_hash(view).then(|| view.torrent.info_hash.to_string()));
     let name = row.watch(|view| view.torrent.name.clone());
     let name = Memo::new(move |_| {
         let name = name.get();
@@ -89,7 +101,7 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
                         {facts(row)}
                     </p>
                 </div>
-                {move || known.get().then(|| controls(row))}
+                {controls(row)}
             </header>
             {progress(row, name)}
             {rates(row)}
@@ -134,6 +146,7 @@ fn controls(row: Row) -> impl IntoView {
     let ui = row.ui;
     // Resuming is also the way out of an error.
     let stands = row.watch(|view| matches!(view.torrent.state, State::Paused | State::Error));
+    let known = row.watch(has_hash);
     let toggle = move |_| {
         if stands.get_untracked() {
             row.order(Command::Resume);
@@ -144,7 +157,13 @@ fn controls(row: Row) -> impl IntoView {
     let toggle_word = move || ui.word(if stands.get() { "action.resume" } else { "action.pause" });
     view! {
         <div class="controls">
-            <button type="button" class="button quiet" data-testid="pause" on:click=toggle>
+            <button
+                type="button"
+                class="button quiet"
+                data-testid="pause"
+                hidden=move || !known.get()
+                on:click=toggle
+            >
                 {move || icon(if stands.get() { "play" } else { "pause" })} <span>{toggle_word}</span>
             </button>
             <button
@@ -152,7 +171,7 @@ fn controls(row: Row) -> impl IntoView {
                 class="button quiet"
                 data-testid="remove"
                 title=ui.word("action.remove_hint")
-                on:click=move |_| row.order(Command::Remove)
+                on:click=move |_| row.remove()
             >
                 {icon("remove")} <span>{ui.word("action.remove")}</span>
             </button>
@@ -199,7 +218,7 @@ fn rates(row: Row) -> impl IntoView {
     });
     let pieces = text(|ui, view| {
         let pieces = view.torrent.pieces;
-        (pieces.total > 0 && view.torrent.state != State::Hashing).then(|| {
+        (pieces.total > 0 && !matches!(view.torrent.state, State::Hashing | State::Metadata)).then(|| {
             ui.say(
                 &Phrase::plain("torrent.pieces")
                     .with("have", Value::Count(pieces.have.into()))
@@ -211,8 +230,9 @@ fn rates(row: Row) -> impl IntoView {
         (view.torrent.state == State::Downloading).then(|| ui.speech().rate(view.torrent.rates.down))
     });
     let up = text(|ui, view| {
-        matches!(view.torrent.state, State::Downloading | State::Seeding)
-            .then(|| ui.speech().rate(view.torrent.rates.up))
+        let rate = view.torrent.rates.up;
+        (view.torrent.state == State::Downloading || (view.torrent.state == State::Seeding && rate >= 1.0))
+            .then(|| ui.speech().rate(rate))
     });
     let left = text(|ui, view| {
         let time =

@@ -1,0 +1,378 @@
+//! The page in a real browser, without tracker or peers: what it shows of a snapshot, that new snapshots leave what
+//! is on the screen in place, and that gestures become commands.
+#![cfg(target_arch = "wasm32")]
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use engine::{ByteCounts, PeerSnapshot, PieceCounts, Rates, State, TorrentSnapshot, Transport};
+use leptos::prelude::{LocalStorage, Set, WriteSignal, signal_local};
+use shared::InfoHash;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+use web_peer::command::Command;
+use web_peer::snapshot::{
+    Alert, FileView, Snapshot, StorageKind, StorageView, TorrentView, TrackerState, TrackerView, Trouble,
+    Waiting,
+};
+use web_sys::{
+    ClipboardEvent, ClipboardEventInit, DataTransfer, DragEvent, DragEventInit, Element, File, HtmlElement,
+    HtmlInputElement, HtmlProgressElement,
+};
+
+wasm_bindgen_test_configure!(run_in_browser);
+
+/// The page, mounted in an `#app` of its own, which is taken away at the end.
+struct Page {
+    app: HtmlElement,
+    set_snapshot: WriteSignal<Snapshot, LocalStorage>,
+    commands: Rc<RefCell<Vec<Command>>>,
+}
+
+impl Page {
+    fn open(snapshot: Snapshot) -> Self {
+        let document = document();
+        let app: HtmlElement = document.create_element("div").unwrap().unchecked_into();
+        app.set_id("app");
+        document.body().unwrap().append_child(&app).unwrap();
+        let (read, set_snapshot) = signal_local(snapshot);
+        let commands = Rc::new(RefCell::new(Vec::new()));
+        let sent = Rc::clone(&commands);
+        web_peer::ui::mount(read, move |command| sent.borrow_mut().push(command));
+        Self { app, set_snapshot, commands }
+    }
+
+    async fn show(&self, snapshot: Snapshot) {
+        self.set_snapshot.set(snapshot);
+        settle().await;
+    }
+
+    fn find(&self, test_id: &str) -> Option<HtmlElement> {
+        let found = self.app.query_selector(&format!("[data-testid={test_id}]")).unwrap();
+        found.map(JsCast::unchecked_into)
+    }
+
+    fn get(&self, test_id: &str) -> HtmlElement {
+        self.find(test_id).unwrap_or_else(|| panic!("no {test_id}"))
+    }
+
+    fn text(&self, test_id: &str) -> String {
+        self.get(test_id).text_content().unwrap()
+    }
+
+    fn taken(&self) -> Vec<String> {
+        self.commands.borrow_mut().drain(..).map(|command| format!("{command:?}")).collect()
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.app.remove();
+    }
+}
+
+fn document() -> web_sys::Document {
+    web_sys::window().unwrap().document().unwrap()
+}
+
+/// Lets effects and promises run.
+async fn settle() {
+    gloo_timers::future::TimeoutFuture::new(0).await;
+    gloo_timers::future::TimeoutFuture::new(0).await;
+}
+
+/// Waits until it is so; the test runner's own limit ends a wait in vain.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        gloo_timers::future::TimeoutFuture::new(5).await;
+    }
+}
+
+fn nothing() -> Snapshot {
+    Snapshot {
+        tracker: TrackerView { url: "ws://localhost/ws".into(), state: TrackerState::Connected },
+        storage: StorageView { kind: StorageKind::Private, limit: None },
+        torrents: Vec::new(),
+        alerts: Vec::new(),
+    }
+}
+
+fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
+    let hash = InfoHash::new([key as u8; 20]);
+    TorrentView {
+        key,
+        torrent: TorrentSnapshot {
+            info_hash: hash,
+            name: format!("file {key}"),
+            state,
+            bytes: ByteCounts { total, verified, ..ByteCounts::default() },
+            rates: Rates::default(),
+            pieces: PieceCounts { total: 10, have: (verified * 10 / total.max(1)) as u32 },
+            peers: Vec::new(),
+        },
+        files: vec![FileView { path: format!("file {key}"), length: total }],
+        link: format!("http://localhost/#{hash}"),
+        magnet: format!("magnet:?xt=urn:btih:{hash}"),
+        waiting: None,
+        trouble: None,
+        seconds_left: None,
+    }
+}
+
+fn peer(transport: Transport) -> PeerSnapshot {
+    PeerSnapshot {
+        id: "2d".repeat(20),
+        client: "Enxame 0.1.0".into(),
+        transport,
+        am_choking: false,
+        am_interested: true,
+        peer_choking: false,
+        peer_interested: false,
+        progress: 0.5,
+        rates: Rates { down: 1_000_000.0, up: 0.0 },
+        downloaded: 0,
+        uploaded: 0,
+    }
+}
+
+fn with(torrents: Vec<TorrentView>) -> Snapshot {
+    Snapshot { torrents, ..nothing() }
+}
+
+fn same(one: &Element, other: &Element) -> bool {
+    one.is_same_node(Some(other))
+}
+
+#[wasm_bindgen_test]
+async fn a_new_snapshot_changes_the_texts_and_leaves_the_elements_and_the_focus() {
+    let page = Page::open(with(vec![torrent(1, State::Downloading, 100, 1000)]));
+    settle().await;
+    let (row, bar, pause) = (page.get("torrent"), page.get("progress"), page.get("pause"));
+    pause.focus().unwrap();
+    assert_eq!(bar.clone().unchecked_into::<HtmlProgressElement>().value(), 0.1);
+
+    let mut further = torrent(1, State::Downloading, 500, 1000);
+    further.torrent.peers = vec![peer(Transport::Relay)];
+    page.show(with(vec![further.clone(), torrent(2, State::Seeding, 5, 5)])).await;
+
+    let rows = page.app.query_selector_all("[data-testid=torrent]").unwrap();
+    assert_eq!(rows.length(), 2);
+    // Newest first: the old row is the last, and it is the very same element.
+    assert!(same(&row, rows.item(1).unwrap().unchecked_ref()));
+    assert!(row.contains(Some(&bar)) && row.contains(Some(&pause)));
+    assert_eq!(bar.unchecked_into::<HtmlProgressElement>().value(), 0.5);
+    assert!(same(&document().active_element().unwrap(), &pause));
+
+    let peer_row = page.get("peer");
+    assert_eq!(peer_row.get_attribute("data-transport").as_deref(), Some("relay"));
+    further.torrent.peers[0].rates.down = 2_000_000.0;
+    page.show(with(vec![further])).await;
+    assert!(same(&peer_row, &page.get("peer")));
+    assert_eq!(page.app.query_selector_all("[data-testid=torrent]").unwrap().length(), 1);
+}
+
+#[wasm_bindgen_test]
+async fn the_automation_contract_names_what_a_row_shows() {
+    let page = Page::open(with(vec![torrent(7, State::Seeding, 1000, 1000)]));
+    settle().await;
+    let hash = "07".repeat(20);
+    let row = page.get("torrent");
+    assert_eq!(row.get_attribute("data-info-hash").as_deref(), Some(hash.as_str()));
+    assert_eq!(row.get_attribute("data-state").as_deref(), Some("seeding"));
+    assert_eq!(page.text("info-hash").trim(), hash);
+    for test_id in
+        ["progress", "copy-link", "save", "pause", "remove", "add-input", "add-button", "file-input"]
+    {
+        assert!(page.find(test_id).is_some(), "{test_id}");
+    }
+
+    for test_id in ["save", "pause", "remove"] {
+        page.get(test_id).click();
+    }
+    let hash = format!("InfoHash({hash})");
+    assert_eq!(page.taken(), [format!("Save({hash})"), format!("Pause({hash})"), format!("Remove({hash})")]);
+}
+
+#[wasm_bindgen_test]
+async fn the_same_button_pauses_and_resumes() {
+    let page = Page::open(with(vec![torrent(1, State::Downloading, 1, 10)]));
+    settle().await;
+    let button = page.get("pause");
+    let before = button.text_content();
+    page.show(with(vec![torrent(1, State::Paused, 1, 10)])).await;
+    assert!(same(&button, &page.get("pause")));
+    assert_ne!(button.text_content(), before);
+    button.click();
+    assert_eq!(page.taken(), [format!("Resume(InfoHash({}))", "01".repeat(20))]);
+}
+
+#[wasm_bindgen_test]
+async fn a_torrent_that_is_being_hashed_shows_no_hash_and_can_be_taken_out_by_its_row() {
+    let mut hashing = torrent(9, State::Hashing, 3, 10);
+    hashing.torrent.info_hash = InfoHash::new([0; 20]);
+    hashing.link.clear();
+    hashing.files.clear();
+    let page = Page::open(with(vec![hashing]));
+    settle().await;
+    assert!(
+        page.find("info-hash").is_none() && page.find("copy-link").is_none() && page.find("save").is_none()
+    );
+    assert!(!page.get("torrent").has_attribute("data-info-hash"));
+    assert_eq!(page.get("progress").unchecked_into::<HtmlProgressElement>().value(), 0.3);
+    page.get("remove").click();
+    assert_eq!(page.taken(), ["RemoveRow(9)"]);
+}
+
+#[wasm_bindgen_test]
+async fn nothing_can_be_saved_before_it_is_complete() {
+    let page = Page::open(with(vec![torrent(1, State::Downloading, 5, 10)]));
+    settle().await;
+    assert!(page.get("save").has_attribute("disabled"));
+    page.show(with(vec![torrent(1, State::Seeding, 10, 10)])).await;
+    assert!(!page.get("save").has_attribute("disabled"));
+}
+
+#[wasm_bindgen_test]
+async fn a_file_of_several_is_saved_by_its_place() {
+    let mut folder = torrent(1, State::Seeding, 10, 10);
+    folder.files = ["a/1", "a/2"].map(|path| FileView { path: path.into(), length: 5 }).into();
+    let page = Page::open(with(vec![folder]));
+    settle().await;
+    let files = page.app.query_selector_all("[data-testid=save-file]").unwrap();
+    files.item(1).unwrap().unchecked_into::<HtmlElement>().click();
+    assert_eq!(page.taken(), [format!("SaveFile(InfoHash({}), 1)", "01".repeat(20))]);
+}
+
+#[wasm_bindgen_test]
+async fn what_waits_and_what_is_wrong_is_said_and_alerts_can_be_dismissed() {
+    let mut stuck = torrent(1, State::Downloading, 1, 10);
+    stuck.waiting = Some(Waiting::Peers);
+    let alert = Alert { id: 4, trouble: Trouble::NotATorrent { text: "olá".into() } };
+    let page = Page::open(Snapshot { alerts: vec![alert], ..with(vec![stuck.clone()]) });
+    settle().await;
+    assert!(!page.text("waiting").is_empty());
+    assert!(page.text("alert").contains("olá"));
+    page.get("dismiss").click();
+    assert_eq!(page.taken(), ["Dismiss(4)"]);
+
+    stuck.waiting = None;
+    stuck.trouble = Some(Trouble::DiskFull);
+    page.show(with(vec![stuck])).await;
+    assert!(page.find("waiting").is_none() && page.find("dismiss").is_none());
+    assert!(page.get("torrent").contains(Some(&page.get("alert"))));
+}
+
+#[wasm_bindgen_test]
+async fn the_form_adds_what_was_typed_and_keeps_it_only_when_it_is_no_torrent() {
+    let page = Page::open(nothing());
+    settle().await;
+    let field: HtmlInputElement = page.get("add-input").unchecked_into();
+    let hash = "ab".repeat(20);
+    field.set_value(&format!(" {hash} "));
+    page.get("add-button").click();
+    assert_eq!(page.taken(), [format!("Add({hash:?})")]);
+    assert_eq!(field.value(), "");
+
+    field.set_value("hello");
+    page.get("add-button").click();
+    assert_eq!(page.taken(), ["Add(\"hello\")"]);
+    assert_eq!(field.value(), "hello");
+
+    field.set_value("   ");
+    page.get("add-button").click();
+    assert!(page.taken().is_empty());
+}
+
+fn transfer_of(files: &[(&str, &str)], text: &str) -> DataTransfer {
+    let transfer = DataTransfer::new().unwrap();
+    for (name, content) in files {
+        let parts = js_sys::Array::of1(&JsValue::from_str(content));
+        let file = File::new_with_str_sequence(&parts, name).unwrap();
+        transfer.items().add_with_file(&file).unwrap();
+    }
+    if !text.is_empty() {
+        transfer.set_data("text/plain", text).unwrap();
+    }
+    transfer
+}
+
+fn drag(kind: &str, target: &Element, transfer: &DataTransfer) -> DragEvent {
+    let init = DragEventInit::new();
+    init.set_bubbles(true);
+    init.set_cancelable(true);
+    init.set_data_transfer(Some(transfer));
+    let event = DragEvent::new_with_event_init_dict(kind, &init).unwrap();
+    target.dispatch_event(&event).unwrap();
+    event
+}
+
+fn paste(target: &Element, transfer: &DataTransfer) -> ClipboardEvent {
+    let init = ClipboardEventInit::new();
+    init.set_bubbles(true);
+    init.set_cancelable(true);
+    init.set_clipboard_data(Some(transfer));
+    let event = ClipboardEvent::new_with_event_init_dict("paste", &init).unwrap();
+    target.dispatch_event(&event).unwrap();
+    event
+}
+
+#[wasm_bindgen_test]
+async fn files_dropped_anywhere_are_seeded_and_the_page_shows_that_they_may_be() {
+    let page = Page::open(nothing());
+    settle().await;
+    let veil = page.app.query_selector(".drop-veil").unwrap().unwrap();
+    let transfer = transfer_of(&[("olá.txt", "hello"), ("b.txt", "")], "");
+    assert!(drag("dragover", &page.app, &transfer).default_prevented());
+    settle().await;
+    assert!(veil.class_list().contains("shown"));
+    assert!(drag("drop", &page.app, &transfer).default_prevented());
+    until(|| !page.commands.borrow().is_empty()).await;
+    assert!(!veil.class_list().contains("shown"));
+    let commands = page.commands.borrow();
+    let [Command::Seed(files)] = commands.as_slice() else { panic!("{commands:?}") };
+    let paths: Vec<_> = files.iter().map(|chosen| chosen.path.clone()).collect();
+    assert_eq!(paths, [["olá.txt"], ["b.txt"]]);
+    assert_eq!(files[0].file.size(), 5.0);
+}
+
+#[wasm_bindgen_test]
+async fn a_pasted_hash_is_added_other_text_fills_the_field_and_fields_keep_their_own_pastes() {
+    let page = Page::open(nothing());
+    settle().await;
+    let hash = "cd".repeat(20);
+    assert!(paste(&page.app, &transfer_of(&[], &format!("{hash}\n"))).default_prevented());
+    assert_eq!(page.taken(), [format!("Add({hash:?})")]);
+
+    let field: HtmlInputElement = page.get("add-input").unchecked_into();
+    paste(&page.app, &transfer_of(&[], "not a hash"));
+    assert!(page.taken().is_empty());
+    assert_eq!(field.value(), "not a hash");
+
+    assert!(!paste(&field, &transfer_of(&[], &hash)).default_prevented());
+    assert!(page.taken().is_empty());
+
+    paste(&page.app, &transfer_of(&[("a.png", "x")], ""));
+    assert!(page.taken()[0].starts_with("Seed("));
+}
+
+#[wasm_bindgen_test]
+async fn switching_the_language_changes_every_word_and_the_address_without_loading_the_page_anew() {
+    let page = Page::open(with(vec![torrent(1, State::Seeding, 1_500_000, 1_500_000)]));
+    settle().await;
+    let root = document().document_element().unwrap();
+    let before = (root.get_attribute("lang").unwrap(), page.text("state"));
+    page.get("language").click();
+    settle().await;
+    let after = (root.get_attribute("lang").unwrap(), page.text("state"));
+    assert_ne!(before.0, after.0);
+    assert_ne!(before.1, after.1);
+    let address = web_sys::window().unwrap().location().search().unwrap();
+    assert!(address.contains(&format!("lang={}", after.0)), "{address}");
+
+    // Numbers follow the language: a comma in Portuguese, a point in English.
+    let number = |language: &str| if language == "en" { "1.5" } else { "1,5" };
+    assert!(page.text("torrent").contains(number(&after.0)));
+    page.get("language").click();
+    settle().await;
+    assert!(page.text("torrent").contains(number(&before.0)));
+}
