@@ -5,6 +5,7 @@ use wasm_bindgen::JsValue;
 use web_sys::{Blob, FileReaderSync};
 
 use super::protocol::{LoadError, StoreError};
+use super::read_ahead::ReadAhead;
 use crate::browser_error;
 
 /// Reads a whole blob at once, which only workers can.
@@ -41,6 +42,7 @@ struct Laid {
 pub(super) struct Attached {
     files: Vec<Laid>,
     total: u64,
+    read_ahead: ReadAhead,
 }
 
 impl Attached {
@@ -56,7 +58,7 @@ impl Attached {
                 Laid { name, offset, len, blob }
             })
             .collect();
-        Self { files, total }
+        Self { files, total, read_ahead: ReadAhead::default() }
     }
 
     /// The parts of files that these bytes are, in order; `None` where they go beyond the end.
@@ -76,6 +78,10 @@ impl Attached {
 
     /// Reads.
     pub(super) fn read(&self, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
+        self.read_ahead.read(offset, len, 0..self.total, |offset, len| self.fetch(offset, len))
+    }
+
+    fn fetch(&self, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
         let slices = self.slices(offset, u64::from(len)).map_err(|_| LoadError::Missing)?;
         let read_one = |name: &str, blob: &Blob| {
             let bytes = read(blob).map_err(|error| match browser_error::name(&error).as_str() {

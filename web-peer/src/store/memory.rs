@@ -12,6 +12,7 @@ use super::blobs;
 use super::have::Have;
 use super::opfs::failure;
 use super::protocol::{LoadError, StoreError};
+use super::read_ahead::ReadAhead;
 use crate::browser_error;
 
 /// Most bytes that all torrents of a tab together keep in memory. Browsers hold some 2 GiB of blobs in memory before
@@ -23,12 +24,13 @@ pub(super) const MEMORY_LIMIT: u64 = 1 << 30;
 pub(super) struct Memory {
     geometry: Geometry,
     pieces: RefCell<BTreeMap<u32, Blob>>,
+    read_ahead: ReadAhead,
 }
 
 impl Memory {
     /// With nothing in it.
     pub(super) fn new(geometry: Geometry) -> Self {
-        Self { geometry, pieces: RefCell::default() }
+        Self { geometry, pieces: RefCell::default(), read_ahead: ReadAhead::default() }
     }
 
     /// Bytes of the whole torrent, which are counted against the limit from the beginning.
@@ -54,6 +56,14 @@ impl Memory {
 
     /// Reads bytes of pieces that are there.
     pub(super) fn read(&self, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
+        let piece_length = u64::from(self.geometry.piece_length());
+        let start = offset / piece_length * piece_length;
+        // Within a piece, since the next one may not be there.
+        let bounds = start..start.saturating_add(piece_length).min(self.geometry.total());
+        self.read_ahead.read(offset, len, bounds, |offset, len| self.fetch(offset, len))
+    }
+
+    fn fetch(&self, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
         let blob = self.blob(offset, u64::from(len)).map_err(|error| match error {
             StoreError::NotOpen => LoadError::Missing,
             other => LoadError::Browser(other.to_string()),

@@ -3,7 +3,7 @@
 //! In the worker, in reading order: [`serve`](self::serve) takes messages (`protocol`); `shelf` has all torrents;
 //! `claim` says which folder is this tab's, by a Web Lock (`locks`); `private` keeps a torrent in the private file
 //! system (`opfs`), with the pieces that it has (`have`) and what is remembered of it (`record`); `memory` where there
-//! is no such file system; `blobs` reads the user's own files; `archive` makes a zip.
+//! is no such file system; `blobs` reads the user's own files, and ahead (`read_ahead`); `archive` makes a zip.
 
 mod archive;
 mod blobs;
@@ -14,6 +14,7 @@ mod memory;
 mod opfs;
 mod private;
 mod protocol;
+mod read_ahead;
 mod record;
 mod serve;
 mod shelf;
