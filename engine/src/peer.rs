@@ -299,17 +299,17 @@ impl Peer {
         self.outstanding.iter().filter(|outstanding| !outstanding.given_up)
     }
 
-    /// A block came. Whether it had been asked for.
-    pub(crate) fn delivered(&mut self, now: Time, span: BlockSpan) -> bool {
+    /// A block came. As what it had been asked for, if it had.
+    pub(crate) fn delivered(&mut self, now: Time, span: BlockSpan) -> Option<Outstanding> {
         self.last_block = now;
         self.down.add(now, span.len().into());
-        let Some(outstanding) = self.forget(span) else { return false };
+        let outstanding = self.forget(span)?;
         self.snubbed = false;
         if outstanding.alone && !outstanding.given_up {
             let took = now.since(outstanding.asked_at);
             self.round_trip = Some(self.round_trip.map_or(took, |least| least.min(took)));
         }
-        true
+        Some(outstanding)
     }
 
     /// Counts a block that was not asked for; whether that is one too many.

@@ -143,6 +143,7 @@ fn one_of(bucket: &[PieceIndex], has: &Bitfield, rng: &mut Rng) -> Option<PieceI
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fastrand::Rng;
     use proptest::prelude::*;
 
     fn field(geometry: Geometry, pieces: &[u32]) -> Bitfield {

@@ -231,8 +231,8 @@ impl Pieces {
         open
     }
 
-    /// A block came; `data` has exactly the span's length.
-    pub(crate) fn received(&mut self, span: BlockSpan, data: Bytes, from: PeerId) -> Receipt {
+    /// A block came. `counted` says whether its sender was still waited for, and so is among those it was asked of.
+    pub(crate) fn received(&mut self, span: BlockSpan, data: Bytes, from: PeerId, counted: bool) -> Receipt {
         let piece = span.piece();
         let piece_len = self.geometry.piece_len(piece);
         let Some(begun) = self.begun.get_mut(&piece) else { return Receipt::Useless };
@@ -252,7 +252,7 @@ impl Pieces {
             match before {
                 Unit::Received => continue,
                 Unit::Missing => begun.missing -= 1,
-                Unit::Requested(peers) => contested |= peers > 1,
+                Unit::Requested(peers) => contested |= peers > u8::from(counted),
             }
             begun.outstanding -= 1;
             if !whole {
@@ -421,10 +421,18 @@ mod tests {
             [(0, 16_384), (16_384, 32_768), (49_152, 50_848)]
         );
         assert_eq!(pieces.next_block(LINK, &all, 16_384), None);
-        assert_eq!(pieces.received(spans[2], block(spans[2], 3), A), Receipt::Part { contested: false });
-        assert_eq!(pieces.received(spans[0], block(spans[0], 1), A), Receipt::Part { contested: false });
-        assert_eq!(pieces.received(spans[0], block(spans[0], 9), A), Receipt::Useless);
-        let Receipt::Whole { data, .. } = pieces.received(spans[1], block(spans[1], 2), A) else { panic!() };
+        assert_eq!(
+            pieces.received(spans[2], block(spans[2], 3), A, true),
+            Receipt::Part { contested: false }
+        );
+        assert_eq!(
+            pieces.received(spans[0], block(spans[0], 1), A, true),
+            Receipt::Part { contested: false }
+        );
+        assert_eq!(pieces.received(spans[0], block(spans[0], 9), A, true), Receipt::Useless);
+        let Receipt::Whole { data, .. } = pieces.received(spans[1], block(spans[1], 2), A, true) else {
+            panic!()
+        };
         assert_eq!(data.len(), 100_000);
         for span in &spans {
             let value = span.begin() / 16_384 + 1;
@@ -447,7 +455,7 @@ mod tests {
         pieces.requested(first);
         let second = pieces.next_block(LINK, &all, 131_072).unwrap();
         pieces.requested(second);
-        pieces.received(first, block(first, 1), A);
+        pieces.received(first, block(first, 1), A, true);
         assert!(pieces.released(second));
         assert_eq!(pieces.next_block(LinkId(2), &all, 131_072), Some(second));
     }
@@ -461,7 +469,7 @@ mod tests {
         assert!(pieces.is_single(span));
         pieces.requested(span);
         assert!(!pieces.is_single(span));
-        let Receipt::Whole { contested: true, data } = pieces.received(span, block(span, 5), A) else {
+        let Receipt::Whole { contested: true, data } = pieces.received(span, block(span, 5), A, true) else {
             panic!()
         };
         assert_eq!(data.len(), 50_000);
@@ -475,8 +483,8 @@ mod tests {
         pieces.begin(piece, LINK);
         let first = geometry.blocks(piece, 0, 3).unwrap();
         let rest = geometry.blocks(piece, 3, 8).unwrap();
-        pieces.received(first, block(first, 1), A);
-        assert!(matches!(pieces.received(rest, block(rest, 1), B), Receipt::Whole { .. }));
+        pieces.received(first, block(first, 1), A, true);
+        assert!(matches!(pieces.received(rest, block(rest, 1), B, true), Receipt::Whole { .. }));
         assert_eq!(pieces.refused(piece), Some(vec![A, B]));
         pieces.begin(piece, LINK);
         assert_eq!(pieces.next_block(LinkId(2), &all, 16_384), None);
@@ -501,7 +509,7 @@ mod tests {
         for (index, piece) in geometry.pieces().take(2).enumerate() {
             assert_eq!(pieces.is_congested(), index > 1);
             let span = geometry.blocks(piece, 0, 1024).unwrap();
-            pieces.received(span, block(span, 0), A);
+            pieces.received(span, block(span, 0), A, true);
         }
         assert!(pieces.is_congested());
         pieces.stored(geometry.piece(0).unwrap());

@@ -10,7 +10,7 @@ use shared::{BlockSpan, PeerId, PieceIndex};
 use super::incoming::{Offence, offence};
 use super::{Session, Store, Torrent};
 use crate::api::{Action, LinkId, Notice, StoreOutcome, Time};
-use crate::peer::Peer;
+use crate::peer::{Outstanding, Peer};
 use crate::pieces::Receipt;
 
 /// When nothing else is left to ask for, blocks that others have owed for this long are asked of idle peers too.
@@ -114,9 +114,9 @@ impl Session {
         let torrent = self.torrent.as_mut();
         let asked = torrent.and_then(|torrent| {
             let span = torrent.geometry.span(piece, begin, data.len() as u32)?;
-            peer.delivered(now, span).then_some((torrent, span))
+            Some((torrent, peer.delivered(now, span)?))
         });
-        let Some((torrent, span)) = asked else {
+        let Some((torrent, Outstanding { span, given_up, .. })) = asked else {
             return if peer.is_one_too_many() {
                 Err(offence("it sends blocks that nobody asked for"))
             } else {
@@ -126,7 +126,7 @@ impl Session {
         if !torrent.pieces.may_ask(span.piece(), link) {
             return Ok(());
         }
-        match torrent.pieces.received(span, data, from) {
+        match torrent.pieces.received(span, data, from, !given_up) {
             Receipt::Useless | Receipt::Part { contested: false } => {}
             Receipt::Part { contested: true } => self.spare(span.piece()),
             Receipt::Whole { contested, data } => {

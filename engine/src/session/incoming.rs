@@ -12,6 +12,7 @@ use crate::peer::{Claim, Pieces};
 pub(super) type Offence = CloseReason;
 
 /// It broke the protocol.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` is given")]
 pub(super) fn offence(what: impl ToString) -> Offence {
     CloseReason::Protocol(what.to_string())
 }
@@ -91,7 +92,7 @@ impl Session {
                 self.extended_handshake_came(link, &payload)?;
             }
             Message::Extended { id: OUR_UT_METADATA, payload } => {
-                self.metadata_message_came(now, link, &payload)?
+                self.metadata_message_came(now, link, &payload)?;
             }
             Message::Extended { id: OUR_LT_DONTHAVE, payload } => {
                 let piece = extension::decode_dont_have(&payload).map_err(offence)?;

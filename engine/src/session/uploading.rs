@@ -105,7 +105,7 @@ impl Session {
             for span in &peer.requests {
                 let actions = &mut self.actions;
                 self.uploads.want(&torrent.geometry, *span, |load, span| {
-                    actions.push_back(Action::Load { load, span })
+                    actions.push_back(Action::Load { load, span });
                 });
                 ahead += span.len();
                 if ahead >= READ_AHEAD {

@@ -1,0 +1,177 @@
+//! How blocks are asked for and given: their length, how many at once, to whom.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::Action;
+use shared::wire::{BlockRequest, Message};
+
+use crate::wire::{Script, requests};
+use crate::world::{Network, World, torrent};
+
+#[test]
+fn our_own_are_asked_for_long_blocks_and_strangers_for_short_ones() {
+    let torrent = torrent(1, 16 << 20, 1 << 20);
+    for (own, len) in [(true, 128 << 10), (false, 16 << 10)] {
+        let mut script = Script::leeching(&torrent);
+        let link = if own { script.own(1) } else { script.stranger(1, true) };
+        script.heard(link);
+        script.say(link, &[Message::HaveAll, Message::Unchoke]);
+        let asked = requests(&script.heard(link));
+        assert!(asked.iter().all(|block| block.len == len), "{asked:?}");
+        let bytes: u32 = asked.iter().map(|block| block.len).sum();
+        assert_eq!(bytes, if own { 512 << 10 } else { 160 << 10 });
+    }
+}
+
+#[test]
+fn many_requests_go_into_one_message() {
+    let torrent = torrent(1, 16 << 20, 1 << 20);
+    let mut script = Script::leeching(&torrent);
+    let link = script.own(1);
+    script.sends(link);
+    script.say(link, &[Message::HaveAll, Message::Unchoke]);
+    let sends = script.sends(link);
+    assert_eq!(sends.len(), 1);
+    assert_eq!(sends[0].len(), 5 + 4 * 17, "interested, and four requests");
+}
+
+#[test]
+fn the_pipeline_grows_with_the_rate() {
+    let torrent = torrent(1, 64 << 20, 1 << 20);
+    let mut script = Script::leeching(&torrent);
+    let link = script.own(1);
+    script.say(link, &[Message::HaveAll, Message::Unchoke]);
+    let mut waiting = requests(&script.heard(link));
+    for _ in 0..200 {
+        // 128 KiB in 10 ms: 12.5 MiB/s.
+        script.wait(Duration::from_millis(10));
+        let block = waiting.remove(0);
+        script.say(
+            link,
+            &[Message::Piece { piece: block.piece, begin: block.begin, data: vec![0; 128 << 10].into() }],
+        );
+        let wanted: Vec<_> = script
+            .actions
+            .drain(..)
+            .filter_map(|action| match action {
+                Action::VerifyAndStore { piece, .. } => Some(piece),
+                _ => None,
+            })
+            .collect();
+        for piece in wanted {
+            script.tell(|session, now| session.handle_stored(now, piece, engine::StoreOutcome::Stored));
+        }
+        waiting.extend(requests(&script.heard(link)));
+    }
+    let bytes = waiting.len() * (128 << 10);
+    assert!((4 << 20..8 << 20).contains(&bytes), "{bytes} bytes are on the way");
+}
+
+#[test]
+fn a_round_of_haves_goes_into_one_message() {
+    let torrent = torrent(1, 64 * 16_384, 16_384);
+    let mut script = Script::leeching(&torrent);
+    let source = script.own(1);
+    let other = script.own(2);
+    script.say(other, &[Message::HaveNone]);
+    script.say(source, &[Message::HaveAll, Message::Unchoke]);
+    for block in requests(&script.heard(source)) {
+        let data = Bytes::from(vec![0; block.len as usize]);
+        script.say(source, &[Message::Piece { piece: block.piece, begin: block.begin, data }]);
+    }
+    script.sends(other);
+    let pieces: Vec<_> = script
+        .actions
+        .drain(..)
+        .filter_map(|action| match action {
+            Action::VerifyAndStore { piece, .. } => Some(piece),
+            _ => None,
+        })
+        .collect();
+    assert!(pieces.len() > 10);
+    for piece in &pieces {
+        script.tell(|session, now| session.handle_stored(now, *piece, engine::StoreOutcome::Stored));
+    }
+    script.wait(Duration::from_millis(100));
+    let sends = script.sends(other);
+    assert_eq!(sends.len(), 1);
+    assert_eq!(sends[0].len(), pieces.len() * 9);
+}
+
+#[test]
+fn the_choked_and_the_greedy_are_rejected() {
+    let torrent = torrent(1, 64 << 20, 1 << 20);
+    let mut script = Script::seeding(&torrent);
+    let link = script.stranger(1, true);
+    script.heard(link);
+    let block = |n: u32| BlockRequest { piece: n / 64, begin: n % 64 * 16_384, len: 16_384 };
+    script.say(link, &[Message::Request(block(0))]);
+    assert_eq!(script.heard(link), [Message::RejectRequest(block(0))]);
+    script.say(link, &[Message::HaveNone, Message::Interested]);
+    assert_eq!(script.heard(link), [Message::Unchoke]);
+    let flood: Vec<_> = (0..3000).map(|n| Message::Request(block(n))).collect();
+    script.say(link, &flood);
+    let rejected =
+        script.heard(link).iter().filter(|message| matches!(message, Message::RejectRequest(_))).count();
+    assert_eq!(rejected, 3000 - 1024);
+    script.assert_open(link);
+    // What is taken back is answered too.
+    script.say(link, &[Message::Cancel(block(7))]);
+    assert_eq!(script.heard(link), [Message::RejectRequest(block(7))]);
+}
+
+#[test]
+fn more_than_the_slots_are_served_by_turns() {
+    let torrent = torrent(1, 64 << 20, 1 << 20);
+    let mut script = Script::seeding(&torrent);
+    let links: Vec<_> = (0..20).map(|n| script.stranger(n, true)).collect();
+    for link in &links {
+        script.say(*link, &[Message::HaveNone, Message::Interested]);
+    }
+    let mut served = std::collections::BTreeSet::new();
+    for _ in 0..120 {
+        script.wait(Duration::from_secs(10));
+        for link in &links {
+            script.say(*link, &[Message::KeepAlive]);
+            if script.heard(*link).contains(&Message::Unchoke) {
+                served.insert(*link);
+            }
+        }
+        let snapshot = script.session.snapshot(script.now);
+        assert_eq!(snapshot.peers.iter().filter(|peer| !peer.am_choking).count(), 8);
+    }
+    assert_eq!(served.len(), 20);
+}
+
+#[test]
+fn at_the_end_what_a_slow_peer_owes_is_asked_of_others_and_cancelled() {
+    let torrent = torrent(1, 4 * 16_384, 4 * 16_384);
+    let mut script = Script::leeching(&torrent);
+    let (slow, quick) = (script.stranger(1, true), script.stranger(2, true));
+    script.say(slow, &[Message::HaveAll, Message::Unchoke]);
+    let owed = requests(&script.heard(slow));
+    assert_eq!(owed.len(), 4);
+    script.say(quick, &[Message::HaveAll, Message::Unchoke]);
+    assert!(requests(&script.heard(quick)).is_empty());
+    script.wait(Duration::from_secs(1));
+    assert_eq!(requests(&script.heard(quick)), owed);
+    script.heard(slow);
+    let block = owed[0];
+    script.say(
+        quick,
+        &[Message::Piece { piece: block.piece, begin: block.begin, data: vec![0; 16_384].into() }],
+    );
+    assert_eq!(script.heard(slow), [Message::Cancel(block)]);
+}
+
+#[test]
+fn few_sends_move_many_bytes() {
+    let mut world =
+        World::new(1, torrent(1, 16 << 20, 256 << 10), Network { rate: 20 << 20, ..Network::default() });
+    world.seeder();
+    let leecher = world.leecher();
+    world.complete(&[leecher], Duration::from_secs(60));
+    // 128 blocks, and less than one other message for each.
+    assert!(world.sends < 300, "{} messages", world.sends);
+}

@@ -1,0 +1,19 @@
+//! The engine among others: sessions over a simulated network with virtual time, one behaviour a module.
+//!
+//! `world` is the network, the tracker and the stores; `wire` is one session with a scripted peer at each of its links.
+//! Every failure names the seed that repeats it.
+
+#![expect(clippy::unwrap_used, reason = "helpers are part of the tests: what cannot go on fails")]
+
+mod wire;
+mod world;
+
+mod bad_data;
+mod blocks;
+mod hostile_input;
+mod links;
+mod metadata;
+mod patience;
+mod pausing;
+mod stores;
+mod transfer;
