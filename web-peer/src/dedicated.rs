@@ -38,7 +38,7 @@ pub struct WorkerGone(String);
 
 /// Something that goes beside the JSON of a message.
 #[derive(Debug)]
-pub(crate) enum Part {
+pub enum Part {
     /// A buffer that changes hands: empty here afterwards.
     Moved(ArrayBuffer),
     /// A file or blob: a handle, whose bytes stay where they are.
@@ -47,21 +47,23 @@ pub(crate) enum Part {
 
 impl Part {
     /// A copy of these bytes in a buffer of its own, ready to change hands.
-    pub(crate) fn copied(bytes: &[u8]) -> Self {
+    pub fn copied(bytes: &[u8]) -> Self {
         Self::Moved(Uint8Array::from(bytes).buffer())
     }
 }
 
 /// An answer, or what a worker answers: a value and what goes beside it.
 #[derive(Debug)]
-pub(crate) struct Message<T, P> {
-    pub(crate) body: T,
-    pub(crate) parts: Vec<P>,
+pub struct Message<T, P> {
+    /// The value.
+    pub body: T,
+    /// What goes beside it.
+    pub parts: Vec<P>,
 }
 
 impl<T, P> Message<T, P> {
     /// A value with nothing beside it.
-    pub(crate) fn bare(body: T) -> Self {
+    pub fn bare(body: T) -> Self {
         Self { body, parts: Vec::new() }
     }
 }
@@ -93,7 +95,7 @@ fn unpack(data: &JsValue) -> Option<(u64, String, Vec<JsValue>)> {
 }
 
 /// The page's end of one worker. Dropping it ends the worker.
-pub(crate) struct Dedicated {
+pub struct Dedicated {
     inner: Rc<Inner>,
 }
 
@@ -114,10 +116,15 @@ struct Inner {
 
 impl Dedicated {
     /// Starts a worker with this role. A failure shows in the answer to the first request.
-    pub(crate) fn start(role: &str) -> Self {
+    pub fn start(role: &str) -> Self {
+        Self::start_script(SCRIPT, role)
+    }
+
+    /// Starts a worker with this script, which must speak as [`serve`] does.
+    pub fn start_script(script: &str, role: &str) -> Self {
         let options = WorkerOptions::new();
         options.set_name(role);
-        let started = Worker::new_with_options(SCRIPT, &options);
+        let started = Worker::new_with_options(script, &options);
         let inner = Rc::new_cyclic(|weak: &Weak<Inner>| {
             let for_messages = weak.clone();
             let for_errors = weak.clone();
@@ -160,12 +167,12 @@ impl Dedicated {
     }
 
     /// Why the worker is gone, if it is.
-    pub(crate) fn gone(&self) -> Option<WorkerGone> {
+    pub fn gone(&self) -> Option<WorkerGone> {
         self.inner.gone.borrow().clone()
     }
 
     /// Asks. The request is on its way when this returns, in the order of the calls; awaiting gives the answer.
-    pub(crate) fn request<Q, R>(
+    pub fn request<Q, R>(
         &self,
         body: &Q,
         parts: Vec<Part>,
@@ -286,7 +293,7 @@ fn announce(scope: &DedicatedWorkerGlobalScope, text: &str) {
 /// Inside a worker: answers every request with what `handler` makes of it, several at a time, for as long as the
 /// worker lives. A panic, or a promise's failure that nobody handles, is told to the page, which then ends this
 /// worker.
-pub(crate) fn serve<Q, R, H, F>(handler: H)
+pub fn serve<Q, R, H, F>(handler: H)
 where
     Q: DeserializeOwned,
     R: Serialize,
@@ -340,11 +347,11 @@ where
 }
 
 /// What came beside a message at this place, as this type.
-pub(crate) fn part<T: JsCast>(parts: &[JsValue], index: usize) -> Option<T> {
+pub fn part<T: JsCast>(parts: &[JsValue], index: usize) -> Option<T> {
     parts.get(index)?.clone().dyn_into().ok()
 }
 
 /// A buffer's bytes, copied.
-pub(crate) fn bytes_of(buffer: &ArrayBuffer) -> bytes::Bytes {
+pub fn bytes_of(buffer: &ArrayBuffer) -> bytes::Bytes {
     Uint8Array::new(buffer).to_vec().into()
 }

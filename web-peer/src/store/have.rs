@@ -5,7 +5,7 @@
 ///
 /// Invariant: bits behind the last piece are zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Have {
+pub struct Have {
     bits: Vec<u8>,
     pieces: u32,
     count: u32,
@@ -13,13 +13,13 @@ pub(super) struct Have {
 
 impl Have {
     /// None of so many pieces.
-    pub(super) fn none(pieces: u32) -> Self {
+    pub fn none(pieces: u32) -> Self {
         Self { bits: vec![0; pieces.div_ceil(8) as usize], pieces, count: 0 }
     }
 
     /// Reads what [`as_bytes`](Self::as_bytes) gave for so many pieces. Anything else was not written by us, or not
     /// for this torrent, and counts as nothing.
-    pub(super) fn from_bytes(pieces: u32, bytes: &[u8]) -> Self {
+    pub fn from_bytes(pieces: u32, bytes: &[u8]) -> Self {
         let mut have = Self::none(pieces);
         if bytes.len() != have.bits.len() {
             return have;
@@ -34,18 +34,18 @@ impl Have {
     }
 
     /// The bits, eight to a byte.
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.bits
     }
 
     /// Whether this piece is there. A piece that is not in the torrent is not.
-    pub(super) fn has(&self, piece: u32) -> bool {
+    pub fn has(&self, piece: u32) -> bool {
         let (byte, mask) = place(piece);
         piece < self.pieces && self.bits[byte] & mask != 0
     }
 
     /// Notes a piece. A piece that is not in the torrent changes nothing.
-    pub(super) fn set(&mut self, piece: u32) {
+    pub fn set(&mut self, piece: u32) {
         let (byte, mask) = place(piece);
         if piece < self.pieces && self.bits[byte] & mask == 0 {
             self.bits[byte] |= mask;
@@ -54,12 +54,12 @@ impl Have {
     }
 
     /// Whether every piece is there.
-    pub(super) fn is_complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.count == self.pieces
     }
 
     /// A truth value for each piece.
-    pub(super) fn to_vec(&self) -> Vec<bool> {
+    pub fn to_vec(&self) -> Vec<bool> {
         (0..self.pieces).map(|piece| self.has(piece)).collect()
     }
 }

@@ -17,7 +17,7 @@ mod protocol;
 mod read_ahead;
 mod record;
 mod serve;
-mod shelf;
+pub mod shelf;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

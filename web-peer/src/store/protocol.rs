@@ -61,13 +61,13 @@ pub(super) enum ToStorage {
 
 /// One file of a torrent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
+pub struct Entry {
     /// Its path, parts joined by `/`.
-    pub(super) path: String,
+    pub path: String,
     /// Where it begins in the torrent, in bytes.
-    pub(super) offset: u64,
+    pub offset: u64,
     /// Bytes.
-    pub(super) len: u64,
+    pub len: u64,
 }
 
 /// From the storage worker to the page.

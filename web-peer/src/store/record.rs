@@ -35,16 +35,20 @@ pub struct Remembered {
 
 /// A record as it is written: with the torrent's lengths, so that the worker need not read the info dictionary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Written {
-    pub(super) record: Record,
-    pub(super) lengths: Option<Lengths>,
+pub struct Written {
+    /// What is remembered.
+    pub record: Record,
+    /// The torrent's lengths, once its info dictionary is known.
+    pub lengths: Option<Lengths>,
 }
 
 /// A torrent's lengths, in bytes, not yet checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Lengths {
-    pub(super) total: u64,
-    pub(super) piece: u32,
+pub struct Lengths {
+    /// In all.
+    pub total: u64,
+    /// Of a piece.
+    pub piece: u32,
 }
 
 impl Lengths {

@@ -1,4 +1,5 @@
-//! What the storage worker does, without the messages: all torrents of one tab, each wherever its bytes are.
+//! What the storage worker does, without the messages: all torrents of one tab, each wherever its bytes are. Works
+//! only in a dedicated worker; the page has the same methods, with the same meanings, in [`Store`](super::Store).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,14 +16,17 @@ use web_sys::{Blob, FileSystemDirectoryHandle};
 use super::archive::{Archive, Run};
 use super::blobs::{self, Attached};
 use super::claim::{self, Claim};
-use super::have::Have;
 use super::memory::{MEMORY_LIMIT, Memory};
 use super::opfs;
 use super::private::{self, Private};
-use super::protocol::{Entry, LoadError, StoreError, Verdict};
-use super::record::{self, Lengths, Written};
+use super::protocol::{LoadError, StoreError, Verdict};
+use super::record;
 use crate::browser_error;
 use crate::digest::Hasher;
+
+pub use super::have::Have;
+pub use super::protocol::Entry;
+pub use super::record::{Lengths, Written};
 
 const RECORD: &str = "record.json";
 const INFO: &str = "info";
@@ -39,7 +43,7 @@ enum Place {
 }
 
 /// All torrents of one tab.
-pub(super) struct Shelf {
+pub struct Shelf {
     claim: Option<Claim>,
     memory_limit: u64,
     hasher: Hasher,
@@ -49,16 +53,18 @@ pub(super) struct Shelf {
 }
 
 /// What a folder had of one torrent.
-pub(super) struct Found {
-    pub(super) written: Written,
-    /// Its hash is right.
-    pub(super) info: Option<Vec<u8>>,
-    pub(super) have: Have,
+pub struct Found {
+    /// Its record.
+    pub written: Written,
+    /// Its info dictionary, if it is there and its hash is right.
+    pub info: Option<Vec<u8>>,
+    /// Which of its pieces were noted; none of none where the info dictionary is not there.
+    pub have: Have,
 }
 
 impl Shelf {
     /// A folder of the private file system, the preferred one if it can be had; else memory.
-    pub(super) async fn open(preferred: Option<&str>) -> Self {
+    pub async fn open(preferred: Option<&str>) -> Self {
         Self {
             claim: claim::claim(preferred).await,
             memory_limit: MEMORY_LIMIT,
@@ -69,11 +75,7 @@ impl Shelf {
     }
 
     /// Memory, up to so many bytes.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for tests: `open` takes memory where there is nothing else")
-    )]
-    pub(super) fn in_memory(memory_limit: u64) -> Self {
+    pub fn in_memory(memory_limit: u64) -> Self {
         Self {
             claim: None,
             memory_limit,
@@ -84,17 +86,17 @@ impl Shelf {
     }
 
     /// The folder's name, where this is in the private file system.
-    pub(super) fn folder(&self) -> Option<&str> {
+    pub fn folder(&self) -> Option<&str> {
         self.claim.as_ref().map(|claim| claim.id.as_str())
     }
 
     /// Most bytes it takes, where this is memory.
-    pub(super) fn limit(&self) -> Option<u64> {
+    pub fn limit(&self) -> Option<u64> {
         self.claim.is_none().then_some(self.memory_limit)
     }
 
     /// What the folder has, in the order in which it was added. Folders that say nothing sensible are deleted.
-    pub(super) async fn found(&self) -> Vec<Found> {
+    pub async fn found(&self) -> Vec<Found> {
         let Some(claim) = &self.claim else { return Vec::new() };
         let _changing = self.changing.lock().await;
         let mut found = Vec::new();
@@ -111,7 +113,7 @@ impl Shelf {
     }
 
     /// Writes a torrent's record, and its info dictionary. Nothing to do in memory.
-    pub(super) async fn remember(&self, written: &Written, info: Option<&[u8]>) -> Result<(), StoreError> {
+    pub async fn remember(&self, written: &Written, info: Option<&[u8]>) -> Result<(), StoreError> {
         let Some(claim) = &self.claim else { return Ok(()) };
         let _changing = self.changing.lock().await;
         let folder = opfs::folder(&claim.folder, &written.record.info_hash.to_string()).await?;
@@ -127,7 +129,7 @@ impl Shelf {
     }
 
     /// Opens one torrent's store and says which pieces are there.
-    pub(super) async fn create(&self, hash: InfoHash, lengths: Lengths) -> Result<Have, StoreError> {
+    pub async fn create(&self, hash: InfoHash, lengths: Lengths) -> Result<Have, StoreError> {
         let geometry = lengths.geometry().ok_or_else(|| StoreError::BadInfo("its lengths".into()))?;
         let _changing = self.changing.lock().await;
         match self.place(hash) {
@@ -158,7 +160,7 @@ impl Shelf {
     }
 
     /// Reads this torrent from the user's own files from now on.
-    pub(super) fn attach(&self, hash: InfoHash, files: Vec<(String, Blob)>) {
+    pub fn attach(&self, hash: InfoHash, files: Vec<(String, Blob)>) {
         self.places.borrow_mut().insert(hash, Place::Attached(Rc::new(Attached::new(files))));
     }
 
@@ -167,7 +169,7 @@ impl Shelf {
     }
 
     /// Keeps a piece if its hash is right.
-    pub(super) async fn store(
+    pub async fn store(
         &self,
         hash: InfoHash,
         piece: u32,
@@ -187,7 +189,7 @@ impl Shelf {
     }
 
     /// Reads bytes that are there.
-    pub(super) fn load(&self, hash: InfoHash, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
+    pub fn load(&self, hash: InfoHash, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
         match self.place(hash) {
             Some(Place::Private(private)) => private.read(offset, len),
             Some(Place::Memory(memory)) => memory.read(offset, len),
@@ -197,7 +199,7 @@ impl Shelf {
     }
 
     /// Bytes that are there, as a blob.
-    pub(super) async fn blob(&self, hash: InfoHash, offset: u64, len: u64) -> Result<Blob, StoreError> {
+    pub async fn blob(&self, hash: InfoHash, offset: u64, len: u64) -> Result<Blob, StoreError> {
         match self.place(hash) {
             Some(Place::Private(private)) => private.blob(offset, len).await,
             Some(Place::Memory(memory)) => memory.blob(offset, len),
@@ -207,7 +209,7 @@ impl Shelf {
     }
 
     /// These files as one zip. Reads them all once.
-    pub(super) async fn zip(&self, hash: InfoHash, entries: &[Entry]) -> Result<Blob, StoreError> {
+    pub async fn zip(&self, hash: InfoHash, entries: &[Entry]) -> Result<Blob, StoreError> {
         let end = entries.iter().map(|entry| entry.offset.saturating_add(entry.len)).max().unwrap_or(0);
         let all = self.blob(hash, 0, end).await?;
         let mut archive = Archive::new();
@@ -241,7 +243,7 @@ impl Shelf {
     }
 
     /// Forgets a torrent and deletes its data.
-    pub(super) async fn remove(&self, hash: InfoHash) -> Result<(), StoreError> {
+    pub async fn remove(&self, hash: InfoHash) -> Result<(), StoreError> {
         let _changing = self.changing.lock().await;
         let place = self.places.borrow_mut().remove(&hash);
         // Closes its files, unless a zip of it is being made; then the deletion waits for that.

@@ -55,7 +55,7 @@ pub(super) fn jobs(lengths: &[u64], geometry: Geometry) -> Vec<Job> {
     jobs
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use proptest::prelude::*;
 

@@ -21,7 +21,7 @@ use self::jobs::{Job, jobs};
 use self::protocol::{FromHasher, ToHasher};
 use crate::dedicated::{self, Dedicated, Message, Part, WorkerGone, part};
 
-pub use self::serve::serve;
+pub use self::serve::{hash_pieces, serve};
 
 /// The name of a hashing worker's role.
 pub const ROLE: &str = "hash";

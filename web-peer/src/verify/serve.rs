@@ -15,7 +15,7 @@ pub fn serve() {
     let hasher = Hasher::here();
     dedicated::serve(move |request: ToHasher, parts: Vec<JsValue>| async move {
         let blobs: Vec<Blob> = parts.into_iter().filter_map(|part| part.dyn_into().ok()).collect();
-        match hash(hasher, &blobs, request.len, request.piece_length).await {
+        match hash_pieces(hasher, &blobs, request.len, request.piece_length).await {
             Ok(digests) => Message { body: FromHasher::Hashed, parts: vec![Part::copied(&digests)] },
             Err(index) => Message::bare(FromHasher::Unreadable { index }),
         }
@@ -26,7 +26,7 @@ pub fn serve() {
 ///
 /// # Errors
 /// The index of the blob that cannot be read.
-pub(super) async fn hash(
+pub async fn hash_pieces(
     hasher: Hasher,
     blobs: &[Blob],
     len: u64,

@@ -1,0 +1,412 @@
+//! The storage worker's work, in a worker of a real browser, on its real private file system.
+#![cfg(target_arch = "wasm32")]
+
+use std::io::{Cursor, Read as _};
+
+use js_sys::{Array, ArrayBuffer, Promise, Reflect, Uint8Array};
+use sha1::{Digest as _, Sha1};
+use shared::InfoHash;
+use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+use web_peer::store::shelf::{Entry, Lengths, Shelf, Written};
+use web_peer::store::{LoadError, Record, StoreError, Verdict};
+use web_sys::{
+    Blob, File, FileSystemDirectoryHandle, FileSystemFileHandle, FileSystemGetDirectoryOptions,
+    FileSystemGetFileOptions, FileSystemSyncAccessHandle, StorageManager,
+};
+
+wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
+const PIECE: u32 = 65_536;
+
+/// Bytes that differ from each other and from those of another `salt`.
+fn bytes(salt: u8, len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i as u8).wrapping_mul(31) ^ (i >> 8) as u8 ^ salt).collect()
+}
+
+fn sha1(bytes: &[u8]) -> [u8; 20] {
+    Sha1::digest(bytes).into()
+}
+
+/// A hash that no other test uses.
+fn hash(test: &str) -> InfoHash {
+    InfoHash::new(sha1(test.as_bytes()))
+}
+
+fn lengths(total: usize) -> Lengths {
+    Lengths { total: total as u64, piece: PIECE }
+}
+
+fn record(hash: InfoHash) -> Record {
+    Record {
+        info_hash: hash,
+        info: None,
+        magnet: format!("magnet:?xt=urn:btih:{hash}"),
+        name: "音楽 – música".into(),
+        paused: false,
+        added: 1,
+    }
+}
+
+/// Stores all pieces of `data` but those in `without`.
+async fn fill(shelf: &Shelf, hash: InfoHash, data: &[u8], without: &[u32]) {
+    for (piece, bytes) in data.chunks(PIECE as usize).enumerate() {
+        if !without.contains(&(piece as u32)) {
+            let verdict = put(shelf, hash, piece as u32, bytes).await;
+            assert_eq!(verdict, Verdict::Stored);
+        }
+    }
+}
+
+async fn put(shelf: &Shelf, hash: InfoHash, piece: u32, bytes: &[u8]) -> Verdict {
+    let offset = u64::from(piece) * u64::from(PIECE);
+    shelf.store(hash, piece, offset, &Uint8Array::from(bytes), sha1(bytes)).await
+}
+
+async fn content(blob: &Blob) -> Vec<u8> {
+    let buffer = JsFuture::from(blob.array_buffer()).await.unwrap();
+    Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()).to_vec()
+}
+
+async fn done<T: wasm_bindgen::JsCast>(promise: Promise) -> T {
+    JsFuture::from(promise).await.unwrap().unchecked_into()
+}
+
+/// The root of the private file system.
+async fn root() -> FileSystemDirectoryHandle {
+    let navigator = Reflect::get(&js_sys::global(), &"navigator".into()).unwrap();
+    let storage: StorageManager = Reflect::get(&navigator, &"storage".into()).unwrap().unchecked_into();
+    done(storage.get_directory()).await
+}
+
+async fn folder(parent: &FileSystemDirectoryHandle, name: &str) -> FileSystemDirectoryHandle {
+    let options = FileSystemGetDirectoryOptions::new();
+    options.set_create(true);
+    done(parent.get_directory_handle_with_options(name, &options)).await
+}
+
+async fn exists(parent: &FileSystemDirectoryHandle, name: &str) -> bool {
+    JsFuture::from(parent.get_directory_handle(name)).await.is_ok()
+}
+
+/// A file outside of the store, which can change and vanish like a user's.
+async fn own_file(name: &str, bytes: &[u8]) -> FileSystemFileHandle {
+    let options = FileSystemGetFileOptions::new();
+    options.set_create(true);
+    let handle: FileSystemFileHandle = done(root().await.get_file_handle_with_options(name, &options)).await;
+    let access: FileSystemSyncAccessHandle = done(handle.create_sync_access_handle()).await;
+    access.truncate_with_u32(0).unwrap();
+    assert_eq!(access.write_with_js_u8_array(&Uint8Array::from(bytes)).unwrap(), bytes.len() as f64);
+    access.flush().unwrap();
+    access.close();
+    handle
+}
+
+fn blob_of(bytes: &[u8]) -> Blob {
+    Blob::new_with_u8_array_sequence(&Array::of1(&Uint8Array::from(bytes))).unwrap()
+}
+
+async fn private() -> Shelf {
+    let shelf = Shelf::open(None).await;
+    assert!(shelf.folder().is_some(), "tests run where there is a private file system");
+    assert_eq!(shelf.limit(), None);
+    shelf
+}
+
+#[wasm_bindgen_test]
+async fn verified_pieces_are_there_after_the_worker_ended() {
+    let hash = hash("verified pieces");
+    let data = bytes(1, PIECE as usize * 3 + 77);
+    let shelf = private().await;
+    let id = shelf.folder().unwrap().to_owned();
+    shelf
+        .remember(&Written { record: record(hash), lengths: Some(lengths(data.len())) }, None)
+        .await
+        .unwrap();
+    assert_eq!(shelf.create(hash, lengths(data.len())).await.unwrap().to_vec(), [false; 4]);
+    fill(&shelf, hash, &data, &[1]).await;
+    drop(shelf);
+
+    let shelf = Shelf::open(Some(&id)).await;
+    assert_eq!(shelf.folder(), Some(id.as_str()));
+    let have = shelf.create(hash, lengths(data.len())).await.unwrap();
+    assert_eq!(have.to_vec(), [true, false, true, true]);
+    let at = PIECE as usize * 2 + 50;
+    let read = shelf.load(hash, at as u64, PIECE).unwrap().to_vec();
+    assert_eq!(read, data[at..at + PIECE as usize]);
+    // Opening again what is open changes nothing.
+    assert_eq!(shelf.create(hash, lengths(data.len())).await.unwrap(), have);
+    shelf.remove(hash).await.unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn a_piece_with_a_wrong_hash_is_thrown_away() {
+    let hash = hash("wrong hash");
+    let data = bytes(2, 1000);
+    let shelf = private().await;
+    shelf.create(hash, lengths(data.len())).await.unwrap();
+    let verdict = shelf.store(hash, 0, 0, &Uint8Array::from(data.as_slice()), [0; 20]).await;
+    assert_eq!(verdict, Verdict::HashMismatch);
+    assert_eq!(shelf.load(hash, 0, 10).unwrap_err(), LoadError::Missing);
+    shelf.remove(hash).await.unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn bytes_that_are_not_all_there_are_not_read() {
+    let hash = hash("not all there");
+    let data = bytes(3, PIECE as usize * 2 + 10);
+    let shelf = private().await;
+    shelf.create(hash, lengths(data.len())).await.unwrap();
+    fill(&shelf, hash, &data, &[1]).await;
+    assert!(shelf.load(hash, 0, PIECE).is_ok());
+    for (offset, len) in [(1, PIECE), (u64::from(PIECE), 1), (u64::from(PIECE) * 2, 11), (u64::MAX, 1)] {
+        assert_eq!(shelf.load(hash, offset, len).unwrap_err(), LoadError::Missing, "{offset} {len}");
+    }
+    assert_eq!(shelf.blob(hash, 0, data.len() as u64).await.unwrap_err(), StoreError::NotOpen);
+    shelf.remove(hash).await.unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn a_piece_is_noted_on_disk_only_after_its_bytes_are() {
+    let hash = hash("noted after");
+    let data = bytes(4, PIECE as usize * 2);
+    let shelf = private().await;
+    let root = folder(&root().await, "enxame").await;
+    let store = folder(&root, shelf.folder().unwrap()).await;
+    shelf.create(hash, lengths(data.len())).await.unwrap();
+    let noted = async || {
+        let torrent = folder(&store, &hash.to_string()).await;
+        let handle: FileSystemFileHandle = done(torrent.get_file_handle("have")).await;
+        content(&done::<Blob>(handle.get_file()).await).await
+    };
+    assert_eq!(put(&shelf, hash, 0, &data[..PIECE as usize]).await, Verdict::Stored);
+    // Served at once, but after a crash now it would be fetched again.
+    assert!(shelf.load(hash, 0, PIECE).is_ok());
+    assert!(noted().await.is_empty());
+    // The last piece is a reason to note all.
+    assert_eq!(put(&shelf, hash, 1, &data[PIECE as usize..]).await, Verdict::Stored);
+    assert_eq!(noted().await, [0xc0]);
+    shelf.remove(hash).await.unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn data_of_another_length_is_not_trusted() {
+    let hash = hash("another length");
+    let data = bytes(5, PIECE as usize * 2);
+    let shelf = private().await;
+    let id = shelf.folder().unwrap().to_owned();
+    shelf.remember(&Written { record: record(hash), lengths: None }, None).await.unwrap();
+    shelf.create(hash, lengths(data.len())).await.unwrap();
+    fill(&shelf, hash, &data, &[]).await;
+    drop(shelf);
+    let shelf = Shelf::open(Some(&id)).await;
+    let have = shelf.create(hash, lengths(data.len() - 1)).await.unwrap();
+    assert_eq!(have.to_vec(), [false, false]);
+    shelf.remove(hash).await.unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn what_was_remembered_is_found_again_in_the_order_in_which_it_was_added() {
+    let shelf = private().await;
+    let id = shelf.folder().unwrap().to_owned();
+    let info = b"d6:lengthi100e4:name1:x12:piece lengthi65536e6:pieces20:aaaaaaaaaaaaaaaaaaaae".to_vec();
+    let known = InfoHash::new(sha1(&info));
+    let unknown = hash("without metadata");
+    let written =
+        |hash, added, paused, lengths| Written { record: Record { added, paused, ..record(hash) }, lengths };
+    shelf.remember(&written(known, 2, false, Some(lengths(100))), Some(&info)).await.unwrap();
+    shelf.remember(&written(unknown, 1, true, None), None).await.unwrap();
+    // A change of what is remembered; shorter than what was there.
+    shelf.remember(&written(known, 2, true, Some(lengths(100))), Some(&info)).await.unwrap();
+    drop(shelf);
+
+    let shelf = Shelf::open(Some(&id)).await;
+    let found = shelf.found().await;
+    let found: Vec<_> = found.iter().map(|found| (&found.written, found.info.as_deref())).collect();
+    assert_eq!(
+        found,
+        [
+            (&written(unknown, 1, true, None), None),
+            (&written(known, 2, true, Some(lengths(100))), Some(info.as_slice()))
+        ]
+    );
+    for hash in [known, unknown] {
+        shelf.remove(hash).await.unwrap();
+    }
+    assert!(shelf.found().await.is_empty());
+}
+
+#[wasm_bindgen_test]
+async fn a_folder_that_says_nothing_sensible_is_deleted() {
+    let shelf = private().await;
+    let root = folder(&root().await, "enxame").await;
+    let store = folder(&root, shelf.folder().unwrap()).await;
+    folder(&store, "nonsense").await;
+    assert!(shelf.found().await.is_empty());
+    assert!(!exists(&store, "nonsense").await);
+}
+
+#[wasm_bindgen_test]
+async fn two_tabs_never_share_a_folder_and_a_new_one_adopts_what_a_closed_one_left() {
+    let hash = hash("adopted");
+    let first = private().await;
+    let id = first.folder().unwrap().to_owned();
+    first.remember(&Written { record: record(hash), lengths: None }, None).await.unwrap();
+    // A new tab, and a duplicate, which asks for its original's folder.
+    let second = private().await;
+    assert_ne!(second.folder(), Some(id.as_str()));
+    let duplicate = Shelf::open(Some(&id)).await;
+    assert_ne!(duplicate.folder(), Some(id.as_str()));
+    assert_ne!(duplicate.folder(), second.folder());
+
+    let empty = second.folder().unwrap().to_owned();
+    drop((first, second));
+    let third = private().await;
+    assert_eq!(third.folder(), Some(id.as_str()));
+    assert_eq!(third.found().await.len(), 1);
+    // An empty folder that nobody holds was deleted on the way.
+    assert!(!exists(&folder(&root().await, "enxame").await, &empty).await);
+    third.remove(hash).await.unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn a_name_that_no_folder_of_ours_has_is_not_taken_from_the_session() {
+    for name in ["", "..", "a/b", "é"] {
+        let shelf = Shelf::open(Some(name)).await;
+        assert!(shelf.folder().is_some_and(|folder| folder != name), "{name}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_torrent_that_the_browser_has_no_room_for_is_refused_before_anything_is_downloaded() {
+    let hash = hash("no room");
+    let shelf = private().await;
+    let huge = Lengths { total: 8 << 40, piece: 64 << 20 };
+    assert_eq!(shelf.create(hash, huge).await.unwrap_err(), StoreError::Full);
+    shelf.remove(hash).await.unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn a_torrent_of_no_bytes_is_complete_and_an_empty_file() {
+    let hash = hash("empty");
+    for shelf in [private().await, Shelf::in_memory(10)] {
+        assert!(shelf.create(hash, lengths(0)).await.unwrap().is_complete());
+        assert_eq!(shelf.blob(hash, 0, 0).await.unwrap().size(), 0.0);
+        shelf.remove(hash).await.unwrap();
+    }
+    let shelf = Shelf::in_memory(0);
+    shelf.attach(hash, vec![("empty".into(), blob_of(b""))]);
+    assert_eq!(shelf.blob(hash, 0, 0).await.unwrap().size(), 0.0);
+}
+
+#[wasm_bindgen_test]
+async fn memory_takes_what_it_says_and_no_more() {
+    let data = bytes(6, PIECE as usize * 2 + 5);
+    let limit = data.len() as u64 + 10;
+    let shelf = Shelf::in_memory(limit);
+    assert_eq!((shelf.folder(), shelf.limit()), (None, Some(limit)));
+    let (kept, refused) = (hash("kept in memory"), hash("refused by memory"));
+    assert_eq!(shelf.create(kept, lengths(data.len())).await.unwrap().to_vec(), [false; 3]);
+    fill(&shelf, kept, &data, &[]).await;
+    let total = data.len() as u64 + 11;
+    assert_eq!(
+        shelf.create(refused, lengths(11)).await.unwrap_err(),
+        StoreError::TooLargeForMemory { total, limit }
+    );
+    assert_eq!(shelf.create(kept, lengths(data.len())).await.unwrap().to_vec(), [true; 3]);
+    let across = shelf.load(kept, u64::from(PIECE) - 3, 6).unwrap().to_vec();
+    assert_eq!(across, data[PIECE as usize - 3..PIECE as usize + 3]);
+    assert_eq!(shelf.load(kept, data.len() as u64 - 5, 5).unwrap().to_vec(), data[data.len() - 5..]);
+    assert_eq!(content(&shelf.blob(kept, 7, limit - 20).await.unwrap()).await, data[7..data.len() - 3]);
+    assert_eq!(shelf.load(kept, data.len() as u64, 1).unwrap_err(), LoadError::Missing);
+    shelf.remove(kept).await.unwrap();
+    assert!(shelf.create(refused, lengths(11)).await.is_ok());
+}
+
+#[wasm_bindgen_test]
+async fn seeded_files_are_read_where_they_lie_also_over_their_ends() {
+    let hash = hash("seeded");
+    let data = bytes(7, 1_300_000);
+    let shelf = Shelf::in_memory(0);
+    let cuts = [0, 10, 10, 700_000, 1_300_000];
+    let files = cuts.windows(2).map(|cut| (format!("from {}", cut[0]), blob_of(&data[cut[0]..cut[1]])));
+    shelf.attach(hash, files.collect());
+    for (offset, len) in [(0, 16_384), (5, 10), (699_999, 2), (524_287, 2), (1_299_990, 10), (0, 1_300_000)] {
+        let read = shelf.load(hash, offset as u64, len as u32).unwrap().to_vec();
+        assert_eq!(read, data[offset..offset + len], "{offset} {len}");
+    }
+    assert_eq!(shelf.load(hash, 1_299_990, 11).unwrap_err(), LoadError::Missing);
+    assert_eq!(content(&shelf.blob(hash, 5, 800_000).await.unwrap()).await, data[5..800_005]);
+}
+
+#[wasm_bindgen_test]
+async fn a_seeded_file_that_changed_or_vanished_is_named() {
+    let hash = hash("changed");
+    let shelf = Shelf::in_memory(0);
+    for (name, vanish) in [("changed.bin", false), ("vanished.bin", true)] {
+        let handle = own_file(name, &bytes(8, 100_000)).await;
+        let file: File = done(handle.get_file()).await;
+        shelf.attach(hash, vec![("other".into(), blob_of(b"12345")), (name.into(), file.into())]);
+        assert!(shelf.blob(hash, 0, 100_005).await.is_ok());
+        if vanish {
+            done::<JsValue>(root().await.remove_entry(name)).await;
+        } else {
+            own_file(name, &bytes(9, 100_007)).await;
+        }
+        assert_eq!(shelf.load(hash, 5, 100).unwrap_err(), LoadError::Changed { file: name.into() });
+        let blob = shelf.blob(hash, 0, 100_005).await;
+        assert_eq!(blob.unwrap_err(), StoreError::Changed(name.into()));
+    }
+}
+
+#[wasm_bindgen_test]
+async fn what_was_downloaded_can_be_saved_one_by_one_and_as_a_zip() {
+    let hash = hash("saved");
+    let data = bytes(10, PIECE as usize * 2 + 1234);
+    let entry = |path: &str, offset: usize, len: usize| Entry {
+        path: path.into(),
+        offset: offset as u64,
+        len: len as u64,
+    };
+    let entries = [
+        entry("pasta/ação.bin", 0, 70_000),
+        entry("pasta/vazio", 70_000, 0),
+        // Bytes between files, such as padding, are left out.
+        entry("pasta/音.bin", 70_100, data.len() - 70_100),
+    ];
+    for shelf in [private().await, Shelf::in_memory(1 << 20)] {
+        shelf.create(hash, lengths(data.len())).await.unwrap();
+        fill(&shelf, hash, &data, &[]).await;
+        let one = shelf.blob(hash, 70_100, 1000).await.unwrap();
+        assert_eq!(content(&one).await, data[70_100..71_100]);
+        let zip = content(&shelf.zip(hash, &entries).await.unwrap()).await;
+        let mut zip = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
+        assert_eq!(zip.len(), entries.len());
+        for (index, entry) in entries.iter().enumerate() {
+            let mut file = zip.by_index(index).unwrap();
+            assert_eq!(file.name().unwrap(), entry.path);
+            let mut found = Vec::new();
+            file.read_to_end(&mut found).unwrap();
+            assert_eq!(found, data[entry.offset as usize..(entry.offset + entry.len) as usize]);
+        }
+        shelf.remove(hash).await.unwrap();
+        assert_eq!(shelf.zip(hash, &entries).await.unwrap_err(), StoreError::NotOpen);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_removed_torrent_leaves_nothing() {
+    let hash = hash("removed");
+    let shelf = private().await;
+    let store = folder(&folder(&root().await, "enxame").await, shelf.folder().unwrap()).await;
+    shelf.remember(&Written { record: record(hash), lengths: None }, None).await.unwrap();
+    shelf.create(hash, lengths(100)).await.unwrap();
+    assert!(exists(&store, &hash.to_string()).await);
+    shelf.remove(hash).await.unwrap();
+    assert!(!exists(&store, &hash.to_string()).await);
+    assert_eq!(shelf.load(hash, 0, 1).unwrap_err(), LoadError::Missing);
+    assert_eq!(put(&shelf, hash, 0, b"late").await, Verdict::Failed(StoreError::NotOpen));
+    // Of one that was never there nothing is left either.
+    shelf.remove(hash).await.unwrap();
+}
