@@ -34,6 +34,9 @@ const HAVE_DELAY: Duration = Duration::from_millis(50);
 const MANY_HAVES: usize = 64;
 /// Bytes that go into one `Send`, unless a single message is longer.
 const SEND_LEN: usize = 64 * 1024;
+/// Bytes that are sent to a peer although its link has no room, since they are not blocks: far more than a large torrent's
+/// bitfield, metadata and HAVEs. A peer that asks and asks and never reads would otherwise fill the memory.
+const MAX_UNREAD: usize = 4 << 20;
 /// Blocks nobody asked for that are forgiven: some are on the way when requests are cancelled.
 const MAX_UNASKED: u32 = 256;
 
@@ -124,8 +127,9 @@ pub(crate) struct Peer {
 
     /// Blocks it asked for, in order.
     pub(crate) requests: VecDeque<BlockSpan>,
-    /// Bytes that the link takes now.
-    pub(crate) room: usize,
+    room: usize,
+    /// Bytes sent beyond the room since there was some.
+    unread: usize,
     /// Metadata bytes sent to it.
     pub(crate) metadata_sent: u64,
 
@@ -178,6 +182,7 @@ impl Peer {
             unasked: 0,
             requests: VecDeque::new(),
             room: 0,
+            unread: 0,
             metadata_sent: 0,
             out: BytesMut::new(),
             full: Vec::new(),
@@ -439,7 +444,26 @@ impl Peer {
     /// So many bytes go out.
     pub(crate) fn sent(&mut self, now: Time, bytes: usize) {
         self.last_sent = now;
+        self.unread += bytes.saturating_sub(self.room);
         self.room = self.room.saturating_sub(bytes);
+    }
+
+    /// The link takes so many bytes now.
+    pub(crate) fn set_room(&mut self, room: usize) {
+        self.room = room;
+        if room > 0 {
+            self.unread = 0;
+        }
+    }
+
+    /// Whether the link takes a block now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room > 0
+    }
+
+    /// Whether it has left too much unread.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.unread > MAX_UNREAD
     }
 
     // How long ago.

@@ -94,7 +94,7 @@ impl Session {
         let Some(id) = peer.extended.as_ref().and_then(|extended| extended.ut_metadata) else { return };
         let info = self.torrent.as_ref().map(|torrent| torrent.info.raw());
         let allowed = |info: &&Bytes| {
-            let in_time = peer.metadata_sent < METADATA_AT_ONCE || peer.room > 0;
+            let in_time = peer.metadata_sent < METADATA_AT_ONCE || peer.has_room();
             in_time && peer.metadata_sent < METADATA_TIMES * info.len() as u64
         };
         let begin = piece as usize * METADATA_PIECE_LEN;

@@ -42,7 +42,7 @@ impl Session {
 
     /// Asks for more peers, from time to time.
     pub(super) fn beg(&mut self, now: Time) {
-        if now < self.next_beg || !self.wants_peers() {
+        if now < self.next_beg || !self.may_beg() {
             return;
         }
         let peers = self.swarm.links.len();

@@ -268,7 +268,7 @@ impl Session {
     /// The link would take so many bytes now without queueing much; counted behind everything that was sent already.
     pub fn handle_room(&mut self, now: Time, link: LinkId, room: usize) {
         if let Some(peer) = self.swarm.get_mut(link) {
-            peer.room = room;
+            peer.set_room(room);
             self.settle(now);
         }
     }
@@ -357,7 +357,7 @@ impl Session {
         let haves = self.swarm.links.values().filter_map(Peer::haves_due).min();
         let dial =
             if self.is_running() { self.swarm.deadline(self.max_peers, self.is_complete()) } else { None };
-        let beg = self.wants_peers().then_some(self.next_beg);
+        let beg = self.may_beg().then_some(self.next_beg);
         [tick, haves, dial, beg].into_iter().flatten().min()
     }
 
@@ -409,11 +409,10 @@ impl Session {
         self.torrent.as_ref().map_or(0, |torrent| torrent.pieces.buffered_bytes())
     }
 
-    /// Whether more peers would help.
+    /// Whether it would link to more peers: so does one that has everything, since others may be waiting for it who
+    /// came before it.
     pub fn wants_peers(&self) -> bool {
-        self.is_running()
-            && !self.is_complete()
-            && self.swarm.links.len() + self.swarm.dialing() < self.max_peers
+        self.is_running() && self.swarm.links.len() + self.swarm.dialing() < self.max_peers
     }
 
     /// Everything that users are shown.
@@ -448,6 +447,11 @@ impl Session {
         self.torrent.as_ref().is_some_and(|torrent| torrent.pieces.is_complete())
     }
 
+    /// Whether too few peers are a reason to ask the tracker before its time.
+    fn may_beg(&self) -> bool {
+        self.wants_peers() && !self.is_complete()
+    }
+
     fn notice(&mut self, notice: Notice) {
         self.actions.push_back(Action::Notice(notice));
     }
@@ -480,9 +484,16 @@ impl Session {
 
     /// Sends what has been said.
     fn flush(&mut self, now: Time) {
+        let mut deaf = Vec::new();
         for (link, peer) in &mut self.swarm.links {
             let sends = peer.take_outbox(now).into_iter();
             self.actions.extend(sends.map(|bytes| Action::Send { link: *link, bytes }));
+            if peer.is_deaf() {
+                deaf.push(*link);
+            }
+        }
+        for link in deaf {
+            self.close(now, link, CloseReason::Protocol("it makes us talk and does not listen".into()));
         }
     }
 }

@@ -85,7 +85,7 @@ impl Session {
     pub(super) fn serve(&mut self, now: Time) {
         let Some(torrent) = &self.torrent else { return };
         for (link, peer) in &mut self.swarm.links {
-            while peer.room > 0
+            while peer.has_room()
                 && let Some(span) = peer.requests.front().copied()
                 && self.uploads.has(span)
             {

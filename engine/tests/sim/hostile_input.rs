@@ -120,6 +120,23 @@ fn blocks_nobody_asked_for_are_forgiven_but_not_without_end() {
 }
 
 #[test]
+fn a_peer_that_asks_and_never_reads_is_hung_up_on() {
+    let mut script = Script::seeding(&ten_pieces());
+    let link = script.stranger(1, true);
+    script.tell(|session, now| session.handle_room(now, link, 0));
+    let block = BlockRequest { piece: 0, begin: 0, len: 16_384 };
+    let flood = vec![Message::Request(block); 10_000];
+    for _ in 0..20 {
+        script.say(link, &flood);
+        script.assert_open(link);
+    }
+    for _ in 0..10 {
+        script.say(link, &flood);
+    }
+    script.assert_protocol_close(link);
+}
+
+#[test]
 fn events_about_unknown_links_are_ignored() {
     let mut script = Script::seeding(&ten_pieces());
     let link = LinkId(404);

@@ -138,6 +138,16 @@ fn who_dialed_each_other_at_the_same_moment_end_up_with_one_link() {
 }
 
 #[test]
+fn a_seeder_reaches_for_those_who_came_before_it() {
+    let mut world = World::new(1, torrent(1, 300_000, 65_536), Network::default());
+    let leecher = world.leecher();
+    world.run_for(Duration::from_secs(1));
+    let seeder = world.seeder();
+    assert!(world.nodes[seeder].session.wants_peers());
+    world.complete(&[leecher], Duration::from_secs(2));
+}
+
+#[test]
 fn interest_is_shown_only_after_the_peer_has_said_what_it_has() {
     let mut script = Script::leeching(&torrent(1, 100_000, 65_536));
     let link = script.stranger(1, true);

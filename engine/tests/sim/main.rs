@@ -17,3 +17,4 @@ mod patience;
 mod pausing;
 mod stores;
 mod transfer;
+mod weather;
