@@ -4,7 +4,7 @@ use bytes::Bytes;
 use sha1::{Digest, Sha1};
 use shared::PeerId;
 use shared::metainfo::Info;
-use shared::wire::extension::{METADATA_PIECE_LEN, MetadataMessage};
+use shared::wire::extension::{ExtendedHandshake, HANDSHAKE_ID, METADATA_PIECE_LEN, MetadataMessage};
 use shared::wire::{Bitfield, Message};
 
 use super::incoming::{Offence, offence};
@@ -76,10 +76,16 @@ impl Session {
         self.torrent = Some(Torrent::new(info, none));
         self.fetch = crate::metadata::Fetch::default();
         self.ask_for_store();
+        // Those who look for it, too, have been told that it was not here (BEP 10 allows to say it anew).
+        let introduction = self.introduction();
         let links: Vec<_> = self.swarm.links.keys().copied().collect();
         for link in links {
             if let Some(mut peer) = self.swarm.links.remove(&link) {
                 let fast = peer.is_fast();
+                let has_none = |extended: &ExtendedHandshake| extended.metadata_size.is_none();
+                if peer.greeted && peer.extended.as_ref().is_some_and(has_none) {
+                    peer.say(&Message::Extended { id: HANDSHAKE_ID, payload: introduction.clone() });
+                }
                 self.tell_pieces(&mut peer, fast);
                 self.swarm.links.insert(link, peer);
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use shared::PeerId;
 use shared::ids::PEER_ID_PREFIX;
 use shared::limits::MAX_BLOCK_BYTES;
@@ -103,18 +104,22 @@ impl Session {
         }
         peer.greeted = true;
         if extended {
-            let size = self.torrent.as_ref().map(|torrent| torrent.info.raw().len() as u32);
-            let handshake = ExtendedHandshake {
-                ut_metadata: Some(OUR_UT_METADATA),
-                lt_donthave: Some(OUR_LT_DONTHAVE),
-                metadata_size: size,
-                reqq: Some(MAX_QUEUED_REQUESTS as u32),
-                client: Some(self.client.clone()),
-                block: Some(MAX_BLOCK_BYTES),
-            };
-            peer.say(&Message::Extended { id: HANDSHAKE_ID, payload: handshake.encode() });
+            peer.say(&Message::Extended { id: HANDSHAKE_ID, payload: self.introduction() });
         }
         self.tell_pieces(peer, fast);
+    }
+
+    /// Our extended handshake.
+    pub(super) fn introduction(&self) -> Bytes {
+        let handshake = ExtendedHandshake {
+            ut_metadata: Some(OUR_UT_METADATA),
+            lt_donthave: Some(OUR_LT_DONTHAVE),
+            metadata_size: self.torrent.as_ref().map(|torrent| torrent.info.raw().len() as u32),
+            reqq: Some(MAX_QUEUED_REQUESTS as u32),
+            client: Some(self.client.clone()),
+            block: Some(MAX_BLOCK_BYTES),
+        };
+        handshake.encode()
     }
 
     /// Says which pieces are here: one message, exactly once, as soon as the metadata is known.

@@ -201,6 +201,32 @@ fn what_peers_said_before_the_metadata_came_counts() {
 }
 
 #[test]
+fn those_who_look_for_it_too_are_told_when_it_has_come() {
+    let torrent = torrent(1, 100_000, 65_536);
+    let raw = torrent.info.raw();
+    let mut script = Script::new(&torrent, Content::Unknown);
+    let seeker = script.own(1);
+    let sizes = |messages: Vec<Message>| -> Vec<Option<u32>> {
+        let said = messages.into_iter().filter_map(|message| match message {
+            Message::Extended { id: 0, payload } => Some(ExtendedHandshake::decode(&payload).unwrap()),
+            _ => None,
+        });
+        said.map(|said| said.metadata_size).collect()
+    };
+    assert_eq!(sizes(script.heard(seeker)), [None]);
+    let source = script.stranger(2, true);
+    script.say(source, &[offer(raw.len() as u32)]);
+    script.say(source, &[data(raw, 0)]);
+    assert_eq!(sizes(script.heard(seeker)), [Some(raw.len() as u32)]);
+    // And who says it anew is asked.
+    let mut script = Script::new(&torrent, Content::Unknown);
+    let link = script.own(1);
+    script.heard(link);
+    script.say(link, &[offer(raw.len() as u32)]);
+    assert_eq!(asked(&script.heard(link)), [0]);
+}
+
+#[test]
 fn downloaders_give_the_metadata_on() {
     let mut world =
         World::new(1, torrent(1, 4_000_000, 65_536), Network { rate: 200_000, ..Network::default() });
