@@ -20,6 +20,8 @@ use crate::samples::Scratch;
 /// A browser that has not said that it is there by then is not coming.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
+const START_ATTEMPTS: u32 = 5;
+
 /// Chromium for tests: no window, no traffic of its own, no sandbox (containers have none to give).
 const FLAGS: [&str; 13] = [
     "--headless",
@@ -96,20 +98,7 @@ impl Browser {
         let downloads = folder.path().join("downloads");
         fs::create_dir_all(&downloads).context("cannot make the folder of downloads")?;
 
-        let driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .env(process::MARK, &mark)
-            // What the browser leaves outside its profile goes with it too.
-            .env("HOME", folder.path())
-            .env("TMPDIR", folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start chromedriver: run cargo xtask test, which installs it where it can")?;
-        let mut processes = Processes { driver, mark };
-        let port = driver_port(&mut processes.driver)?;
-
+        let (processes, port) = start_driver(&mark, folder.path())?;
         let capabilities = capabilities(folder.path(), &downloads, options);
         let address = format!("http://127.0.0.1:{port}");
         let mut builder = ClientBuilder::new(HttpConnector::new());
@@ -207,7 +196,33 @@ impl WebDriverCompatibleCommand for Vendor {
     }
 }
 
-/// chromedriver takes a free port and says which.
+/// Starts chromedriver on a free port. It takes one for IPv4 and wants the same one for IPv6, which another program
+/// may have: then it ends, and is started again.
+fn start_driver(mark: &str, home: &Path) -> Result<(Processes, u16)> {
+    let mut attempts = 0;
+    loop {
+        let driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .env(process::MARK, mark)
+            // What the browser leaves outside its profile goes with it too.
+            .env("HOME", home)
+            .env("TMPDIR", home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start chromedriver: run cargo xtask test, which installs it where it can")?;
+        let mut processes = Processes { driver, mark: mark.to_owned() };
+        attempts += 1;
+        match driver_port(&mut processes.driver) {
+            Ok(port) => return Ok((processes, port)),
+            Err(error) if attempts == START_ATTEMPTS => return Err(error),
+            Err(_) => {}
+        }
+    }
+}
+
+/// chromedriver says which port it took.
 fn driver_port(driver: &mut Child) -> Result<u16> {
     let stdout = driver.stdout.take().context("chromedriver has no standard output")?;
     let mut lines = BufReader::new(stdout).lines();

@@ -264,9 +264,7 @@ impl Page {
 
     /// The text of a torrent's row, as the user reads it.
     pub async fn text_of(&self, info_hash: &str) -> Result<String> {
-        let script = "return document.querySelector(arguments[0]).innerText";
-        let text = self.run(script, vec![json!(row(info_hash))]).await?;
-        Ok(text.as_str().unwrap_or_default().to_owned())
+        self.of_row(info_hash, "innerText").await
     }
 
     /// Presses the button `save` and waits for the file. Gives its path in the folder of downloads.
@@ -295,9 +293,38 @@ impl Page {
         }
     }
 
-    /// Presses the button `pause`: it stops a torrent, and starts it again.
+    /// Presses the button `pause`, which stops a torrent and starts it again, and waits until the page shows it.
     pub async fn pause(&self, info_hash: &str) -> Result<()> {
-        self.press(info_hash, "pause").await
+        let before = self.shown_state(info_hash).await?;
+        self.press(info_hash, "pause").await?;
+        let start = Instant::now();
+        while self.shown_state(info_hash).await? == before {
+            if start.elapsed() > SHORT {
+                return Err(self.failure(anyhow!("the button 'pause' changes nothing")).await);
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// The state that a torrent's row carries.
+    async fn shown_state(&self, info_hash: &str) -> Result<String> {
+        self.of_row(info_hash, "dataset.state").await
+    }
+
+    /// A property of a torrent's row, once it is drawn.
+    async fn of_row(&self, info_hash: &str, property: &str) -> Result<String> {
+        let script = format!("return document.querySelector(arguments[0])?.{property}");
+        let start = Instant::now();
+        loop {
+            if let Value::String(text) = self.run(&script, vec![json!(row(info_hash))]).await? {
+                return Ok(text);
+            }
+            if start.elapsed() > SHORT {
+                return Err(self.failure(anyhow!("the torrent {info_hash} is not shown")).await);
+            }
+            sleep(POLL).await;
+        }
     }
 
     /// Presses the button `remove`, and waits until the torrent is gone.
@@ -309,14 +336,15 @@ impl Page {
 
     /// Presses a button of a torrent by its `data-testid`.
     pub async fn press(&self, info_hash: &str, button: &str) -> Result<()> {
-        let selector = format!("{} [data-testid={button}]", row(info_hash));
+        // The snapshot is ahead of what is drawn by a moment: the button may still have to be made or enabled.
+        let selector = format!("{} [data-testid={button}]:enabled", row(info_hash));
         let client = self.browser.focus(&self.tab).await?;
         let found = client
             .wait()
             .at_most(SHORT)
             .for_element(Locator::Css(&selector))
             .await
-            .with_context(|| format!("the torrent has no button '{button}'"))?;
+            .with_context(|| format!("the torrent has no button '{button}' that can be pressed"))?;
         found.click().await.with_context(|| format!("the button '{button}' cannot be pressed"))
     }
 

@@ -28,7 +28,10 @@ const PAGE_SOURCES: [&str; 9] = [
 pub(crate) fn page() -> Result<()> {
     tools::for_page()?;
     let stamp = TARGET.join("tools/page.stamp");
-    if fs::read_to_string(&stamp).is_ok_and(|text| text == fingerprint()) {
+    // What is changed while the page is being built is not in it for sure.
+    let sources = fingerprint(&PAGE_SOURCES);
+    let made_of = |sources: &str| format!("{sources}\n{}\n", fingerprint(&["dist"]));
+    if fs::read_to_string(&stamp).is_ok_and(|text| text == made_of(&sources)) {
         return Ok(());
     }
     say("building the page: two or three minutes on two cores the first time");
@@ -36,16 +39,14 @@ pub(crate) fn page() -> Result<()> {
         .args(["build", "--release"])
         .env("PATH", path_with_tools()?)
         .env("TRUNK_SKIP_VERSION_CHECK", "true"))?;
-    fs::write(&stamp, fingerprint()).with_context(|| format!("cannot write {}", stamp.display()))
+    // The page's own files are in it too: `trunk serve` writes its development build to the same place.
+    fs::write(&stamp, made_of(&sources)).with_context(|| format!("cannot write {}", stamp.display()))
 }
 
-/// Path, size and time of change of all that the page is made of, and of the page itself: `trunk serve` writes its
-/// development build to the same place.
-fn fingerprint() -> String {
+/// Path, size and time of change of every file in these places, as one number.
+fn fingerprint(places: &[&str]) -> String {
     let mut files = Vec::new();
-    for source in PAGE_SOURCES.into_iter().chain(["dist"]) {
-        list(&ROOT.join(source), &mut files);
-    }
+    places.iter().for_each(|place| list(&ROOT.join(place), &mut files));
     files.sort();
     let mut hasher = DefaultHasher::new();
     files.hash(&mut hasher);

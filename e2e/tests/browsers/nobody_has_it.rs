@@ -13,7 +13,7 @@ async fn a_hash_that_nobody_has_waits_for_peers_and_says_so() -> Result<()> {
     let torrent = page.wait_for_torrent(info_hash, "waiting for peers", waits).await?;
     assert_eq!(torrent.state, State::Metadata);
     let shown = page.text_of(info_hash).await?.to_lowercase();
-    assert!(shown.contains("peer"), "it says whom it waits for: {shown}");
+    assert!(shown.contains("nobody"), "it says what it waits for: {shown}");
     assert_eq!(page.alerts().await?, Vec::<String>::new());
     Ok(())
 }
