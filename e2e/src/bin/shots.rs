@@ -1,0 +1,77 @@
+//! `cargo xtask shots`: screenshots of the page in its main states, in both themes, at three widths, into
+//! `target/shots`. For people who change the look: nothing is compared.
+
+use anyhow::{Context, Result};
+use e2e::samples::Scratch;
+use e2e::{BrowserOptions, MIB, Page, Tracker, output_folder};
+use serde_json::json;
+
+const WIDTHS: [u32; 3] = [360, 800, 1280];
+const HEIGHT: u32 = 900;
+const NOBODY_HAS_IT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let (mut tracker, samples) = (Tracker::start()?, Scratch::new()?);
+    let film = samples.file("férias na praia 2026.mp4", 160 * MIB, 1)?;
+    samples.file("album/01 abertura.flac", 3 * MIB, 2)?;
+    samples.file("album/encarte/capa.png", MIB, 3)?;
+    let album = samples.path().join("album");
+    let english = tracker.url_with("lang=en");
+    let page = Page::open(&english).await?;
+    let other = Page::open(&english).await?;
+
+    shoot(&page, "1-empty").await?;
+
+    let film_hash = page.seed(&[&film]).await?.into_iter().next().context("the film has no hash")?;
+    page.seed_folder(&album).await?;
+    shoot(&page, "2-seeding").await?;
+
+    other.add(&film_hash).await?;
+    other.wait_for_torrent(&film_hash, "under way", |torrent| torrent.progress() > 0.05).await?;
+    shoot_once(&other, "3-downloading", WIDTHS[2], "light").await?;
+    shoot_once(&page, "4-uploading", WIDTHS[0], "dark").await?;
+    other.wait_until_complete(&film_hash).await?;
+    shoot(&other, "5-complete").await?;
+
+    other.add(NOBODY_HAS_IT).await?;
+    other.add("this is no hash").await?;
+    other.wait_for_alert().await?;
+    shoot(&other, "6-waiting-and-alert").await?;
+
+    tracker.stop();
+    other.wait_until("unreachable", |snapshot| snapshot.tracker.state == "unreachable").await?;
+    shoot(&other, "7-tracker-unreachable").await?;
+    tracker.start_again()?;
+
+    let options = BrowserOptions { language: "pt-BR".to_owned(), ..BrowserOptions::default() };
+    let portuguese = Page::open_with(tracker.url(), &options).await?;
+    shoot(&portuguese, "8-pt-BR-empty").await?;
+    portuguese.add(&film_hash).await?;
+    portuguese.wait_for_torrent(&film_hash, "under way", |torrent| torrent.progress() > 0.02).await?;
+    shoot(&portuguese, "9-pt-BR-downloading").await?;
+    println!("{}", output_folder().join("shots").display());
+    Ok(())
+}
+
+/// One screenshot for each theme and width.
+async fn shoot(page: &Page, state: &str) -> Result<()> {
+    for theme in ["light", "dark"] {
+        for width in WIDTHS {
+            shoot_once(page, state, width, theme).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn shoot_once(page: &Page, state: &str, width: u32, theme: &str) -> Result<()> {
+    let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
+    page.devtools("Emulation.setEmulatedMedia", features).await?;
+    let size = json!({ "width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": false });
+    page.devtools("Emulation.setDeviceMetricsOverride", size).await?;
+    // Two frames: one to lay out, one to draw.
+    let drawn =
+        "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()));";
+    page.run_async(drawn, vec![]).await?;
+    page.screenshot(&output_folder().join(format!("shots/{state}-{width}-{theme}.png"))).await
+}
