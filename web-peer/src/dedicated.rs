@@ -1,9 +1,10 @@
 //! Dedicated workers: starting one, asking it, and answering inside it.
 //!
-//! A message is one JavaScript array in either direction: a number, a string, and then buffers, blobs or files.
-//! The number is the request's id, which its answer repeats; the string is JSON (serde), whose types belong to
-//! whoever talks (`store::protocol`, `verify::protocol`); buffers change hands without being copied. Number 0 is
-//! the worker speaking about itself: [`READY`] once its WebAssembly runs, or else its last words.
+//! A message is one JavaScript array in either direction: a number, a value, and then buffers, blobs or files. The
+//! number is the request's id, which its answer repeats. The value is a few bytes (serde, postcard), whose types
+//! belong to whoever talks (`store::protocol`, `verify::protocol`): JSON would make the workers' script a quarter
+//! larger. Buffers change hands without being copied. Number 0 is the worker speaking about itself, in a string:
+//! [`READY`] once its WebAssembly runs, or else its last words.
 //!
 //! Every worker runs the same script, that of the binary `worker`, and learns its role by its name. The script's
 //! address is relative to the document's base, so the page works under any path.
@@ -36,7 +37,7 @@ const START_LIMIT_MS: u32 = 60_000;
 #[error("a background worker stopped: {0}")]
 pub struct WorkerGone(String);
 
-/// Something that goes beside the JSON of a message.
+/// Something that goes beside the value of a message.
 #[derive(Debug)]
 pub enum Part {
     /// A buffer that changes hands: empty here afterwards.
@@ -69,8 +70,8 @@ impl<T, P> Message<T, P> {
 }
 
 /// The array to post, and the list of what changes hands.
-fn pack(id: u64, json: &str, parts: Vec<Part>) -> (Array, Array) {
-    let message = Array::of2(&JsValue::from_f64(id as f64), &JsValue::from_str(json));
+fn pack(id: u64, value: &JsValue, parts: Vec<Part>) -> (Array, Array) {
+    let message = Array::of2(&JsValue::from_f64(id as f64), value);
     let moved = Array::new();
     for part in parts {
         match part {
@@ -86,12 +87,22 @@ fn pack(id: u64, json: &str, parts: Vec<Part>) -> (Array, Array) {
     (message, moved)
 }
 
-/// The other direction: id, JSON, and what came beside it. `None` for what is no message of ours.
-fn unpack(data: &JsValue) -> Option<(u64, String, Vec<JsValue>)> {
+/// The other direction: id, value, and what came beside it. `None` for what is no message of ours.
+fn unpack(data: &JsValue) -> Option<(u64, JsValue, Vec<JsValue>)> {
     let message: &Array = data.dyn_ref()?;
     let id = message.get(0).as_f64()?;
-    let json = message.get(1).as_string()?;
-    Some((id as u64, json, message.iter().skip(2).collect()))
+    Some((id as u64, message.get(1), message.iter().skip(2).collect()))
+}
+
+/// A value as it is posted.
+fn encode<T: Serialize>(value: &T) -> Result<JsValue, String> {
+    let bytes = postcard::to_allocvec(value).map_err(|error| error.to_string())?;
+    Ok(Uint8Array::from(bytes.as_slice()).into())
+}
+
+fn decode<T: DeserializeOwned>(value: &JsValue) -> Result<T, String> {
+    let bytes: &Uint8Array = value.dyn_ref().ok_or("no value")?;
+    postcard::from_bytes(&bytes.to_vec()).map_err(|error| error.to_string())
 }
 
 /// The page's end of one worker. Dropping it ends the worker.
@@ -99,7 +110,7 @@ pub struct Dedicated {
     inner: Rc<Inner>,
 }
 
-type Answer = Result<(String, Vec<JsValue>), WorkerGone>;
+type Answer = Result<(JsValue, Vec<JsValue>), WorkerGone>;
 
 /// Invariant: requests are queued only while the worker is not ready, and nothing is pending once it is gone.
 struct Inner {
@@ -181,14 +192,13 @@ impl Dedicated {
         Q: Serialize,
         R: DeserializeOwned,
     {
-        let answer = match serde_json::to_string(body) {
-            Ok(json) => self.inner.send(&json, parts),
-            Err(error) => refused(WorkerGone(error.to_string())),
+        let answer = match encode(body) {
+            Ok(value) => self.inner.send(&value, parts),
+            Err(error) => refused(WorkerGone(error)),
         };
         async move {
-            let (json, parts) = answer.await.map_err(|_| WorkerGone("the page let it go".into()))??;
-            let body = serde_json::from_str(&json).map_err(|error| WorkerGone(error.to_string()))?;
-            Ok(Message { body, parts })
+            let (value, parts) = answer.await.map_err(|_| WorkerGone("the page let it go".into()))??;
+            Ok(Message { body: decode(&value).map_err(WorkerGone)?, parts })
         }
     }
 }
@@ -201,13 +211,13 @@ fn refused(reason: WorkerGone) -> oneshot::Receiver<Answer> {
 }
 
 impl Inner {
-    fn send(&self, json: &str, parts: Vec<Part>) -> oneshot::Receiver<Answer> {
+    fn send(&self, value: &JsValue, parts: Vec<Part>) -> oneshot::Receiver<Answer> {
         if let Some(gone) = &*self.gone.borrow() {
             return refused(gone.clone());
         }
         let id = self.last_id.get() + 1;
         self.last_id.set(id);
-        let (message, moved) = pack(id, json, parts);
+        let (message, moved) = pack(id, value, parts);
         let (sender, receiver) = oneshot::channel();
         self.pending.borrow_mut().insert(id, sender);
         if self.ready.get() {
@@ -229,14 +239,14 @@ impl Inner {
     }
 
     fn receive(&self, data: &JsValue) {
-        let Some((id, json, parts)) = unpack(data) else { return };
+        let Some((id, value, parts)) = unpack(data) else { return };
         if id != 0 {
             let sender = self.pending.borrow_mut().remove(&id);
             if let Some(sender) = sender {
                 // Whoever asked may have stopped waiting.
-                drop(sender.send(Ok((json, parts))));
+                drop(sender.send(Ok((value, parts))));
             }
-        } else if json == READY {
+        } else if value == READY {
             self.ready.set(true);
             self.start_limit.take();
             for (message, moved) in self.queued.take() {
@@ -244,7 +254,7 @@ impl Inner {
                 self.post(id, &message, &moved);
             }
         } else {
-            self.end(&json);
+            self.end(&value.as_string().unwrap_or_default());
         }
     }
 
@@ -285,7 +295,7 @@ pub fn role() -> Option<String> {
 
 /// Inside a worker: a message about itself, which is all it says unasked.
 fn announce(scope: &DedicatedWorkerGlobalScope, text: &str) {
-    let (message, moved) = pack(0, text, Vec::new());
+    let (message, moved) = pack(0, &JsValue::from_str(text), Vec::new());
     // There is nobody else to tell.
     drop(scope.post_message_with_transfer(&message, &moved));
 }
@@ -322,23 +332,23 @@ where
 
     let out = scope.clone();
     let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-        let Some((id, json, parts)) = unpack(&event.data()) else { return };
-        let body = match serde_json::from_str(&json) {
+        let Some((id, value, parts)) = unpack(&event.data()) else { return };
+        let body = match decode(&value) {
             Ok(body) => body,
-            Err(error) => return announce(&out, &error.to_string()),
+            Err(error) => return announce(&out, &error),
         };
         let answering = handler(body, parts);
         let out = out.clone();
         wasm_bindgen_futures::spawn_local(async move {
             let Message { body, parts } = answering.await;
-            match serde_json::to_string(&body) {
-                Ok(json) => {
-                    let (message, moved) = pack(id, &json, parts);
+            match encode(&body) {
+                Ok(value) => {
+                    let (message, moved) = pack(id, &value, parts);
                     if let Err(error) = out.post_message_with_transfer(&message, &moved) {
                         announce(&out, &crate::browser_error::sentence(&error));
                     }
                 }
-                Err(error) => announce(&out, &error.to_string()),
+                Err(error) => announce(&out, &error),
             }
         });
     });

@@ -1,5 +1,6 @@
 //! The hashing worker's work, in a worker of a real browser.
 #![cfg(target_arch = "wasm32")]
+#![allow(clippy::unwrap_used, reason = "clippy does not see that these are tests")]
 
 use js_sys::{Array, Reflect, Uint8Array};
 use sha1::{Digest as _, Sha1};

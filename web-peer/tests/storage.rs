@@ -1,5 +1,6 @@
 //! The storage worker's work, in a worker of a real browser, on its real private file system.
 #![cfg(target_arch = "wasm32")]
+#![allow(clippy::unwrap_used, reason = "clippy does not see that these are tests")]
 
 use std::io::{Cursor, Read as _};
 
@@ -9,8 +10,8 @@ use shared::InfoHash;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
-use web_peer::store::shelf::{Entry, Lengths, Shelf, Written};
-use web_peer::store::{LoadError, Record, StoreError, Verdict};
+use web_peer::store::shelf::{Entry, Lengths, Shelf};
+use web_peer::store::{LoadError, StoreError, Verdict};
 use web_sys::{
     Blob, File, FileSystemDirectoryHandle, FileSystemFileHandle, FileSystemGetDirectoryOptions,
     FileSystemGetFileOptions, FileSystemSyncAccessHandle, StorageManager,
@@ -36,17 +37,6 @@ fn hash(test: &str) -> InfoHash {
 
 fn lengths(total: usize) -> Lengths {
     Lengths { total: total as u64, piece: PIECE }
-}
-
-fn record(hash: InfoHash) -> Record {
-    Record {
-        info_hash: hash,
-        info: None,
-        magnet: format!("magnet:?xt=urn:btih:{hash}"),
-        name: "音楽 – música".into(),
-        paused: false,
-        added: 1,
-    }
 }
 
 /// Stores all pieces of `data` but those in `without`.
@@ -120,10 +110,7 @@ async fn verified_pieces_are_there_after_the_worker_ended() {
     let data = bytes(1, PIECE as usize * 3 + 77);
     let shelf = private().await;
     let id = shelf.folder().unwrap().to_owned();
-    shelf
-        .remember(&Written { record: record(hash), lengths: Some(lengths(data.len())) }, None)
-        .await
-        .unwrap();
+    shelf.remember(hash, b"{}", None).await.unwrap();
     assert_eq!(shelf.create(hash, lengths(data.len())).await.unwrap().to_vec(), [false; 4]);
     fill(&shelf, hash, &data, &[1]).await;
     drop(shelf);
@@ -196,7 +183,7 @@ async fn data_of_another_length_is_not_trusted() {
     let data = bytes(5, PIECE as usize * 2);
     let shelf = private().await;
     let id = shelf.folder().unwrap().to_owned();
-    shelf.remember(&Written { record: record(hash), lengths: None }, None).await.unwrap();
+    shelf.remember(hash, b"{}", None).await.unwrap();
     shelf.create(hash, lengths(data.len())).await.unwrap();
     fill(&shelf, hash, &data, &[]).await;
     drop(shelf);
@@ -207,38 +194,41 @@ async fn data_of_another_length_is_not_trusted() {
 }
 
 #[wasm_bindgen_test]
-async fn what_was_remembered_is_found_again_in_the_order_in_which_it_was_added() {
+async fn what_was_remembered_is_found_again() {
     let shelf = private().await;
     let id = shelf.folder().unwrap().to_owned();
-    let info = b"d6:lengthi100e4:name1:x12:piece lengthi65536e6:pieces20:aaaaaaaaaaaaaaaaaaaae".to_vec();
-    let known = InfoHash::new(sha1(&info));
+    let info = b"d6:lengthi100e4:name1:x12:piece lengthi65536e6:pieces20:aaaaaaaaaaaaaaaaaaaae".as_slice();
+    let known = InfoHash::new(sha1(info));
     let unknown = hash("without metadata");
-    let written =
-        |hash, added, paused, lengths| Written { record: Record { added, paused, ..record(hash) }, lengths };
-    shelf.remember(&written(known, 2, false, Some(lengths(100))), Some(&info)).await.unwrap();
-    shelf.remember(&written(unknown, 1, true, None), None).await.unwrap();
-    // A change of what is remembered; shorter than what was there.
-    shelf.remember(&written(known, 2, true, Some(lengths(100))), Some(&info)).await.unwrap();
+    let wrong = hash("with the metadata of another");
+    shelf.remember(known, "música – 音楽, a longer record".as_bytes(), Some(info)).await.unwrap();
+    shelf.remember(unknown, b"unknown", None).await.unwrap();
+    shelf.remember(wrong, b"wrong", Some(info)).await.unwrap();
+    // A change of what is remembered.
+    shelf.remember(known, b"changed", Some(info)).await.unwrap();
     drop(shelf);
 
     let shelf = Shelf::open(Some(&id)).await;
     let found = shelf.found().await;
-    let found: Vec<_> = found.iter().map(|found| (&found.written, found.info.as_deref())).collect();
+    let mut found: Vec<_> =
+        found.iter().map(|found| (found.info_hash, found.record.as_slice(), found.info.as_deref())).collect();
+    found.sort_by_key(|found| found.1);
     assert_eq!(
         found,
         [
-            (&written(unknown, 1, true, None), None),
-            (&written(known, 2, true, Some(lengths(100))), Some(info.as_slice()))
+            (known, b"changed".as_slice(), Some(info)),
+            (unknown, b"unknown".as_slice(), None),
+            (wrong, b"wrong".as_slice(), None)
         ]
     );
-    for hash in [known, unknown] {
+    for hash in [known, unknown, wrong] {
         shelf.remove(hash).await.unwrap();
     }
     assert!(shelf.found().await.is_empty());
 }
 
 #[wasm_bindgen_test]
-async fn a_folder_that_says_nothing_sensible_is_deleted() {
+async fn a_folder_that_is_none_of_ours_is_deleted() {
     let shelf = private().await;
     let root = folder(&root().await, "enxame").await;
     let store = folder(&root, shelf.folder().unwrap()).await;
@@ -252,7 +242,7 @@ async fn two_tabs_never_share_a_folder_and_a_new_one_adopts_what_a_closed_one_le
     let hash = hash("adopted");
     let first = private().await;
     let id = first.folder().unwrap().to_owned();
-    first.remember(&Written { record: record(hash), lengths: None }, None).await.unwrap();
+    first.remember(hash, b"{}", None).await.unwrap();
     // A new tab, and a duplicate, which asks for its original's folder.
     let second = private().await;
     assert_ne!(second.folder(), Some(id.as_str()));
@@ -400,7 +390,7 @@ async fn a_removed_torrent_leaves_nothing() {
     let hash = hash("removed");
     let shelf = private().await;
     let store = folder(&folder(&root().await, "enxame").await, shelf.folder().unwrap()).await;
-    shelf.remember(&Written { record: record(hash), lengths: None }, None).await.unwrap();
+    shelf.remember(hash, b"{}", None).await.unwrap();
     shelf.create(hash, lengths(100)).await.unwrap();
     assert!(exists(&store, &hash.to_string()).await);
     shelf.remove(hash).await.unwrap();

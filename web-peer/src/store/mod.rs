@@ -29,6 +29,7 @@ use js_sys::ArrayBuffer;
 use shared::InfoHash;
 use shared::metainfo::Info;
 use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{Blob, File};
 
 use self::have::Have;
@@ -94,11 +95,16 @@ impl Store {
                 // Without it a reload adopts the folder like any other.
                 drop(session.set_item(SESSION_KEY, &folder));
             }
-            found = remembered
-                .into_iter()
-                .enumerate()
-                .map(|(index, written)| remember(written, &parts, index * 2))
-                .collect();
+            for (hash, parts) in remembered.into_iter().zip(parts.chunks_exact(3)) {
+                match remember(hash, parts) {
+                    Some(torrent) => found.push(torrent),
+                    // What is left of it takes room that nobody could free.
+                    None => drop(
+                        worker.request::<_, FromStorage>(&ToStorage::Remove { info_hash: hash }, Vec::new()),
+                    ),
+                }
+            }
+            found.sort_by_key(|found| found.record.added);
         }
         Self {
             inner: Rc::new(Inner {
@@ -154,12 +160,11 @@ impl Store {
     /// of it; [`StoreError::TooLargeForMemory`]; or what the browser said.
     pub async fn create(&self, record: Record) -> Result<Vec<bool>, StoreError> {
         let info = parse(&record)?.ok_or_else(|| StoreError::BadInfo("it is not there".into()))?;
-        // Both are on their way before either is waited for.
         let open = self.open_torrent(info);
+        // Behind it, and not waited for: a record that cannot be written costs a reload its memory, not the transfer.
         let remember = self.remember(record);
-        let have = open.await?;
-        remember.await?;
-        Ok(have)
+        spawn_local(async move { drop(remember.await) });
+        open.await
     }
 
     /// Remembers a torrent, or what changed about it; also one whose info dictionary is not known yet. In memory
@@ -168,10 +173,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::BadInfo`] when `record.info` is there and not good; or what the browser said.
     pub fn remember(&self, record: Record) -> impl Future<Output = Result<(), StoreError>> + use<> {
-        let request = parse(&record).map(|info| {
+        let request = parse(&record).and_then(|info| {
+            let info_hash = record.info_hash;
+            let mut parts: Vec<_> = record.info.iter().map(|info| Part::copied(info)).collect();
             let lengths = info.map(|info| Lengths::from(info.geometry()));
-            let parts = record.info.iter().map(|info| Part::copied(info)).collect();
-            self.request(&ToStorage::Remember(Written { record, lengths }), parts)
+            let json = serde_json::to_vec(&Written { record, lengths });
+            let json = json.map_err(|error| StoreError::Browser(error.to_string()))?;
+            parts.insert(0, Part::copied(&json));
+            Ok(self.request(&ToStorage::Remember { info_hash }, parts))
         });
         async move { request?.await.map(drop) }
     }
@@ -212,6 +221,8 @@ impl Store {
     ) -> impl Future<Output = Verdict> + use<> {
         let request = ToStorage::Store { info_hash: hash, piece, offset, expected };
         let reply = self.request(&request, vec![Part::copied(&data)]);
+        // The worker has its own copy now; a page that waits for a slow disk need not hold both.
+        drop(data);
         async move {
             match reply.await {
                 Ok(Message { body: FromStorage::Verdict(verdict), .. }) => verdict,
@@ -261,7 +272,7 @@ impl Store {
         let info = self.info(hash)?;
         let file = info.files().get(file_index).ok_or(StoreError::NotOpen)?;
         let request = ToStorage::Blob { info_hash: hash, offset: file.offset, len: file.length };
-        blob(self.request(&request, Vec::new()).await?)
+        blob(&self.request(&request, Vec::new()).await?)
     }
 
     /// All files of a torrent that is complete as one zip, stored without compression, in a folder with the torrent's
@@ -275,7 +286,7 @@ impl Store {
         let entries = shown
             .map(|file| Entry { path: archive_path(&info, file), offset: file.offset, len: file.length })
             .collect();
-        blob(self.request(&ToStorage::Zip { info_hash: hash, entries }, Vec::new()).await?)
+        blob(&self.request(&ToStorage::Zip { info_hash: hash, entries }, Vec::new()).await?)
     }
 
     fn info(&self, hash: InfoHash) -> Result<Rc<Info>, StoreError> {
@@ -301,7 +312,7 @@ fn unexpected() -> StoreError {
     StoreError::Browser("the storage worker gave another answer than was asked for".into())
 }
 
-fn blob(reply: Reply) -> Result<Blob, StoreError> {
+fn blob(reply: &Reply) -> Result<Blob, StoreError> {
     part(&reply.parts, 0).ok_or_else(unexpected)
 }
 
@@ -324,16 +335,17 @@ fn session() -> Option<web_sys::Storage> {
     web_sys::window()?.session_storage().ok()?
 }
 
-/// A torrent from what the worker found: its record, and from `parts` its info dictionary and its bits.
-fn remember(written: Written, parts: &[JsValue], at: usize) -> Remembered {
-    let Written { mut record, lengths } = written;
+/// A torrent from what the worker found: its record, its info dictionary and its bits. `None` if the record is not to be
+/// read.
+fn remember(hash: InfoHash, parts: &[JsValue]) -> Option<Remembered> {
     let bytes = |index| part(parts, index).map(|buffer: ArrayBuffer| dedicated::bytes_of(&buffer));
-    record.info = bytes(at).filter(|info| !info.is_empty());
+    let Written { mut record, lengths } = record::read(&bytes(0)?)?;
+    record.info = bytes(1).filter(|info| !info.is_empty());
     let have = match (&record.info, lengths.and_then(Lengths::geometry)) {
         (Some(_), Some(geometry)) => {
-            Have::from_bytes(geometry.piece_count(), &bytes(at + 1).unwrap_or_default()).to_vec()
+            Have::from_bytes(geometry.piece_count(), &bytes(2).unwrap_or_default()).to_vec()
         }
         _ => Vec::new(),
     };
-    Remembered { record, have }
+    (record.info_hash == hash).then_some(Remembered { record, have })
 }

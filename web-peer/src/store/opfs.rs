@@ -118,7 +118,8 @@ pub(super) async fn read(parent: &FileSystemDirectoryHandle, name: &str) -> Opti
     Some(Uint8Array::new(&buffer).to_vec())
 }
 
-/// Writes a small file whole.
+/// Writes a small file whole. It reaches the disk when the system gets round to it: whoever reads such a file can tell
+/// whether it is good, and waiting for the disk would take longer than all the rest of adding a torrent.
 pub(super) async fn write(
     parent: &FileSystemDirectoryHandle,
     name: &str,
@@ -126,8 +127,7 @@ pub(super) async fn write(
 ) -> Result<(), StoreError> {
     let file = OpenFile::open(parent, name).await?;
     file.write_at(0, &Uint8Array::from(bytes))?;
-    file.set_size(bytes.len() as u64)?;
-    file.flush()
+    file.set_size(bytes.len() as u64)
 }
 
 /// A file that is open for reading and writing, and is closed when this is dropped. Nobody else can open it

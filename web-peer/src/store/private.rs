@@ -15,15 +15,16 @@ use web_sys::{Blob, FileSystemDirectoryHandle};
 
 use super::blobs;
 use super::have::Have;
-use super::opfs::{self, OpenFile};
+use super::opfs::OpenFile;
 use super::protocol::{LoadError, StoreError};
 
 const DATA: &str = "data";
 /// Also read where a torrent is only remembered.
 pub(super) const HAVE: &str = "have";
 
-/// Milliseconds after which pieces that were written are flushed and noted: what a crash or a reload may cost.
-const CHECKPOINT_AFTER_MS: u32 = 500;
+/// Milliseconds after which pieces that were written are flushed and noted: what a crash or a reload may cost. A flush
+/// waits for the disk, so it should not be often.
+const CHECKPOINT_AFTER_MS: u32 = 1_000;
 
 /// Bytes after which they are, sooner: a flush holds up everything else for as long as the disk needs for so many.
 const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
@@ -57,8 +58,10 @@ impl Private {
         if data.size()? == geometry.total() && noted.read_at(0, &bits)? {
             have = Have::from_bytes(geometry.piece_count(), &bits.to_vec());
         } else {
-            noted.set_size(0)?;
-            noted.flush()?;
+            if noted.size()? > 0 {
+                noted.set_size(0)?;
+                noted.flush()?;
+            }
             data.set_size(geometry.total())?;
         }
         Ok(Rc::new_cyclic(|itself| Self {
@@ -148,14 +151,6 @@ pub(super) fn covered(geometry: &Geometry, have: &Have, offset: u64, len: u64) -
     let piece_length = u64::from(geometry.piece_length());
     // Within the total, so these are numbers of pieces.
     (offset / piece_length..end.div_ceil(piece_length)).all(|piece| have.has(piece as u32))
-}
-
-/// Which pieces a torrent that is not open has.
-pub(super) async fn noted(folder: &FileSystemDirectoryHandle, geometry: &Geometry) -> Have {
-    match opfs::read(folder, HAVE).await {
-        Some(bits) => Have::from_bytes(geometry.piece_count(), &bits),
-        None => Have::none(geometry.piece_count()),
-    }
 }
 
 #[cfg(test)]

@@ -3,60 +3,30 @@
 use serde::{Deserialize, Serialize};
 use shared::InfoHash;
 
-use super::record::{Lengths, Written, hex};
+use super::record::Lengths;
 
 /// From the page to the storage worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToStorage {
     /// Open the store: this folder if it can be had. Comes first, once. Answered by `Opened`.
     Open { preferred: Option<String> },
-    /// Write this record. Beside it: the info dictionary's buffer, if it is known. Answered by `Done`.
-    Remember(Written),
+    /// Remember a torrent. Beside it: the buffer of its record, and of its info dictionary, if that is known. Answered
+    /// by `Done`.
+    Remember { info_hash: InfoHash },
     /// Open the store of one torrent. Answered by `Have`.
-    Create {
-        #[serde(with = "hex")]
-        info_hash: InfoHash,
-        lengths: Lengths,
-    },
+    Create { info_hash: InfoHash, lengths: Lengths },
     /// Serve this torrent from these files. Beside it: the files. Answered by `Done`.
-    Attach {
-        #[serde(with = "hex")]
-        info_hash: InfoHash,
-        names: Vec<String>,
-    },
+    Attach { info_hash: InfoHash, names: Vec<String> },
     /// Verify a piece and keep it. Beside it: its buffer. Answered by `Verdict`.
-    Store {
-        #[serde(with = "hex")]
-        info_hash: InfoHash,
-        piece: u32,
-        offset: u64,
-        expected: [u8; 20],
-    },
+    Store { info_hash: InfoHash, piece: u32, offset: u64, expected: [u8; 20] },
     /// Read. Answered by `Loaded`.
-    Load {
-        #[serde(with = "hex")]
-        info_hash: InfoHash,
-        offset: u64,
-        len: u32,
-    },
+    Load { info_hash: InfoHash, offset: u64, len: u32 },
     /// Bytes of a torrent as a blob. Answered by `Blob`.
-    Blob {
-        #[serde(with = "hex")]
-        info_hash: InfoHash,
-        offset: u64,
-        len: u64,
-    },
+    Blob { info_hash: InfoHash, offset: u64, len: u64 },
     /// A zip of these. Answered by `Blob`.
-    Zip {
-        #[serde(with = "hex")]
-        info_hash: InfoHash,
-        entries: Vec<Entry>,
-    },
+    Zip { info_hash: InfoHash, entries: Vec<Entry> },
     /// Forget a torrent and delete its data. Answered by `Done`.
-    Remove {
-        #[serde(with = "hex")]
-        info_hash: InfoHash,
-    },
+    Remove { info_hash: InfoHash },
 }
 
 /// One file of a torrent.
@@ -79,8 +49,9 @@ pub(super) enum FromStorage {
         folder: Option<String>,
         /// Most bytes it takes, where it is memory.
         limit: Option<u64>,
-        /// What the folder had. Beside the message, two buffers for each: info dictionary (empty: not known), bits.
-        remembered: Vec<Written>,
+        /// What the folder had. Beside the message three buffers for each: record, info dictionary (empty: not known),
+        /// bits of the pieces that are there.
+        remembered: Vec<InfoHash>,
     },
     /// It is done.
     Done,

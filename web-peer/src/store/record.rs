@@ -33,13 +33,13 @@ pub struct Remembered {
     pub have: Vec<bool>,
 }
 
-/// A record as it is written: with the torrent's lengths, so that the worker need not read the info dictionary.
+/// A record as it is written, in JSON: with the torrent's lengths, so that one sees at a glance what the folder has.
+/// Only the page reads and writes it; to the worker it is bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
-    /// What is remembered.
-    pub record: Record,
-    /// The torrent's lengths, once its info dictionary is known.
-    pub lengths: Option<Lengths>,
+pub(super) struct Written {
+    pub(super) record: Record,
+    /// Once the info dictionary is known.
+    pub(super) lengths: Option<Lengths>,
 }
 
 /// A torrent's lengths, in bytes, not yet checked.

@@ -44,9 +44,10 @@ async fn open(shelf: &Shelf) -> Answer {
     let mut remembered = Vec::new();
     let mut parts = Vec::new();
     for found in shelf.found().await {
-        remembered.push(found.written);
+        remembered.push(found.info_hash);
+        parts.push(Part::copied(&found.record));
         parts.push(Part::copied(found.info.as_deref().unwrap_or_default()));
-        parts.push(Part::copied(found.have.as_bytes()));
+        parts.push(Part::copied(&found.have));
     }
     let folder = shelf.folder().map(str::to_owned);
     Message { body: FromStorage::Opened { folder, limit: shelf.limit(), remembered }, parts }
@@ -56,10 +57,11 @@ async fn answer(shelf: &Shelf, request: ToStorage, parts: &[JsValue]) -> Result<
     let incomplete = || StoreError::Browser("a message without what belongs to it".into());
     Ok(match request {
         ToStorage::Open { .. } => Message::bare(FromStorage::Done),
-        ToStorage::Remember(written) => {
-            let info: Option<ArrayBuffer> = part(parts, 0);
-            let info = info.map(|info| Uint8Array::new(&info).to_vec());
-            shelf.remember(&written, info.as_deref()).await?;
+        ToStorage::Remember { info_hash } => {
+            let bytes =
+                |index| part(parts, index).map(|buffer: ArrayBuffer| Uint8Array::new(&buffer).to_vec());
+            let record = bytes(0).ok_or_else(incomplete)?;
+            shelf.remember(info_hash, &record, bytes(1).as_deref()).await?;
             Message::bare(FromStorage::Done)
         }
         ToStorage::Create { info_hash, lengths } => {

@@ -20,13 +20,12 @@ use super::memory::{MEMORY_LIMIT, Memory};
 use super::opfs;
 use super::private::{self, Private};
 use super::protocol::{LoadError, StoreError, Verdict};
-use super::record;
 use crate::browser_error;
 use crate::digest::Hasher;
 
 pub use super::have::Have;
 pub use super::protocol::Entry;
-pub use super::record::{Lengths, Written};
+pub use super::record::Lengths;
 
 const RECORD: &str = "record.json";
 const INFO: &str = "info";
@@ -54,12 +53,14 @@ pub struct Shelf {
 
 /// What a folder had of one torrent.
 pub struct Found {
-    /// Its record.
-    pub written: Written,
+    /// Which torrent.
+    pub info_hash: InfoHash,
+    /// Its record, as it was given to [`Shelf::remember`]; behind it there may be the rest of a longer one.
+    pub record: Vec<u8>,
     /// Its info dictionary, if it is there and its hash is right.
     pub info: Option<Vec<u8>>,
-    /// Which of its pieces were noted; none of none where the info dictionary is not there.
-    pub have: Have,
+    /// The bits of the pieces that are there, as [`Have::as_bytes`] gives them, not yet checked.
+    pub have: Vec<u8>,
 }
 
 impl Shelf {
@@ -95,7 +96,7 @@ impl Shelf {
         self.claim.is_none().then_some(self.memory_limit)
     }
 
-    /// What the folder has, in the order in which it was added. Folders that say nothing sensible are deleted.
+    /// What the folder has. Folders that are none of ours are deleted.
     pub async fn found(&self) -> Vec<Found> {
         let Some(claim) = &self.claim else { return Vec::new() };
         let _changing = self.changing.lock().await;
@@ -108,15 +109,19 @@ impl Shelf {
                 None => drop(opfs::remove(&claim.folder, &name).await),
             }
         }
-        found.sort_by_key(|found| found.written.record.added);
         found
     }
 
-    /// Writes a torrent's record, and its info dictionary. Nothing to do in memory.
-    pub async fn remember(&self, written: &Written, info: Option<&[u8]>) -> Result<(), StoreError> {
+    /// Keeps a torrent's record, and its info dictionary. Nothing to do in memory.
+    pub async fn remember(
+        &self,
+        hash: InfoHash,
+        record: &[u8],
+        info: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
         let Some(claim) = &self.claim else { return Ok(()) };
         let _changing = self.changing.lock().await;
-        let folder = opfs::folder(&claim.folder, &written.record.info_hash.to_string()).await?;
+        let folder = opfs::folder(&claim.folder, &hash.to_string()).await?;
         if let Some(info) = info {
             // It never changes, so it is written once.
             let there = opfs::read(&folder, INFO).await;
@@ -124,8 +129,7 @@ impl Shelf {
                 opfs::write(&folder, INFO, info).await?;
             }
         }
-        let json = serde_json::to_vec(written).map_err(|error| StoreError::Browser(error.to_string()))?;
-        opfs::write(&folder, RECORD, &json).await
+        opfs::write(&folder, RECORD, record).await
     }
 
     /// Opens one torrent's store and says which pieces are there.
@@ -265,16 +269,10 @@ async fn read(blob: &Blob) -> Result<Vec<u8>, StoreError> {
 
 /// What a torrent's folder says.
 async fn find(folder: &FileSystemDirectoryHandle, name: &str) -> Option<Found> {
-    let written = record::read(&opfs::read(folder, RECORD).await?)?;
-    if written.record.info_hash.to_string() != name {
-        return None;
-    }
+    let info_hash: InfoHash = name.parse().ok()?;
+    let record = opfs::read(folder, RECORD).await?;
     let info = opfs::read(folder, INFO).await;
-    let info =
-        info.filter(|info| <[u8; 20]>::from(Sha1::digest(info)) == *written.record.info_hash.as_bytes());
-    let have = match written.lengths.and_then(Lengths::geometry) {
-        Some(geometry) if info.is_some() => private::noted(folder, &geometry).await,
-        _ => Have::none(0),
-    };
-    Some(Found { written, info, have })
+    let info = info.filter(|info| <[u8; 20]>::from(Sha1::digest(info)) == *info_hash.as_bytes());
+    let have = opfs::read(folder, private::HAVE).await.unwrap_or_default();
+    Some(Found { info_hash, record, info, have })
 }
