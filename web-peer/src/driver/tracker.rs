@@ -99,8 +99,11 @@ impl Peer {
                 if !named.is_empty() {
                     torrent.announcer.fed();
                 }
-                let peers: Vec<PeerId> = named.iter().map(|peer| peer.peer_id).collect();
                 if let Some(session) = torrent.session_mut() {
+                    // Two that have everything have nothing to say to each other.
+                    let complete = session.left() == Some(0);
+                    let useful = named.iter().filter(|peer| !(complete && peer.seeder));
+                    let peers: Vec<PeerId> = useful.map(|peer| peer.peer_id).collect();
                     session.handle_peers_found(now, &peers);
                 }
             }
