@@ -122,9 +122,19 @@ async fn call(page: &Page, expression: &str) -> Result<Value> {
     page.run_async(&script, vec![]).await
 }
 
+/// How a bare page hands its frames to the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Frames {
+    /// As typed arrays.
+    Arrays,
+    /// Each made a `Blob` of first, as gloo-net does.
+    Blobs,
+}
+
 /// Seconds that `total` bytes take from one bare page to another, first byte to last.
-pub(crate) async fn relay(from: &Page, to: &Page, room: &str, total: u64) -> Result<f64> {
-    let sending = format!("send('{room}', {total}, {FRAME}, {WINDOW})");
+pub(crate) async fn relay(from: &Page, to: &Page, room: &str, total: u64, frames: Frames) -> Result<f64> {
+    let blobs = frames == Frames::Blobs;
+    let sending = format!("send('{room}', {total}, {FRAME}, {WINDOW}, {blobs})");
     let receiving = format!("receive('{room}', {total})");
     let (_, took) = tokio::try_join!(call(from, &sending), call(to, &receiving))?;
     Ok(took.as_f64().context("the bare page gives no time")? / 1000.0)

@@ -10,7 +10,7 @@ use e2e::samples::Scratch;
 use e2e::{MIB, Page, Tracker, page_folder, process};
 use serde_json::{Value, json};
 
-use crate::bare::{self, Forwarder};
+use crate::bare::{self, Forwarder, Frames};
 use crate::report::{Better, Figure, Report};
 
 const GIB: u64 = 1 << 30;
@@ -72,7 +72,7 @@ pub(crate) async fn relay(report: &mut Report) -> Result<()> {
     for run in 0..report.runs {
         {
             let (from, to) = tokio::try_join!(forwarder.page(), forwarder.page())?;
-            let seconds = bare::relay(&from, &to, &format!("relay{run}"), TOTAL).await?;
+            let seconds = bare::relay(&from, &to, &format!("relay{run}"), TOTAL, Frames::Arrays).await?;
             bare_speeds.push(TOTAL as f64 / MIB as f64 / seconds);
         }
         let (tracker, samples) = (Tracker::start()?, Scratch::new()?);
@@ -90,6 +90,31 @@ pub(crate) async fn relay(report: &mut Report) -> Result<()> {
         bare_what: "the same bytes in 128 KiB frames through a WebSocket forwarder, thrown away on arrival",
         bare: bare_speeds,
         aim: "ratio 0.95",
+    });
+    Ok(())
+}
+
+/// What sending through gloo-net's sink would cost: the bare relay with each frame made a `Blob` of, and without.
+pub(crate) async fn socket(report: &mut Report) -> Result<()> {
+    const TOTAL: u64 = 256 * MIB;
+    eprintln!("==> socket: frames as Blobs, as gloo-net sends them, and as they are");
+    let forwarder = Forwarder::start().await?;
+    let (from, to) = tokio::try_join!(forwarder.page(), forwarder.page())?;
+    let (mut blobs, mut arrays) = (Vec::new(), Vec::new());
+    for run in 0..report.runs {
+        for (frames, speeds) in [(Frames::Arrays, &mut arrays), (Frames::Blobs, &mut blobs)] {
+            let seconds = bare::relay(&from, &to, &format!("{frames:?}{run}"), TOTAL, frames).await?;
+            speeds.push(TOTAL as f64 / MIB as f64 / seconds);
+        }
+    }
+    report.add(Figure {
+        what: "a bare relay of frames sent as Blobs, as gloo-net would",
+        unit: "MiB/s",
+        better: Better::Higher,
+        ours: blobs,
+        bare_what: "the same frames sent as they are",
+        bare: arrays,
+        aim: "",
     });
     Ok(())
 }
@@ -173,7 +198,7 @@ pub(crate) async fn memory(report: &mut Report) -> Result<()> {
         let forwarder = Forwarder::start().await?;
         let (from, to) = tokio::try_join!(forwarder.page(), forwarder.page())?;
         let (growth, seconds) =
-            growth_during(&[&from, &to], None, bare::relay(&from, &to, "memory", GIB)).await;
+            growth_during(&[&from, &to], None, bare::relay(&from, &to, "memory", GIB, Frames::Arrays)).await;
         seconds?;
         growth
     };
@@ -252,7 +277,7 @@ pub(crate) async fn bare_limits(report: &mut Report) -> Result<()> {
     let (mut speeds, mut hashes, mut times) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..report.runs {
         let (one, other) = tokio::try_join!(forwarder.page(), forwarder.page())?;
-        speeds.push(256.0 / bare::relay(&one, &other, &format!("bare{run}"), TOTAL).await?);
+        speeds.push(256.0 / bare::relay(&one, &other, &format!("bare{run}"), TOTAL, Frames::Arrays).await?);
         times.extend(bare::round_trips(&one, &other, 101).await?);
         hashes.push(1024.0 / bare::hash(&one, &file, 512 << 10).await?);
     }

@@ -15,6 +15,7 @@ const HELP: &str = "\
 bench [NAME]... [--runs N]
 
   relay    MiB/s from tab to tab through the tracker, 256 MiB
+  socket   MiB/s of a bare relay when each frame is sent through a Blob, as gloo-net does
   seed     MiB/s from the choice of a 1 GiB file to its hash
   first    seconds from pasting a hash to the first verified piece
   memory   MiB that the browsers grow by while 1 GiB moves
@@ -46,7 +47,7 @@ async fn run() -> Result<()> {
                 println!("{HELP}");
                 return Ok(());
             }
-            "all" | "relay" | "seed" | "first" | "memory" | "size" | "bare" => names.push(word),
+            "all" | "relay" | "socket" | "seed" | "first" | "memory" | "size" | "bare" => names.push(word),
             _ => bail!("there is no figure '{word}'\n\n{HELP}"),
         }
     }
@@ -64,6 +65,9 @@ async fn run() -> Result<()> {
     }
     if wanted("relay") {
         figures::relay(&mut report).await.context("relay")?;
+    }
+    if wanted("socket") {
+        figures::socket(&mut report).await.context("socket")?;
     }
     if wanted("seed") {
         figures::seed(&mut report).await.context("seed")?;
