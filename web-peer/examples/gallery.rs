@@ -78,6 +78,7 @@ fn busy(tick: u64) -> Snapshot {
             .into_iter()
             .map(|path| FileView { path: path.into(), length: 139 * MIB })
             .collect();
+    seeding.torrent.bytes.downloaded = 0;
     seeding.torrent.rates.up = 820_000.0;
     seeding.torrent.bytes.uploaded = 1_900 * MIB;
     seeding.torrent.peers = vec![peer(4, "Enxame 0.1.0", Transport::Relay, 0.63, (0.0, 8.2e5))];
@@ -95,13 +96,15 @@ fn busy(tick: u64) -> Snapshot {
     metadata.waiting = Some(Waiting::Peers);
 
     let mut waiting = torrent(5, "relatório.pdf", State::Seeding, 3 * MIB);
-    waiting.waiting = Some(Waiting::Peers);
+    waiting.torrent.bytes.downloaded = 0;
 
     let mut paused = torrent(6, "debian-13.0.0-amd64-netinst.iso", State::Paused, 700 * MIB);
     paused.torrent.bytes.verified = 233 * MIB;
     paused.torrent.pieces.have = 111;
 
-    Snapshot { torrents: vec![paused, waiting, metadata, hashing, seeding, downloading], ..empty(tick) }
+    let done = torrent(7, "aula-03.mp4", State::Seeding, 88 * MIB);
+
+    Snapshot { torrents: vec![done, paused, waiting, metadata, hashing, seeding, downloading], ..empty(tick) }
 }
 
 fn trouble(tick: u64) -> Snapshot {
@@ -134,7 +137,7 @@ fn trouble(tick: u64) -> Snapshot {
 }
 
 fn torrent(key: u32, name: &str, state: State, total: u64) -> TorrentView {
-    let hash = InfoHash::new([key as u8 * 37; 20]);
+    let hash = InfoHash::new([(key as u8).wrapping_mul(37); 20]);
     TorrentView {
         key,
         torrent: TorrentSnapshot {

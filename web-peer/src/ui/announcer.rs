@@ -6,6 +6,7 @@ use engine::State;
 use leptos::prelude::*;
 
 use super::Ui;
+use super::parts::text;
 use super::phrase::{self, Phrase};
 use crate::snapshot::{Snapshot, TrackerState};
 
@@ -16,7 +17,7 @@ struct Seen {
 }
 
 /// A region that only screen readers see, and the title.
-pub(super) fn announcer(ui: Ui) -> impl IntoView {
+pub(super) fn announcer(ui: Ui) -> AnyView {
     let spoken = RwSignal::new(String::new());
     Effect::new(move |before: Option<Seen>| {
         let (now, changes) = ui.snapshot.with(|snapshot| {
@@ -31,7 +32,7 @@ pub(super) fn announcer(ui: Ui) -> impl IntoView {
         now
     });
 
-    let title = Memo::new(move |_| {
+    let title = text(move || {
         let downloading = ui.snapshot.with(total_download);
         match downloading {
             Some((done, total)) => {
@@ -45,9 +46,10 @@ pub(super) fn announcer(ui: Ui) -> impl IntoView {
 
     view! {
         <p class="visually-hidden" role="status" aria-live="polite">
-            {move || spoken.get()}
+            {spoken}
         </p>
     }
+    .into_any()
 }
 
 fn see(snapshot: &Snapshot) -> Seen {

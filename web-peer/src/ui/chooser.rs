@@ -5,11 +5,12 @@ use leptos::ev::{Event, SubmitEvent};
 use leptos::prelude::*;
 use web_sys::HtmlInputElement;
 
-use super::{Ui, gather, icon, phrase};
+use super::parts::icon;
+use super::{Ui, gather, phrase};
 use crate::command::Command;
 
 /// The card with the buttons that choose files or a folder.
-pub(super) fn seed_card(ui: Ui) -> impl IntoView {
+pub(super) fn seed_card(ui: Ui) -> AnyView {
     let choose = move |event: Event| {
         let field = event_target::<HtmlInputElement>(&event);
         let files = field.files().map(|list| gather::from_list(&list)).unwrap_or_default();
@@ -19,40 +20,41 @@ pub(super) fn seed_card(ui: Ui) -> impl IntoView {
             ui.send(Command::Seed(files));
         }
     };
+    // The same but for what may be chosen: `webkitdirectory` makes it folders.
+    let chooser =
+        |class: &'static str, icon_name: &'static str, word, test_id: &'static str, folders: bool| {
+            view! {
+                <label class=class>
+                    {icon(icon_name)} <span>{ui.word(word)}</span>
+                    <input
+                        type="file"
+                        multiple
+                        prop:webkitdirectory=folders
+                        class="visually-hidden"
+                        data-testid=test_id
+                        on:change=choose
+                    />
+                </label>
+            }
+        };
     view! {
         <section class="card seed" aria-labelledby="seed-title">
-            <div class="comb" aria-hidden="true">{icon("drop")}</div>
+            <div class="comb" aria-hidden="true">
+                {icon("drop")}
+            </div>
             <h2 id="seed-title">{ui.word("seed.title")}</h2>
             <p class="hint">{ui.word("seed.hint")}</p>
             <div class="buttons">
-                <label class="button primary">
-                    {icon("file")} <span>{ui.word("seed.files")}</span>
-                    <input
-                        type="file"
-                        multiple
-                        class="visually-hidden"
-                        data-testid="file-input"
-                        on:change=choose
-                    />
-                </label>
-                <label class="button">
-                    {icon("folder")} <span>{ui.word("seed.folder")}</span>
-                    <input
-                        type="file"
-                        multiple
-                        prop:webkitdirectory=true
-                        class="visually-hidden"
-                        data-testid="folder-input"
-                        on:change=choose
-                    />
-                </label>
+                {chooser("button primary", "file", "seed.files", "file-input", false)}
+                {chooser("button", "folder", "seed.folder", "folder-input", true)}
             </div>
         </section>
     }
+    .into_any()
 }
 
 /// The form that adds a download.
-pub(super) fn add_form(ui: Ui) -> impl IntoView {
+pub(super) fn add_form(ui: Ui) -> AnyView {
     let submit = move |event: SubmitEvent| {
         event.prevent_default();
         let Some(field) = ui.add_field.get_untracked() else { return };
@@ -92,10 +94,11 @@ pub(super) fn add_form(ui: Ui) -> impl IntoView {
             </div>
         </form>
     }
+    .into_any()
 }
 
 /// How it works, in three steps.
-pub(super) fn steps(ui: Ui) -> impl IntoView {
+pub(super) fn steps(ui: Ui) -> AnyView {
     let step = |icon_name, title, text| {
         view! {
             <li>
@@ -117,4 +120,5 @@ pub(super) fn steps(ui: Ui) -> impl IntoView {
             </ol>
         </section>
     }
+    .into_any()
 }

@@ -7,85 +7,63 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{HtmlDocument, HtmlTextAreaElement};
 
-use super::{Ui, icon};
+use super::Ui;
+use super::parts::{Button, Text, button, text};
 
 /// How long a button says that it has copied.
 const FEEDBACK: Duration = Duration::from_millis(1_800);
 
-/// How a button stands.
-#[derive(Clone, Copy, PartialEq)]
-enum Copying {
-    Ready,
-    Copied,
-}
-
 /// A button that copies what `text` gives. Where copying is blocked, `blocked` receives the text instead, to show it.
 pub(super) fn copy_button(
     ui: Ui,
-    (test_id, icon_name, label): (&'static str, &'static str, &'static str),
-    text: Memo<String>,
+    (test_id, icon, label): (&'static str, &'static str, &'static str),
+    what: Text,
     blocked: RwSignal<Option<String>>,
-) -> impl IntoView {
-    let (state, click) = copying(text, blocked);
-    let label = move || {
-        ui.word(match state.get() {
-            Copying::Ready => label,
-            Copying::Copied => "action.copied",
-        })
-    };
-    view! {
-        <button
-            type="button"
-            class="button"
-            class:done=move || state.get() == Copying::Copied
-            data-testid=test_id
-            on:click=move |_| click()
-        >
-            {move || if state.get() == Copying::Copied { icon("check") } else { icon(icon_name) }}
-            <span aria-live="polite">{label}</span>
-        </button>
-    }
+) -> AnyView {
+    let copied = RwSignal::new(false);
+    let choose = move |after: &'static str, before: &'static str| if copied.get() { after } else { before };
+    let shape = Button::new(
+        test_id,
+        text(move || choose("check", icon).to_owned()),
+        text(move || ui.word(choose("action.copied", label))),
+    );
+    button(shape, move || copy(what, copied, blocked))
 }
 
 /// The hash itself as a button that copies it. Its text is the hash alone, whatever it has done.
-pub(super) fn copy_hash(ui: Ui, hash: Memo<String>, blocked: RwSignal<Option<String>>) -> impl IntoView {
-    let (state, click) = copying(hash, blocked);
+pub(super) fn copy_hash(ui: Ui, hash: Text, blocked: RwSignal<Option<String>>) -> AnyView {
+    let copied = RwSignal::new(false);
     view! {
         <button
             type="button"
             class="hash"
-            class:done=move || state.get() == Copying::Copied
+            class:done=copied
             data-testid="info-hash"
             data-feedback=ui.word("action.copied")
             title=ui.word("torrent.hash_copy")
-            on:click=move |_| click()
+            on:click=move |_| copy(hash, copied, blocked)
         >
-            {move || hash.get()}
+            {hash}
         </button>
     }
+    .into_any()
 }
 
-fn copying(text: Memo<String>, blocked: RwSignal<Option<String>>) -> (RwSignal<Copying>, impl Fn() + Copy) {
-    let state = RwSignal::new(Copying::Ready);
-    let click = move || {
-        let text = text.get_untracked();
-        leptos::task::spawn_local(async move {
-            // The row may be gone by the time the browser answers, hence `try_`.
-            if write(&text).await {
-                blocked.try_set(None);
-                state.try_set(Copying::Copied);
-                set_timeout(
-                    move || {
-                        state.try_set(Copying::Ready);
-                    },
-                    FEEDBACK,
-                );
-            } else {
-                blocked.try_set(Some(text));
-            }
-        });
-    };
-    (state, click)
+fn copy(text: Text, copied: RwSignal<bool>, blocked: RwSignal<Option<String>>) {
+    let text = text.get_untracked();
+    leptos::task::spawn_local(async move {
+        // The row may be gone by the time the browser answers, hence `try_`.
+        if write(&text).await {
+            blocked.try_set(None);
+            copied.try_set(true);
+            let back = move || {
+                copied.try_set(false);
+            };
+            set_timeout(back, FEEDBACK);
+        } else {
+            blocked.try_set(Some(text));
+        }
+    });
 }
 
 /// Puts the text into the clipboard, and says whether that worked.

@@ -1,135 +1,139 @@
 //! The page's frame: header, what starts a torrent, the list, footer.
 
 use leptos::prelude::*;
+use wasm_bindgen::JsCast;
 
 use super::alerts::alerts;
 use super::announcer::announcer;
 use super::chooser::{add_form, seed_card, steps};
 use super::gestures::gestures;
+use super::parts::{Button, button, each_once, flag, icon, list, logo, sometimes, text};
 use super::phrase::{self, Phrase, Value};
 use super::torrent::torrent_row;
-use super::{Ui, icon, logo, remember_language};
-use crate::snapshot::{StorageKind, TrackerState};
+use super::{Ui, remember_language};
+use crate::snapshot::StorageKind;
 
 /// Everything that is seen.
-pub(super) fn frame(ui: Ui) -> impl IntoView {
+pub(super) fn frame(ui: Ui) -> AnyView {
     // Newest first: what was just added is what people look for.
     let keys = Memo::new(move |_| {
-        ui.snapshot.with(|snapshot| {
-            let mut keys: Vec<u32> = Vec::with_capacity(snapshot.torrents.len());
-            for view in snapshot.torrents.iter().rev() {
-                if !keys.contains(&view.key) {
-                    keys.push(view.key);
-                }
-            }
-            keys
-        })
+        ui.snapshot.with(|snapshot| each_once(snapshot.torrents.iter().rev().map(|view| view.key.into())))
     });
-    let empty = Memo::new(move |_| keys.with(Vec::is_empty));
+    let empty = flag(move || keys.with(Vec::is_empty));
+    let row = move |key: u64| u32::try_from(key).map(|key| torrent_row(ui, key)).into_any();
     view! {
-        <div class="page" class:empty=move || empty.get()>
-            <a class="skip" href="#torrents" on:click=skip_to_list>{ui.word("page.skip")}</a>
+        <div class="page" class:empty=empty>
+            <a class="skip" href="#torrents" on:click=skip_to_list>
+                {ui.word("page.skip")}
+            </a>
             {header(ui)}
             <main>
-                {memory_warning(ui)} {alerts(ui)}
-                <div class="columns">
+                {memory_warning(ui)} {alerts(ui)} <div class="columns">
                     <div class="start">{seed_card(ui)} {add_form(ui)}</div>
                     <div class="rest">
-                        {move || empty.get().then(|| steps(ui))}
+                        {sometimes(move || empty.get().then(|| steps(ui)))}
                         <section
                             class="list"
                             id="torrents"
                             tabindex="-1"
                             aria-labelledby="list-title"
-                            hidden=move || empty.get()
+                            hidden=empty
                         >
-                            <h2 id="list-title" class="visually-hidden">{ui.word("list.title")}</h2>
-                            <For each=move || keys.get() key=|key| *key children=move |key| torrent_row(ui, key) />
+                            <h2 id="list-title" class="visually-hidden">
+                                {ui.word("list.title")}
+                            </h2>
+                            {list(keys, row)}
                         </section>
                     </div>
                 </div>
             </main>
-            {footer(ui)} {announcer(ui)} {gestures(ui)}
+            {footer(ui)}
+            {announcer(ui)}
+            {gestures(ui)}
         </div>
     }
+    .into_any()
 }
 
 /// By hand: the address's fragment names torrents, so a link with `#torrents` must not be followed.
 fn skip_to_list(event: leptos::ev::MouseEvent) {
     event.prevent_default();
     let list = document().get_element_by_id("torrents");
-    if let Some(list) =
-        list.and_then(|list| wasm_bindgen::JsCast::dyn_into::<web_sys::HtmlElement>(list).ok())
-    {
+    if let Some(list) = list.and_then(|list| list.dyn_into::<web_sys::HtmlElement>().ok()) {
         // Focus is a courtesy.
         let _ = list.focus();
     }
 }
 
-fn header(ui: Ui) -> impl IntoView {
-    let state = Memo::new(move |_| ui.snapshot.with(|snapshot| snapshot.tracker.state));
-    let url = Memo::new(move |_| ui.snapshot.with(|snapshot| snapshot.tracker.url.clone()));
-    let name = move || match state.get() {
-        TrackerState::Connecting => "connecting",
-        TrackerState::Connected => "connected",
-        TrackerState::Unreachable => "unreachable",
-    };
+fn header(ui: Ui) -> AnyView {
+    let tracker = move || ui.snapshot.with(|snapshot| snapshot.tracker.state);
+    let url = text(move || ui.snapshot.with(|snapshot| snapshot.tracker.url.clone()));
+    let state = text(move || phrase::tracker_name(tracker()).to_owned());
+    let words = text(move || ui.say(&phrase::tracker(tracker())));
     view! {
         <header class="top">
             <div class="brand">
-                {logo()}
-                <h1>"Enxame"</h1>
-                <span class="tagline">{ui.word("page.tagline")}</span>
+                {logo()} <h1>"Enxame"</h1> <span class="tagline">{ui.word("page.tagline")}</span>
             </div>
-            <p class="tracker" data-testid="tracker" data-state=name title=move || url.get()>
+            <p class="tracker" data-testid="tracker" data-state=state title=url>
                 <span class="dot" aria-hidden="true"></span>
-                <span>{move || ui.say(&phrase::tracker(state.get()))}</span>
+                <span>{words}</span>
             </p>
         </header>
     }
+    .into_any()
 }
 
 /// Downloads in memory are gone with the tab: that has to be said before, not after.
 fn memory_warning(ui: Ui) -> impl IntoView {
-    let storage = Memo::new(move |_| ui.snapshot.with(|snapshot| snapshot.storage));
-    move || {
-        let storage = storage.get();
-        (storage.kind == StorageKind::Memory).then(|| {
-            let limit = storage
-                .limit
-                .map(|limit| ui.say(&Phrase::plain("memory.limit").with("limit", Value::Bytes(limit))));
+    let words = text(move || {
+        let storage = ui.snapshot.with(|snapshot| snapshot.storage);
+        if storage.kind != StorageKind::Memory {
+            return String::new();
+        }
+        let warning = ui.word("memory.warning");
+        match storage.limit {
+            Some(limit) => {
+                let limit = ui.say(&Phrase::plain("memory.limit").with("limit", Value::Bytes(limit)));
+                format!("{warning} {limit}")
+            }
+            None => warning,
+        }
+    });
+    sometimes(move || {
+        let words = words.get();
+        let notice = || {
             view! {
                 <p class="notice" data-testid="memory-warning">
-                    {icon("warning")} <span>{ui.word("memory.warning")} " " {limit}</span>
+                    {icon("warning")} <span>{words.clone()}</span>
                 </p>
             }
-        })
-    }
+            .into_any()
+        };
+        (!words.is_empty()).then(notice)
+    })
 }
 
-fn footer(ui: Ui) -> impl IntoView {
-    let kind = Memo::new(move |_| ui.snapshot.with(|snapshot| snapshot.storage.kind));
+fn footer(ui: Ui) -> AnyView {
+    let kept = text(move || {
+        let kind = ui.snapshot.with(|snapshot| snapshot.storage.kind);
+        phrase::storage(kind).map(|phrase| ui.say(&phrase)).unwrap_or_default()
+    });
     let other = ui.speech().language().other();
-    let switch = move |_| {
+    let switch = Button {
+        class: "quiet",
+        hint: ui.word("page.language_hint").into(),
+        ..Button::new("language", "globe", ui.word("page.language"))
+    };
+    let switch = button(switch, move || {
         remember_language(other);
         ui.language.set(other);
-    };
+    });
     view! {
         <footer class="bottom">
-            <p>
-                {ui.word("page.foot_open_tab")} " "
-                {move || phrase::storage(kind.get()).map(|phrase| ui.say(&phrase))}
-            </p>
-            <button
-                type="button"
-                class="button quiet"
-                data-testid="language"
-                lang=other.tag()
-                title=ui.word("page.language_hint")
-                on:click=switch
-            >
-                {icon("globe")} <span>{ui.word("page.language")}</span>
-            </button>
+            <p>{ui.word("page.foot_open_tab")} " " {kept}</p>
+            <div lang=other.tag()>{switch}</div>
         </footer>
     }
+    .into_any()
 }

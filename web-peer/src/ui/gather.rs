@@ -113,7 +113,7 @@ async fn file(entry: &FileSystemFileEntry) -> Result<File, JsValue> {
     found.await?.dyn_into()
 }
 
-/// Everything directly inside, by name: a torrent's hash must not depend on the order of a disk's listing.
+/// Everything directly inside, as the disk lists it; the intake puts a folder's files in order.
 async fn children(folder: &FileSystemDirectoryEntry) -> Result<Vec<FileSystemEntry>, JsValue> {
     let reader = folder.create_reader();
     let mut children: Vec<FileSystemEntry> = Vec::new();
@@ -128,7 +128,6 @@ async fn children(folder: &FileSystemDirectoryEntry) -> Result<Vec<FileSystemEnt
             break;
         }
     }
-    children.sort_by_cached_key(FileSystemEntry::name);
     Ok(children)
 }
 

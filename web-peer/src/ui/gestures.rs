@@ -5,9 +5,10 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{DataTransfer, DragEvent, HtmlElement};
 
+use super::Ui;
 use super::gather::{Drop, carries_files, from_list};
+use super::parts::icon;
 use super::phrase::{self, Phrase};
-use super::{Ui, icon};
 use crate::command::Command;
 
 /// Listens on the window for as long as the calling scope lives; what it returns shows that dropping here works.

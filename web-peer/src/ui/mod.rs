@@ -5,6 +5,7 @@
 //! - [`catalogue`], [`speech`]: the sentences in the page's language, with numbers as `Intl` writes them;
 //! - [`frame`]: header, footer and what is between them; [`chooser`]: what starts a torrent; [`torrent`], [`peers`]:
 //!   the list; [`alerts`], [`announcer`]: what went wrong, and what screen readers hear;
+//! - [`parts`]: texts, buttons, drawings and lists, of which all of it is made;
 //! - [`gestures`], [`gather`], [`clipboard`]: dropping, pasting, reading dropped folders, copying.
 //!
 //! Rows are keyed and every text is a memo of its own, so that a new snapshot changes the characters that differ and
@@ -19,6 +20,7 @@ mod figures;
 mod frame;
 mod gather;
 mod gestures;
+mod parts;
 mod peers;
 mod phrase;
 mod speech;
@@ -104,26 +106,6 @@ impl Ui {
 
     fn say(self, phrase: &Phrase) -> String {
         self.speech().say(phrase)
-    }
-}
-
-/// A drawing from the sprite in index.html.
-fn icon(name: &'static str) -> impl IntoView {
-    view! {
-        <svg class="icon" aria-hidden="true">
-            <use_ href=format!("#i-{name}")></use_>
-        </svg>
-    }
-}
-
-/// The page's mark, from the same sprite.
-fn logo() -> impl IntoView {
-    // Not written into the view: elements without anything that varies are parsed as HTML, where `use_` is no name.
-    let href = String::from("#logo");
-    view! {
-        <svg class="logo" aria-hidden="true">
-            <use_ href=href></use_>
-        </svg>
     }
 }
 

@@ -83,13 +83,33 @@ pub(super) fn waiting(view: &TorrentView) -> Option<Phrase> {
     if matches!(state, State::Hashing | State::Paused | State::Error) {
         return None;
     }
-    Some(Phrase::plain(match view.waiting? {
+    // Not stuck, but somebody who has just dropped a file wants to know what comes next.
+    let bytes = view.torrent.bytes;
+    let unshared =
+        state == State::Seeding && view.peers().is_empty() && bytes.uploaded == 0 && bytes.downloaded == 0;
+    let waiting = view.waiting.or_else(|| unshared.then_some(Waiting::Peers))?;
+    Some(Phrase::plain(match waiting {
         Waiting::Tracker => "waiting.tracker",
         Waiting::Peers if state == State::Seeding => "waiting.peers_seeding",
         Waiting::Peers => "waiting.peers",
         Waiting::Metadata => "waiting.metadata",
         Waiting::Pieces => "waiting.pieces",
     }))
+}
+
+/// How many pieces are here; nothing before that is known.
+pub(super) fn pieces(view: &TorrentView) -> Option<Phrase> {
+    let pieces = view.torrent.pieces;
+    if pieces.total == 0 || matches!(view.torrent.state, State::Hashing | State::Metadata) {
+        return None;
+    }
+    Some(if pieces.have == pieces.total {
+        Phrase::counted("pieces.count", pieces.total.into())
+    } else {
+        Phrase::plain("torrent.pieces")
+            .with("have", Value::Count(pieces.have.into()))
+            .with("total", Value::Count(pieces.total.into()))
+    })
 }
 
 /// What is wrong, in one plain sentence.
@@ -131,6 +151,15 @@ pub(super) fn tracker(state: TrackerState) -> Phrase {
         TrackerState::Connected => "tracker.connected",
         TrackerState::Unreachable => "tracker.unreachable",
     })
+}
+
+/// The word for the tracker's `data-state`.
+pub(super) fn tracker_name(state: TrackerState) -> &'static str {
+    match state {
+        TrackerState::Connecting => "connecting",
+        TrackerState::Connected => "connected",
+        TrackerState::Unreachable => "unreachable",
+    }
 }
 
 /// Where downloads are kept. Memory has a warning of its own.

@@ -116,7 +116,8 @@ fn formatter(language: Language, figure: Figure) -> Function {
         unit => {
             set("style", "unit".into());
             set("unit", unit.into());
-            set("unitDisplay", "short".into());
+            // Short for a byte is “byte”, also of many.
+            set("unitDisplay", if unit == "byte" { "long" } else { "short" }.into());
         }
     }
     Intl::NumberFormat::new(&locales(language), &options).format()

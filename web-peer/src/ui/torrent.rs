@@ -6,9 +6,10 @@ use shared::InfoHash;
 
 use super::alerts::alert_box;
 use super::clipboard::{copy_button, copy_hash};
+use super::parts::{Button, Flag, Text, button, icon, is_blank, not, sometimes, text};
 use super::peers::peers;
 use super::phrase::{self, Phrase, Value};
-use super::{Ui, figures, icon};
+use super::{Ui, figures};
 use crate::command::Command;
 use crate::snapshot::TorrentView;
 
@@ -28,6 +29,7 @@ impl Row {
     where
         T: Clone + Default + PartialEq + Send + Sync + 'static,
     {
+        let read: Box<dyn Fn(&TorrentView) -> T + Send + Sync> = Box::new(read);
         Memo::new(move |before: Option<&T>| {
             self.ui
                 .snapshot
@@ -35,6 +37,16 @@ impl Row {
                 .or_else(|| before.cloned())
                 .unwrap_or_default()
         })
+    }
+
+    /// A text about the torrent; empty for none.
+    pub(super) fn text(self, write: impl Fn(&TorrentView) -> Option<String> + Send + Sync + 'static) -> Text {
+        self.watch(move |view| write(view).unwrap_or_default()).into()
+    }
+
+    /// Whether something is so with the torrent.
+    pub(super) fn flag(self, tell: impl Fn(&TorrentView) -> bool + Send + Sync + 'static) -> Flag {
+        self.watch(tell).into()
     }
 
     /// What `read` says of the torrent at this moment.
@@ -70,54 +82,65 @@ fn has_hash(view: &TorrentView) -> bool {
 /// The row of the torrent with this key.
 pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
     let row = Row { ui, key };
-    // `Option`, since a memo wants a default.
-    let state = row.watch(|view| Some(view.torrent.state));
-    let state = move || state.get().unwrap_or(State::Hashing);
-    let known = row.watch(has_hash);
+    let known = row.flag(has_hash);
     let hash = row.watch(|view| has_hash(view).then(|| view.torrent.info_hash.to_string()));
-    let name = row.watch(|view| view.torrent.name.clone());
-    let name = Memo::new(move |_| {
-        let name = name.get();
-        if name.is_empty() { ui.word("list.unnamed") } else { name }
+    let state = row.text(|view| Some(phrase::state_name(view.torrent.state).to_owned()));
+    let words = row.text(move |view| Some(ui.say(&phrase::state(view.torrent.state))));
+    let mark = row.text(|view| Some(mark(view).to_owned()));
+    // What invites: the link while nobody has it from here, saving once it has come from others.
+    let own = row.watch(|view| (view.torrent.bytes.downloaded == 0).then(String::new));
+    let name = row.text(move |view| {
+        let name = view.torrent.name.clone();
+        Some(if name.is_empty() { ui.word("list.unnamed") } else { name })
     });
-    let title = move || name.get();
-    let words = move || ui.say(&phrase::state(state()));
+    let size = row.text(move |view| {
+        let total = view.torrent.bytes.total;
+        (total > 0 || !view.files.is_empty()).then(|| ui.speech().bytes(total))
+    });
+    let files = row.text(move |view| {
+        let count = view.files.len();
+        (count > 1).then(|| ui.say(&Phrase::counted("files.count", count as u64)))
+    });
     view! {
         <article
             class="card torrent"
             data-testid="torrent"
-            data-info-hash=move || hash.get()
-            data-state=move || phrase::state_name(state())
-            aria-label=title
+            data-info-hash=hash
+            data-state=state
+            data-own=own
+            aria-label=name
         >
             <header class="torrent-top">
                 <span class="mark" aria-hidden="true">
-                    {move || icon(mark(state()))}
+                    {icon(mark)}
                 </span>
                 <div class="torrent-name">
-                    <h3 title=title>{title}</h3>
+                    <h3 title=name>{name}</h3>
                     <p class="facts">
-                        <span class="state" data-testid="state">{words}</span>
-                        {facts(row)}
+                        <span class="state" data-testid="state">
+                            {words}
+                        </span>
+                        <span>{size}</span>
+                        <span>{files}</span>
                     </p>
                 </div>
-                {controls(row)}
+                {controls(row, known)}
             </header>
             {progress(row, name)}
             {rates(row)}
             {waiting(row)}
             {trouble(row)}
-            {move || known.get().then(|| share(row))}
-            {files(row)}
-            {move || known.get().then(|| peers(row))}
+            {sometimes(move || known.get().then(|| share(row)))}
+            {files_list(row)}
+            {peers(row)}
         </article>
     }
     .into_any()
 }
 
 /// The icon of a state.
-fn mark(state: State) -> &'static str {
-    match state {
+fn mark(view: &TorrentView) -> &'static str {
+    match view.torrent.state {
         State::Hashing => "clock",
         State::Metadata | State::Downloading => "down",
         State::Seeding => "check",
@@ -126,175 +149,159 @@ fn mark(state: State) -> &'static str {
     }
 }
 
-/// Size and count of files.
-fn facts(row: Row) -> impl IntoView {
-    let ui = row.ui;
-    let total = row.watch(|view| view.torrent.bytes.total);
-    let count = row.watch(|view| view.files.len());
-    move || {
-        let size = (total.get() > 0 || count.get() > 0).then(|| ui.speech().bytes(total.get()));
-        let files = (count.get() > 1).then(|| ui.say(&Phrase::counted("files.count", count.get() as u64)));
-        view! {
-            {size.map(|size| view! { <span>{size}</span> })}
-            {files.map(|files| view! { <span>{files}</span> })}
-        }
-    }
-}
-
 /// Pause or resume, and remove.
-fn controls(row: Row) -> impl IntoView {
+fn controls(row: Row, known: Flag) -> AnyView {
     let ui = row.ui;
     // Resuming is also the way out of an error.
-    let stands = row.watch(|view| matches!(view.torrent.state, State::Paused | State::Error));
-    let known = row.watch(has_hash);
-    let toggle = move |_| {
+    let stands = row.flag(|view| matches!(view.torrent.state, State::Paused | State::Error));
+    let choose =
+        move |standing: &'static str, moving: &'static str| if stands.get() { standing } else { moving };
+    let toggle = Button {
+        class: "quiet",
+        hidden: not(known),
+        ..Button::new(
+            "pause",
+            text(move || choose("play", "pause").to_owned()),
+            text(move || ui.word(choose("action.resume", "action.pause"))),
+        )
+    };
+    let remove = Button {
+        class: "quiet",
+        hint: ui.word("action.remove_hint").into(),
+        ..Button::new("remove", "remove", ui.word("action.remove"))
+    };
+    let pause_or_resume = move || {
         if stands.get_untracked() {
             row.order(Command::Resume);
         } else {
             row.order(Command::Pause);
         }
     };
-    let toggle_word = move || ui.word(if stands.get() { "action.resume" } else { "action.pause" });
     view! {
         <div class="controls">
-            <button
-                type="button"
-                class="button quiet"
-                data-testid="pause"
-                hidden=move || !known.get()
-                on:click=toggle
-            >
-                {move || icon(if stands.get() { "play" } else { "pause" })} <span>{toggle_word}</span>
-            </button>
-            <button
-                type="button"
-                class="button quiet"
-                data-testid="remove"
-                title=ui.word("action.remove_hint")
-                on:click=move |_| row.remove()
-            >
-                {icon("remove")} <span>{ui.word("action.remove")}</span>
-            </button>
+            {button(toggle, pause_or_resume)} {button(remove, move || row.remove())}
         </div>
     }
+    .into_any()
 }
 
 /// The bar with its percentage. Without the metadata there is no telling how far it is.
-fn progress(row: Row, name: Memo<String>) -> impl IntoView {
+fn progress(row: Row, name: Text) -> AnyView {
     let ui = row.ui;
-    let done = row.watch(|view| {
+    let done = |view: &TorrentView| {
         let bytes = view.torrent.bytes;
-        (view.torrent.state != State::Metadata && !(bytes.total == 0 && view.files.is_empty()))
-            .then_some((bytes.verified, bytes.total))
-    });
-    let value = move || done.get().map(|(done, total)| figures::share(done, total));
-    let label = move || ui.say(&Phrase::plain("torrent.progress").text("name", &name.get()));
-    let percent = move || done.get().map(|(done, total)| ui.speech().percent(done, total));
+        let untold = view.torrent.state == State::Metadata || (bytes.total == 0 && view.files.is_empty());
+        (!untold).then_some((bytes.verified, bytes.total))
+    };
+    let value =
+        row.watch(move |view| done(view).map(|(done, total)| figures::share(done, total).to_string()));
+    let label = text(move || ui.say(&Phrase::plain("torrent.progress").text("name", &name.get())));
+    let percent = row.text(move |view| done(view).map(|(done, total)| ui.speech().percent(done, total)));
     view! {
         <div class="bar">
             <progress data-testid="progress" max="1" value=value aria-label=label></progress>
-            <span class="percent" data-testid="percent">{percent}</span>
+            <span class="percent" data-testid="percent">
+                {percent}
+            </span>
         </div>
     }
+    .into_any()
 }
 
-/// Done of total, rates, time left.
-fn rates(row: Row) -> impl IntoView {
+/// Rates, time left, how much of it is here and how much was sent.
+fn rates(row: Row) -> AnyView {
     let ui = row.ui;
-    // Text first, so that what is written the same is not written again.
-    let text = move |write: fn(Ui, &TorrentView) -> Option<String>| {
-        let text = row.watch(move |view| write(ui, view));
-        move || text.get()
-    };
-    let done = text(|ui, view| {
-        let bytes = view.torrent.bytes;
-        (bytes.total > 0 && bytes.verified < bytes.total).then(|| {
-            ui.say(
-                &Phrase::plain("torrent.done_of")
-                    .with("done", Value::Bytes(bytes.verified))
-                    .with("total", Value::Bytes(bytes.total)),
-            )
-        })
-    });
-    let pieces = text(|ui, view| {
-        let pieces = view.torrent.pieces;
-        (pieces.total > 0 && !matches!(view.torrent.state, State::Hashing | State::Metadata)).then(|| {
-            ui.say(
-                &Phrase::plain("torrent.pieces")
-                    .with("have", Value::Count(pieces.have.into()))
-                    .with("total", Value::Count(pieces.total.into())),
-            )
-        })
-    });
-    let down = text(|ui, view| {
+    let down = row.text(move |view| {
         (view.torrent.state == State::Downloading).then(|| ui.speech().rate(view.torrent.rates.down))
     });
-    let up = text(|ui, view| {
+    let up = row.text(move |view| {
         let rate = view.torrent.rates.up;
         (view.torrent.state == State::Downloading || (view.torrent.state == State::Seeding && rate >= 1.0))
             .then(|| ui.speech().rate(rate))
     });
-    let left = text(|ui, view| {
-        let time =
-            view.seconds_left.map(|seconds| ui.speech().duration(seconds)).filter(|time| !time.is_empty())?;
+    let left = row.text(move |view| {
         let moving = matches!(view.torrent.state, State::Downloading | State::Hashing);
-        moving.then(|| ui.say(&Phrase::plain("torrent.left").text("time", &time)))
+        let time = view.seconds_left.map(|seconds| ui.speech().duration(seconds)).unwrap_or_default();
+        (moving && !time.is_empty()).then(|| ui.say(&Phrase::plain("torrent.left").text("time", &time)))
     });
-    let sent = text(|ui, view| {
+    let done = row.text(move |view| {
+        let bytes = view.torrent.bytes;
+        let phrase = || {
+            Phrase::plain("torrent.done_of")
+                .with("done", Value::Bytes(bytes.verified))
+                .with("total", Value::Bytes(bytes.total))
+        };
+        (bytes.total > 0 && bytes.verified < bytes.total).then(|| ui.say(&phrase()))
+    });
+    let pieces = row.text(move |view| phrase::pieces(view).map(|phrase| ui.say(&phrase)));
+    let sent = row.text(move |view| {
         let uploaded = view.torrent.bytes.uploaded;
-        (uploaded > 0)
-            .then(|| ui.say(&Phrase::plain("torrent.uploaded").with("size", Value::Bytes(uploaded))))
+        let phrase = || Phrase::plain("torrent.uploaded").with("size", Value::Bytes(uploaded));
+        (uploaded > 0).then(|| ui.say(&phrase()))
     });
-    let plain = |class: &'static str, text: &dyn Fn() -> Option<String>| {
-        text().map(|text| view! { <span class=class>{text}</span> })
-    };
-    let arrow = move |name: &'static str, label: &'static str, text: &dyn Fn() -> Option<String>| {
-        text().map(|text| {
-            view! {
-                <span class=name title=ui.word(label)>
-                    {icon(name)} <span class="visually-hidden">{ui.word(label)} ": "</span> {text}
-                </span>
-            }
-        })
-    };
     view! {
         <p class="figures">
-            {move || arrow("down", "torrent.down", &down)} {move || arrow("up", "torrent.up", &up)}
-            {move || plain("left", &left)} {move || plain("of", &done)} {move || plain("pieces", &pieces)}
-            {move || plain("sent", &sent)}
+            {rate(ui, "down", down)} {rate(ui, "up", up)} <span class="left">{left}</span>
+            <span class="of">{done}</span> <span class="pieces">{pieces}</span> <span class="sent">{sent}</span>
         </p>
     }
+    .into_any()
+}
+
+/// One rate with its arrow, `down` or `up`.
+pub(super) fn rate(ui: Ui, way: &'static str, rate: Text) -> AnyView {
+    let label = ui.word(if way == "down" { "torrent.down" } else { "torrent.up" });
+    let spoken = format!("{label}: ");
+    view! {
+        <span class=format!("rate {way}") title=label hidden=is_blank(rate)>
+            {icon(way)}
+            <span class="visually-hidden">{spoken}</span>
+            {rate}
+        </span>
+    }
+    .into_any()
 }
 
 fn waiting(row: Row) -> impl IntoView {
-    let phrase = row.watch(phrase::waiting);
-    move || {
-        phrase.get().map(|phrase| {
+    let phrase = row.text(move |view| phrase::waiting(view).map(|phrase| row.ui.say(&phrase)));
+    let blank = is_blank(phrase);
+    sometimes(move || {
+        (!blank.get()).then(|| {
             view! {
                 <p class="waiting" data-testid="waiting">
-                    {icon("clock")} <span>{row.ui.say(&phrase)}</span>
+                    {icon("clock")} <span>{phrase}</span>
                 </p>
             }
+            .into_any()
         })
-    }
+    })
 }
 
 fn trouble(row: Row) -> impl IntoView {
     let trouble = row.watch(|view| view.trouble.clone());
-    move || trouble.get().map(|trouble| alert_box(row.ui, &trouble, None::<fn()>))
+    sometimes(move || trouble.get().map(|trouble| alert_box(row.ui, &trouble, None)))
 }
 
 /// What is passed on (hash, link, magnet) and what is taken home (save).
-fn share(row: Row) -> impl IntoView {
+fn share(row: Row) -> AnyView {
     let ui = row.ui;
-    let hash = row.watch(|view| view.torrent.info_hash.to_string());
-    let link = row.watch(|view| view.link.clone());
-    let magnet = row.watch(|view| view.magnet.clone());
-    let can_save = row.watch(TorrentView::can_save);
-    let several = row.watch(|view| view.files.len() > 1);
+    let hash = row.text(|view| Some(view.torrent.info_hash.to_string()));
+    let link = row.text(|view| Some(view.link.clone()));
+    let magnet = row.text(|view| Some(view.magnet.clone()));
+    let wait = row.flag(|view| !view.can_save());
     let blocked = RwSignal::new(None::<String>);
-    let save_word = move || ui.word(if several.get() { "action.save_all" } else { "action.save" });
-    let save_hint = move || (!can_save.get()).then(|| ui.word("action.save_wait"));
+    let save = Button {
+        class: "save",
+        disabled: wait,
+        hint: text(move || if wait.get() { ui.word("action.save_wait") } else { String::new() }),
+        ..Button::new(
+            "save",
+            "save",
+            row.text(move |view| {
+                Some(ui.word(if view.files.len() > 1 { "action.save_all" } else { "action.save" }))
+            }),
+        )
+    };
     view! {
         <div class="share">
             <p class="hash-line">
@@ -302,26 +309,18 @@ fn share(row: Row) -> impl IntoView {
                 {copy_hash(ui, hash, blocked)}
             </p>
             <div class="buttons">
-                <button
-                    type="button"
-                    class="button primary"
-                    data-testid="save"
-                    disabled=move || !can_save.get()
-                    title=save_hint
-                    on:click=move |_| row.order(Command::Save)
-                >
-                    {icon("save")} <span>{save_word}</span>
-                </button>
+                {button(save, move || row.order(Command::Save))}
                 {copy_button(ui, ("copy-link", "link", "action.copy_link"), link, blocked)}
                 {copy_button(ui, ("copy-magnet", "magnet", "action.copy_magnet"), magnet, blocked)}
             </div>
-            {move || blocked.get().map(|text| by_hand(ui, text))}
+            {sometimes(move || blocked.get().map(|text| by_hand(ui, text)))}
         </div>
     }
+    .into_any()
 }
 
 /// What could not be copied, ready to be copied by hand.
-fn by_hand(ui: Ui, text: String) -> impl IntoView {
+fn by_hand(ui: Ui, text: String) -> AnyView {
     let select =
         move |event: leptos::ev::FocusEvent| event_target::<web_sys::HtmlInputElement>(&event).select();
     view! {
@@ -330,52 +329,51 @@ fn by_hand(ui: Ui, text: String) -> impl IntoView {
             <input type="text" readonly value=text on:focus=select />
         </label>
     }
+    .into_any()
 }
 
 /// The list of files, closed at first; a single file needs none.
-fn files(row: Row) -> impl IntoView {
+fn files_list(row: Row) -> impl IntoView {
     let ui = row.ui;
     // The files of a torrent never change once they are known.
-    let count = row.watch(|view| view.files.len());
-    let can_save = row.watch(TorrentView::can_save);
-    move || {
-        let count = count.get();
-        if count < 2 {
+    let several = row.flag(|view| view.files.len() > 1);
+    let wait = row.flag(|view| !view.can_save());
+    sometimes(move || {
+        if !several.get() {
             return None;
         }
-        let listed = row.read(|view| {
+        let (count, listed) = row.read(|view| {
             let files = view.files.iter().take(MAX_LISTED_FILES);
-            files.map(|file| (file.path.clone(), file.length)).collect::<Vec<_>>()
+            (view.files.len(), files.map(|file| (file.path.clone(), file.length)).collect::<Vec<_>>())
         })?;
         let more = count.saturating_sub(listed.len());
+        let more =
+            (more > 0).then(|| ui.say(&Phrase::plain("files.more").with("count", Value::Count(more as u64))));
         let file = |(place, (path, length)): (usize, (String, u64))| {
             let label = ui.say(&Phrase::plain("action.save_file").text("name", &path));
+            let save = Button {
+                class: "icon-only quiet",
+                disabled: wait,
+                hint: label.clone().into(),
+                ..Button::new("save-file", "save", label)
+            };
             view! {
                 <li>
                     <span class="path">{path}</span>
                     <span class="size">{ui.speech().bytes(length)}</span>
-                    <button
-                        type="button"
-                        class="button icon-only quiet"
-                        data-testid="save-file"
-                        aria-label=label.clone()
-                        title=label
-                        disabled=move || !can_save.get()
-                        on:click=move |_| row.order(|hash| Command::SaveFile(hash, place))
-                    >
-                        {icon("save")}
-                    </button>
+                    {button(save, move || row.order(|hash| Command::SaveFile(hash, place)))}
                 </li>
             }
         };
-        let more =
-            (more > 0).then(|| ui.say(&Phrase::plain("files.more").with("count", Value::Count(more as u64))));
-        Some(view! {
+        let files = view! {
             <details class="fold files" data-testid="files">
-                <summary>{icon("chevron")} <span>{ui.say(&Phrase::counted("files.count", count as u64))}</span></summary>
+                <summary>
+                    {icon("chevron")} <span>{ui.say(&Phrase::counted("files.count", count as u64))}</span>
+                </summary>
                 <ul>{listed.into_iter().enumerate().map(file).collect_view()}</ul>
-                {more.map(|more| view! { <p class="hint">{more}</p> })}
+                <p class="hint">{more}</p>
             </details>
-        })
-    }
+        };
+        Some(files.into_any())
+    })
 }

@@ -1,0 +1,134 @@
+//! The few things that the page is made of: texts, buttons, drawings, lists.
+//!
+//! Every view of its own type is compiled for itself, and several kB of it must be fetched by whoever opens the page.
+//! So what varies is of one type here: a text is a [`Text`], a yes or no a [`Flag`], a button goes through [`button`],
+//! a list through [`list`], and what is only sometimes there through [`sometimes`].
+
+use leptos::prelude::*;
+
+/// A text that may change.
+pub(super) type Text = Signal<String>;
+
+/// A yes or no that may change.
+pub(super) type Flag = Signal<bool>;
+
+/// What is sometimes there.
+type Sometimes = Box<dyn Fn() -> Option<AnyView> + Send>;
+
+/// A text that is worked out anew when what it is made of changes.
+pub(super) fn text(write: impl Fn() -> String + Send + Sync + 'static) -> Text {
+    let write: Box<dyn Fn() -> String + Send + Sync> = Box::new(write);
+    Memo::new(move |_| write()).into()
+}
+
+/// A yes or no that is worked out anew when what it is made of changes.
+pub(super) fn flag(tell: impl Fn() -> bool + Send + Sync + 'static) -> Flag {
+    let tell: Box<dyn Fn() -> bool + Send + Sync> = Box::new(tell);
+    Memo::new(move |_| tell()).into()
+}
+
+/// The opposite.
+pub(super) fn not(flag: Flag) -> Flag {
+    self::flag(move || !flag.get())
+}
+
+/// Whether there is nothing to read.
+pub(super) fn is_blank(text: Text) -> Flag {
+    flag(move || text.with(String::is_empty))
+}
+
+/// What is shown while `view` gives something, made anew when what that depends on changes.
+pub(super) fn sometimes(view: impl Fn() -> Option<AnyView> + Send + 'static) -> Sometimes {
+    Box::new(view)
+}
+
+/// Rows by their keys: a row stays as it is for as long as its key is there.
+pub(super) fn list(keys: Memo<Vec<u64>>, row: impl Fn(u64) -> AnyView + Send + Sync + 'static) -> AnyView {
+    let row: std::sync::Arc<dyn Fn(u64) -> AnyView + Send + Sync> = std::sync::Arc::new(row);
+    view! { <For each=move || keys.get() key=|key| *key children=move |key| row(key) /> }.into_any()
+}
+
+/// Keys in order, each once: two rows of one key would be one too many.
+pub(super) fn each_once(keys: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut once = Vec::new();
+    for key in keys {
+        if !once.contains(&key) {
+            once.push(key);
+        }
+    }
+    once
+}
+
+/// A drawing from the sprite in index.html.
+pub(super) fn icon(name: impl Into<Text>) -> AnyView {
+    let name: Text = name.into();
+    drawing("icon", text(move || format!("#i-{}", name.get())))
+}
+
+/// The page's mark, from the same sprite.
+pub(super) fn logo() -> AnyView {
+    drawing("logo", "#logo".into())
+}
+
+fn drawing(class: &'static str, href: Text) -> AnyView {
+    view! {
+        <svg class=class aria-hidden="true">
+            <use_ href=href></use_>
+        </svg>
+    }
+    .into_any()
+}
+
+/// A button: what it shows, and what pressing it does.
+pub(super) struct Button {
+    /// Beside `button`.
+    pub(super) class: &'static str,
+    /// For automation.
+    pub(super) test_id: &'static str,
+    /// A name in the sprite.
+    pub(super) icon: Text,
+    /// What it says. With the class `icon-only` it is said to screen readers alone.
+    pub(super) label: Text,
+    /// Shown when pointed at; empty for none.
+    pub(super) hint: Text,
+    /// Whether it is not there.
+    pub(super) hidden: Flag,
+    /// Whether it cannot be pressed.
+    pub(super) disabled: Flag,
+}
+
+impl Button {
+    /// One that is there and can be pressed.
+    pub(super) fn new(test_id: &'static str, icon: impl Into<Text>, label: impl Into<Text>) -> Self {
+        Self {
+            class: "",
+            test_id,
+            icon: icon.into(),
+            label: label.into(),
+            hint: String::new().into(),
+            hidden: false.into(),
+            disabled: false.into(),
+        }
+    }
+}
+
+/// Shows a button.
+pub(super) fn button(button: Button, press: impl Fn() + 'static) -> AnyView {
+    let press: Box<dyn Fn()> = Box::new(press);
+    let Button { class, test_id, icon: icon_name, label, hint, hidden, disabled } = button;
+    let hint = Memo::new(move |_| Some(hint.get()).filter(|hint| !hint.is_empty()));
+    view! {
+        <button
+            type="button"
+            class=format!("button {class}")
+            data-testid=test_id
+            title=hint
+            hidden=hidden
+            disabled=disabled
+            on:click=move |_| press()
+        >
+            {icon(icon_name)} <span>{label}</span>
+        </button>
+    }
+    .into_any()
+}
