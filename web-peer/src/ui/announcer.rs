@@ -76,15 +76,12 @@ fn changes(before: &Seen, now: &Seen) -> Vec<Phrase> {
             changes.push(Phrase::plain("say.removed").text("name", name));
         }
     }
-    match (before.tracker, now.tracker) {
-        (TrackerState::Connected, TrackerState::Unreachable) => {
-            changes.push(Phrase::plain("say.tracker_lost"))
-        }
-        (TrackerState::Unreachable, TrackerState::Connected) => {
-            changes.push(Phrase::plain("say.tracker_back"))
-        }
-        _ => {}
-    }
+    let tracker = match (before.tracker, now.tracker) {
+        (TrackerState::Connected, TrackerState::Unreachable) => Some("say.tracker_lost"),
+        (TrackerState::Unreachable, TrackerState::Connected) => Some("say.tracker_back"),
+        _ => None,
+    };
+    changes.extend(tracker.map(Phrase::plain));
     changes
 }
 

@@ -21,6 +21,11 @@ pub(super) fn frame(ui: Ui) -> AnyView {
     });
     let empty = flag(move || keys.with(Vec::is_empty));
     let row = move |key: u64| u32::try_from(key).map(|key| torrent_row(ui, key)).into_any();
+    // By hand: the address's fragment names torrents, so a link with `#torrents` must not be followed.
+    let skip_to_list = |event: leptos::ev::MouseEvent| {
+        event.prevent_default();
+        go_to_list();
+    };
     view! {
         <div class="page" class:empty=empty>
             <a class="skip" href="#torrents" on:click=skip_to_list>
@@ -55,9 +60,7 @@ pub(super) fn frame(ui: Ui) -> AnyView {
     .into_any()
 }
 
-/// By hand: the address's fragment names torrents, so a link with `#torrents` must not be followed.
-fn skip_to_list(event: leptos::ev::MouseEvent) {
-    event.prevent_default();
+fn go_to_list() {
     let list = document().get_element_by_id("torrents");
     if let Some(list) = list.and_then(|list| list.dyn_into::<web_sys::HtmlElement>().ok()) {
         // Focus is a courtesy.

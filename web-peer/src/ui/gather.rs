@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use js_sys::{Array, Function, JsString, Promise, Reflect};
+use js_sys::{Array, Function, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -144,5 +144,5 @@ async fn some_children(reader: &FileSystemDirectoryReader) -> Result<Vec<FileSys
 
 /// Whether a drag carries files, which can be asked before it is dropped.
 pub(super) fn carries_files(transfer: &DataTransfer) -> bool {
-    transfer.types().iter().any(|kind| JsString::from(kind) == "Files")
+    transfer.types().iter().any(|kind| kind == "Files")
 }

@@ -79,7 +79,8 @@ fn drawing(class: &'static str, href: Text) -> AnyView {
     .into_any()
 }
 
-/// A button: what it shows, and what pressing it does.
+/// What a button looks like.
+#[derive(Clone, Copy)]
 pub(super) struct Button {
     /// Beside `button`.
     pub(super) class: &'static str,
@@ -112,7 +113,7 @@ impl Button {
     }
 }
 
-/// Shows a button.
+/// A button, and what pressing it does.
 pub(super) fn button(button: Button, press: impl Fn() + 'static) -> AnyView {
     let press: Box<dyn Fn()> = Box::new(press);
     let Button { class, test_id, icon: icon_name, label, hint, hidden, disabled } = button;
