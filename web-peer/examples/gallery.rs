@@ -1,16 +1,20 @@
 //! The page with made-up torrents in every state, for looking at its design without a tracker or peers.
 //!
 //! ```sh
+//! out=target/gallery
 //! cargo build -p web-peer --example gallery --target wasm32-unknown-unknown
-//! wasm-bindgen --target web --no-typescript --out-dir target/gallery \
+//! wasm-bindgen --target web --no-typescript --out-dir $out \
 //!     target/wasm32-unknown-unknown/debug/examples/gallery.wasm
-//! cp www/style.css target/gallery/
-//! sed -e 's|<link data-trunk rel="css"|<link rel="stylesheet"|; /data-trunk/d' \
-//!     -e 's|</body>|<script type="module">import init from "./gallery.js"; init();</script></body>|' \
-//!     www/index.html > target/gallery/index.html
+//! cp www/style.css www/boot.js www/icon.svg $out
+//! # The page's own index.html without Trunk: no main program, no files to copy, but this program.
+//! sed -z -E -e 's#<link[^>]*rel="(rust|copy-file|manifest)"[^>]*>##g' -e 's#data-trunk ##g' \
+//!     -e 's#rel="css"#rel="stylesheet"#' \
+//!     -e 's#</body>#<script type="module">import init from "./gallery.js"; init();</script></body>#' \
+//!     www/index.html > $out/index.html
 //! ```
 //!
-//! Serve `target/gallery` and open it with `?scene=empty`, `?scene=busy` or `?scene=trouble`; `lang=` works too.
+//! Serve `target/gallery` over HTTP and open it with `?scene=empty`, `?scene=busy` or `?scene=trouble`; `lang=`
+//! works too.
 
 use engine::{ByteCounts, PeerSnapshot, PieceCounts, Rates, State, TorrentSnapshot, Transport};
 use leptos::prelude::{Set, signal_local};
