@@ -4,7 +4,7 @@
 //! number is the request's id, which its answer repeats. The value is a few bytes (serde, postcard), whose types
 //! belong to whoever talks (`store::protocol`, `verify::protocol`): JSON would make the workers' script a quarter
 //! larger. Buffers change hands without being copied. Number 0 is the worker speaking about itself, in a string:
-//! [`READY`] once its WebAssembly runs, or else its last words.
+//! `READY` once its WebAssembly runs, or else its last words.
 //!
 //! Every worker runs the same script, that of the binary `worker`, and learns its role by its name. The script's
 //! address is relative to the document's base, so the page works under any path.

@@ -1,7 +1,8 @@
 //! SHA-1 of bytes that JavaScript holds, for both kinds of worker.
 //!
 //! Two ways: WebCrypto, which works on a thread of the browser's own, but only exists where the page has a secure
-//! context (https or localhost), and the `sha1` crate, which works everywhere. `verify` has the measurement.
+//! context (https or localhost), and the `sha1` crate, which works everywhere. [`verify`](crate::verify) has
+//! the measurement.
 
 use js_sys::{ArrayBuffer, Reflect, Uint8Array};
 use sha1::{Digest as _, Sha1};

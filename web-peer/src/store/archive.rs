@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_above_4_gib_and_one_behind_it_get_the_fields_of_zip64() {
+    fn a_file_of_4_gib_gets_the_fields_of_zip64() {
         let mut archive = Archive::new();
         // The sink and not the crate is under test here, so the bytes need not be written out: the longest file that
         // is quick to hash is announced as a large one.

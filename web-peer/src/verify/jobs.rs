@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use shared::Geometry;
 
-/// Bytes in a job, rounded to whole pieces. A job is one read, so it is large enough that the read's fixed cost does
-/// not matter and small enough that several are in memory at once; it is also the step in which progress is told.
-const JOB_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes in a job, rounded down to whole pieces, but at least one. A job is one read and the step in which progress is
+/// told. Larger ones cost less: with 1, 4, 8, 16 and 32 MiB all of hashing took 4.7, 3.5, 2.7, 2.4 and 2.3 ms of
+/// processor time a MiB. Four are in memory at a time.
+const JOB_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Bytes of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,15 +70,15 @@ mod tests {
         assert_eq!(jobs.len(), 2);
         assert_eq!(jobs[0].len, JOB_BYTES);
         assert_eq!(jobs[0].spans[1], Span { file: 2, bytes: 0..1 });
-        assert_eq!(jobs[1].first_piece, 128);
+        assert_eq!(jobs[1].first_piece, 256);
         assert_eq!(jobs[1].spans, [Span { file: 2, bytes: 1..2 }, Span { file: 3, bytes: 0..5 }]);
     }
 
     #[test]
     fn a_piece_longer_than_a_job_is_a_job() {
-        let geometry = Geometry::new(40 << 20, 16 << 20).unwrap();
-        let jobs = jobs(&[40 << 20], geometry);
-        assert_eq!(jobs.iter().map(|job| job.len).collect::<Vec<_>>(), [16 << 20, 16 << 20, 8 << 20]);
+        let geometry = Geometry::new(80 << 20, 32 << 20).unwrap();
+        let jobs = jobs(&[80 << 20], geometry);
+        assert_eq!(jobs.iter().map(|job| job.len).collect::<Vec<_>>(), [32 << 20, 32 << 20, 16 << 20]);
     }
 
     #[test]
@@ -90,7 +91,7 @@ mod tests {
         #[test]
         fn every_byte_is_in_one_job_and_in_its_place(
             lengths in prop::collection::vec(0u64..3 * JOB_BYTES, 0..12),
-            piece_length in prop::sample::select(vec![65_536u64, 1 << 20, 3_000_000, 16 << 20]),
+            piece_length in prop::sample::select(vec![65_536u64, 1 << 20, 3_000_000, 32 << 20]),
         ) {
             let geometry = Geometry::new(lengths.iter().sum(), piece_length).unwrap();
             let mut next = vec![0; lengths.len()];

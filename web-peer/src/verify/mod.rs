@@ -2,6 +2,12 @@
 //!
 //! The page cuts the files into jobs (`jobs`); each worker (`serve`) reads its jobs' bytes itself, as slices of the
 //! files, and answers with the pieces' digests. Nothing is read in the page, and no byte passes between threads.
+//!
+//! Most of the work is the browser's reading. Headless Chromium 156 on two shared, busy cores, a file of 1 GiB in the page
+//! cache, processor time of all of the browser's processes a MiB: reading alone 2.0 ms, whether through
+//! `Blob.arrayBuffer` or `FileReaderSync`, and 2.6 ms through `Blob.stream`; with SHA-1 by WebCrypto 2.4 ms, by the
+//! `sha1` crate in WebAssembly 3.8 ms. So two cores with nothing else to do reach some 830 and 520 MiB/s, and WebCrypto
+//! is used wherever there is a secure context. `cargo xtask bench` measures what a user waits for.
 
 mod jobs;
 mod protocol;
