@@ -190,10 +190,7 @@ mod tests {
 
     #[test]
     fn two_folders_of_the_same_name_are_two_torrents() {
-        assert_eq!(
-            arranged(&["d/b", "d/a", "d/a", "d/b"]),
-            [[at("d/b"), at("d/a")], [at("d/a"), at("d/b")]]
-        );
+        assert_eq!(arranged(&["d/b", "d/a", "d/a", "d/b"]), [[at("d/b"), at("d/a")], [at("d/a"), at("d/b")]]);
     }
 
     #[test]
