@@ -16,9 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::App;
@@ -63,9 +61,7 @@ async fn serve_socket(upgraded: Upgraded, app: Arc<App>, ending: CancellationTok
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => {
             let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
-            let config = Some(socket::config());
-            let socket = WebSocketStream::from_partially_read(stream, read, Role::Server, config).await;
-            Box::pin(socket::serve(socket, app, ending)).await;
+            Box::pin(socket::serve(stream, read, app, ending)).await;
         }
         Err(_) => tracing::warn!("an upgraded connection is not a TCP stream"),
     }
@@ -73,13 +69,11 @@ async fn serve_socket(upgraded: Upgraded, app: Arc<App>, ending: CancellationTok
 
 async fn respond(request: Request<Incoming>, app: &App, upgrade: &Mutex<Option<OnUpgrade>>) -> Reply {
     if wants_websocket(request.headers()) {
-        return match accept_websocket(&request) {
-            Ok(reply) => {
-                *lock(upgrade) = Some(hyper::upgrade::on(request));
-                reply
-            }
-            Err(reply) => reply,
-        };
+        let reply = handshake(&request);
+        if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
+            *lock(upgrade) = Some(hyper::upgrade::on(request));
+        }
+        return reply;
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut reply = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are served here.\n");
@@ -123,27 +117,29 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
 }
 
 /// The server's half of the opening handshake (RFC 6455, section 4.2), on any path.
-fn accept_websocket(request: &Request<Incoming>) -> Result<Reply, Reply> {
+fn handshake(request: &Request<Incoming>) -> Reply {
     let headers = request.headers();
     if request.method() != Method::GET || !has_word(headers, header::CONNECTION, "upgrade") {
-        return Err(plain(StatusCode::BAD_REQUEST, "This is not a WebSocket handshake.\n"));
+        return plain(StatusCode::BAD_REQUEST, "This is not a WebSocket handshake.\n");
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         let mut reply = plain(StatusCode::UPGRADE_REQUIRED, "Only version 13 of WebSocket is spoken here.\n");
         reply.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return Err(reply);
+        return reply;
     }
     let accept = headers
         .get(header::SEC_WEBSOCKET_KEY)
-        .and_then(|key| HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok())
-        .ok_or_else(|| plain(StatusCode::BAD_REQUEST, "The handshake has no Sec-WebSocket-Key.\n"))?;
+        .and_then(|key| HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok());
+    let Some(accept) = accept else {
+        return plain(StatusCode::BAD_REQUEST, "The handshake has no Sec-WebSocket-Key.\n");
+    };
     let mut reply = Response::new(Full::default());
     *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = reply.headers_mut();
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    Ok(reply)
+    reply
 }
 
 /// A short text.

@@ -83,7 +83,7 @@ impl Hub {
         match message {
             // A connection that was told to go has no say any more.
             _ if !self.outboxes.contains_key(&connection) => {}
-            ToTracker::Announce(announce) => self.announce(connection, announce, now),
+            ToTracker::Announce(announce) => self.announce(connection, &announce, now),
             ToTracker::Answer(answer) => {
                 if let Some((to, message)) = self.registry.answer(connection, answer, now) {
                     self.send(to, message);
@@ -144,7 +144,7 @@ impl Hub {
         }
     }
 
-    fn announce(&mut self, connection: ConnectionId, announce: Announce, now: Instant) {
+    fn announce(&mut self, connection: ConnectionId, announce: &Announce, now: Instant) {
         let info_hash = announce.info_hash;
         let membership = Membership { connection, info_hash, peer_id: announce.peer_id };
         let stopped = announce.event == Event::Stopped;

@@ -17,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use futures::task::AtomicWaker;
 use shared::InfoHash;
 use shared::limits::RELAY_WINDOW;
-use shared::relay::{ChannelId, Frame, HEADER_LEN, data_header};
+use shared::relay::{ChannelId, Frame};
 use shared::signal::{RelayReason, ToPeer};
 
 use crate::lock;
@@ -30,9 +30,14 @@ pub(crate) const MAX_SIGNAL_BACKLOG: usize = 1024 * 1024;
 /// What a signal is counted as beside its session description, in bytes; also bounds their number.
 const SIGNAL_OVERHEAD: usize = 512;
 
-/// Frames of one channel are put together up to this size, in bytes, while they wait: many tiny ones would take many
-/// times the memory that their bytes are credited for. Channels carry a stream of bytes; frame bounds mean nothing.
+/// Payloads up to this length, in bytes, are put together while they wait: many tiny ones would take many times the
+/// memory that their bytes are credited for. Channels carry a stream of bytes; frame bounds mean nothing.
 const MERGE_LEN: usize = 16 * 1024;
+
+/// Payloads from this length, in bytes, are kept in the memory that they were read into; shorter ones are copied, since
+/// they would keep a whole read buffer alive. So what is held takes at most a few times the memory of its bytes,
+/// whatever a sender mixes.
+const SHARE_LEN: usize = 48 * 1024;
 
 /// What to do next for a connection.
 #[derive(Debug, PartialEq)]
@@ -45,6 +50,8 @@ pub(crate) enum Next {
     Closed(ChannelId, ToPeer),
     /// Send this relay frame.
     Frame(Bytes),
+    /// Send these bytes on this channel.
+    Data(ChannelId, Bytes),
     /// End the connection.
     End(Ending),
 }
@@ -85,9 +92,38 @@ struct Lane {
     info_hash: InfoHash,
     opening: Option<ToPeer>,
     credit: Credit,
-    frames: VecDeque<BytesMut>,
+    payloads: VecDeque<Payload>,
     closing: Option<RelayReason>,
     in_ring: bool,
+}
+
+/// Bytes that wait on a channel.
+#[derive(Debug)]
+enum Payload {
+    /// Copied; there may be room for more.
+    Gathered(BytesMut),
+    /// As read.
+    Shared(Bytes),
+}
+
+impl Payload {
+    fn new(bytes: Bytes) -> Self {
+        if bytes.len() < SHARE_LEN { Self::Gathered(BytesMut::from(&bytes[..])) } else { Self::Shared(bytes) }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Gathered(bytes) => bytes.len(),
+            Self::Shared(bytes) => bytes.len(),
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Gathered(bytes) => bytes.freeze(),
+            Self::Shared(bytes) => bytes,
+        }
+    }
 }
 
 impl Outbox {
@@ -125,7 +161,7 @@ impl Outbox {
             info_hash,
             opening: Some(message),
             credit: Credit::default(),
-            frames: VecDeque::new(),
+            payloads: VecDeque::new(),
             closing: None,
             in_ring: true,
         };
@@ -140,21 +176,22 @@ impl Outbox {
     ///
     /// # Errors
     /// [`CreditError`] when the sender has no credit for them.
-    pub(crate) fn data(&self, channel: ChannelId, payload: &[u8]) -> Result<(), CreditError> {
-        // Large frames are copied before the lock is taken. The copy is needed in any case: the message shares the
-        // memory of the sender's read buffer, and would keep all of that alive.
-        let mut whole = (payload.len() > MERGE_LEN).then(|| frame(channel, payload));
+    pub(crate) fn data(&self, channel: ChannelId, payload: Bytes) -> Result<(), CreditError> {
+        let len = payload.len();
+        // Copied before the lock is taken, unless it may be put behind what waits.
+        let payload = if len > MERGE_LEN { Payload::new(payload) } else { Payload::Shared(payload) };
         let mut waiting = lock(&self.waiting);
         let waiting = &mut *waiting;
         let Some(lane) = waiting.lanes.get_mut(&channel).filter(|lane| lane.closing.is_none()) else {
             return Ok(());
         };
-        lane.credit.accept(payload.len())?;
-        match lane.frames.back_mut() {
-            Some(last) if whole.is_none() && last.len() + payload.len() <= HEADER_LEN + MERGE_LEN => {
-                last.extend_from_slice(payload);
+        lane.credit.accept(len)?;
+        match (lane.payloads.back_mut(), payload) {
+            (Some(Payload::Gathered(last)), Payload::Shared(more)) if last.len() + len <= MERGE_LEN => {
+                last.extend_from_slice(&more);
             }
-            _ => lane.frames.push_back(whole.take().unwrap_or_else(|| frame(channel, payload))),
+            (_, Payload::Shared(bytes)) => lane.payloads.push_back(Payload::new(bytes)),
+            (_, gathered) => lane.payloads.push_back(gathered),
         }
         if !lane.in_ring {
             lane.in_ring = true;
@@ -194,7 +231,7 @@ impl Outbox {
         lane.closing = Some(reason);
         let held = lane.credit.held() as usize;
         if waiting.orphaned + held > RELAY_WINDOW as usize {
-            lane.frames.clear();
+            lane.payloads.clear();
             lane.credit = Credit::default();
         } else {
             waiting.orphaned += held;
@@ -238,7 +275,7 @@ impl Outbox {
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
         let waiting = lock(&self.waiting);
-        waiting.lanes.values().flat_map(|lane| &lane.frames).map(|frame| frame.len() - HEADER_LEN).sum()
+        waiting.lanes.values().flat_map(|lane| &lane.payloads).map(Payload::len).sum()
     }
 }
 
@@ -261,36 +298,28 @@ impl Waiting {
         let channel = self.ring.pop_front()?;
         let lane = self.lanes.get_mut(&channel)?;
         if let Some(message) = lane.opening.take() {
-            lane.in_ring = !lane.frames.is_empty() || lane.closing.is_some();
+            lane.in_ring = !lane.payloads.is_empty() || lane.closing.is_some();
             if lane.in_ring {
                 self.ring.push_front(channel);
             }
             return Some(Next::Opened(channel, message));
         }
-        if let Some(frame) = lane.frames.pop_front() {
-            let bytes = frame.len() - HEADER_LEN;
+        if let Some(payload) = lane.payloads.pop_front() {
+            let bytes = payload.len();
             lane.credit.deliver(bytes);
             if lane.closing.is_some() {
                 self.orphaned -= bytes;
             }
-            lane.in_ring = !lane.frames.is_empty() || lane.closing.is_some();
+            lane.in_ring = !lane.payloads.is_empty() || lane.closing.is_some();
             if lane.in_ring {
                 self.ring.push_back(channel);
             }
-            return Some(Next::Frame(frame.freeze()));
+            return Some(Next::Data(channel, payload.into_bytes()));
         }
         let lane = self.lanes.remove(&channel)?;
         let reason = lane.closing.unwrap_or(RelayReason::Other);
         Some(Next::Closed(channel, ToPeer::RelayClosed { info_hash: lane.info_hash, channel, reason }))
     }
-}
-
-/// A data frame of exactly its size.
-fn frame(channel: ChannelId, payload: &[u8]) -> BytesMut {
-    let mut frame = BytesMut::with_capacity(HEADER_LEN + payload.len());
-    frame.extend_from_slice(&data_header(channel));
-    frame.extend_from_slice(payload);
-    frame
 }
 
 #[cfg(test)]

@@ -110,30 +110,27 @@ impl Registry {
     pub fn announce(
         &mut self,
         connection: ConnectionId,
-        announce: Announce,
+        announce: &Announce,
         now: Instant,
         rng: &mut impl Rng,
     ) -> Result<Outcome, AnnounceError> {
-        let Announce { info_hash, peer_id, .. } = announce;
-        let superseded = self.claim(connection, &announce)?;
+        let Announce { info_hash, peer_id, .. } = *announce;
+        let superseded = self.claim(connection, announce)?;
         if let Some(old) = superseded {
             self.remove(Membership { connection: old, info_hash, peer_id });
         }
         if announce.event == Event::Stopped {
             self.remove(Membership { connection, info_hash, peer_id });
-            let reply = self.reply(&announce, Vec::new());
+            let reply = self.reply(announce, Vec::new());
             return Ok(Outcome { messages: vec![(connection, reply)], superseded, left: true });
         }
         self.memberships.entry(connection).or_default().insert((info_hash, peer_id));
         let swarm = self.swarms.entry(info_hash).or_default();
-        swarm.update(connection, &announce, now);
-        let peers = if announce.enxame.is_some() {
-            name_peers(swarm, connection, &announce, rng)
-        } else {
-            Vec::new()
-        };
-        let forwarded = swarm.forward_offers(connection, &announce, now, rng);
-        let mut messages = vec![(connection, self.reply(&announce, peers))];
+        swarm.update(connection, announce, now);
+        let peers =
+            if announce.enxame.is_some() { name_peers(swarm, connection, announce, rng) } else { Vec::new() };
+        let forwarded = swarm.forward_offers(connection, announce, now, rng);
+        let mut messages = vec![(connection, self.reply(announce, peers))];
         messages.extend(forwarded);
         Ok(Outcome { messages, superseded, left: false })
     }

@@ -1,14 +1,16 @@
 //! One WebSocket connection as an actor: it reads, writes, pings and cleans up after itself.
 //!
 //! Reading and writing share one task and one poll, so that a client that does not read is still heard, and neither
-//! needs a lock on the socket. Whichever way the actor ends, its drop guard takes the connection out of the hub.
+//! needs a lock on the socket. Relay payloads are written from where they were read (`carrier`). Whichever way the actor ends, its drop guard takes the connection out of the hub.
+
+mod carrier;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,11 +22,13 @@ use shared::signal::{CLOSE_SUPERSEDED, Failed, RelayReason, SignalError, ToPeer,
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
+
+use carrier::Carrier;
 
 use crate::hub::Far;
 use crate::outbox::{Ending, Next, Outbox};
@@ -35,34 +39,42 @@ use crate::{ConnectionId, lock};
 /// Pings that a client may leave without any sign of life before it is taken for gone.
 const MAX_MISSED_PINGS: u32 = 2;
 
+/// Shortest time between two pings.
+const MIN_PING_INTERVAL: Duration = Duration::from_millis(1);
+
 /// Time for the closing handshake, in which the client reads why it is closed.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
-/// Bytes read at once from one client: at full speed a read brings half a frame of the largest size.
-const READ_BUFFER: usize = 64 * 1024;
+/// Bytes read at once from one client: a relay frame of the largest size, about.
+const READ_BUFFER: usize = 128 * 1024;
 
-/// Bytes gathered before a write: below this, frames that wait together share one system call.
-const WRITE_BUFFER: usize = 128 * 1024;
+/// Bytes read from one client before the others have their turn. Those that the bytes are for are among them: written
+/// soon, the bytes are still in the processor's cache.
+const READ_TURN: usize = 256 * 1024;
 
 /// How the socket reads and writes, and the longest message: a signal's, or a relay frame's.
-pub(crate) fn config() -> WebSocketConfig {
+fn config() -> WebSocketConfig {
     let longest = MAX_SIGNAL_BYTES.max(HEADER_LEN + MAX_RELAY_PAYLOAD);
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(2 * (WRITE_BUFFER + longest))
+        // The carrier gathers; what tungstenite kept, relay frames would overtake.
+        .write_buffer_size(0)
+        // Room for any message; full only of pongs that the client, flooding with pings, does not read.
+        .max_write_buffer_size(2 * longest)
         .max_message_size(Some(longest))
         .max_frame_size(Some(longest))
 }
 
-/// Serves one client until it leaves, is told to, or the tracker ends.
-pub(crate) async fn serve<S>(socket: WebSocketStream<S>, app: Arc<App>, shutdown: CancellationToken)
+/// Serves one client until it leaves, is told to, or the tracker ends. `read` was read behind the handshake.
+pub(crate) async fn serve<S>(stream: S, read: Vec<u8>, app: Arc<App>, shutdown: CancellationToken)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
+    let carrier = Carrier::new(stream);
+    let socket = WebSocketStream::from_partially_read(carrier, read, Role::Server, Some(config())).await;
     let (id, outbox) = lock(&app.hub).connect();
     let registration = Registration { app, id };
-    let period = registration.app.ping_interval;
+    let period = registration.app.ping_interval.max(MIN_PING_INTERVAL);
     let mut pings = interval_at(Instant::now() + period, period);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut client = Client {
@@ -81,13 +93,20 @@ where
     let Client { socket, registration, .. } = client;
     drop(registration);
     tracing::debug!(connection = %id, ?goodbye, "disconnected");
-    if let Some((code, reason)) = goodbye {
-        close(socket, code, reason).await;
-    }
+    close(socket, goodbye).await;
 }
 
 /// The close code and sentence that the client is owed, if it is still there.
 type Goodbye = Option<(CloseCode, &'static str)>;
+
+/// Returns from a function that polls when the connection has ended.
+macro_rules! ready_or_continue {
+    ($poll:expr) => {
+        if let Poll::Ready(goodbye) = $poll {
+            return Poll::Ready(goodbye);
+        }
+    };
+}
 
 /// Takes the connection out of the hub when dropped.
 struct Registration {
@@ -103,7 +122,7 @@ impl Drop for Registration {
 
 /// The state of one connection's actor.
 struct Client<S> {
-    socket: WebSocketStream<S>,
+    socket: WebSocketStream<Carrier<S>>,
     registration: Registration,
     outbox: Arc<Outbox>,
     /// Open channels of which the client has been told.
@@ -114,125 +133,134 @@ struct Client<S> {
     warned: bool,
     pings: Interval,
     missed_pings: u32,
-    /// Whether something was written since the last flush.
+    /// Whether something was gathered since the last flush.
     unflushed: bool,
-}
-
-/// What woke the actor up.
-enum Step {
-    Received(Message),
-    Gone,
-    End(CloseCode, &'static str),
 }
 
 impl<S> Client<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    /// Runs until the connection ends.
     async fn run(&mut self, shutdown: CancellationToken) -> Goodbye {
         let mut shutdown = pin!(shutdown.cancelled());
-        loop {
-            let step = poll_fn(|context| {
-                if shutdown.poll_unpin(context).is_ready() {
-                    return Poll::Ready(Step::End(CloseCode::Away, "the tracker is shutting down"));
-                }
-                self.poll(context)
-            });
-            match step.await {
-                Step::Received(message) => {
+        poll_fn(|context| {
+            if shutdown.poll_unpin(context).is_ready() {
+                return Poll::Ready(Some((CloseCode::Away, "the tracker is shutting down")));
+            }
+            while self.pings.poll_tick(context).is_ready() {
+                ready_or_continue!(self.ping(context));
+            }
+            ready_or_continue!(self.poll_write(context));
+            self.poll_read(context)
+        })
+        .await
+    }
+
+    /// Sends a ping, unless the client has missed too many.
+    fn ping(&mut self, context: &mut Context<'_>) -> Poll<Goodbye> {
+        if self.missed_pings >= MAX_MISSED_PINGS {
+            tracing::debug!(connection = %self.registration.id, "silent for too long");
+            return Poll::Ready(None);
+        }
+        self.missed_pings += 1;
+        // A socket that takes nothing is not sent the ping; the client's silence counts all the same.
+        if self.socket.poll_ready_unpin(context).is_ready() {
+            return self.write(Message::Ping(Bytes::new()));
+        }
+        Poll::Pending
+    }
+
+    /// Handles what the client sent, for one turn. Ready only when the connection ends.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Goodbye> {
+        let mut read = 0;
+        while read < READ_TURN {
+            match ready!(self.socket.poll_next_unpin(context)) {
+                Some(Ok(message)) => {
                     self.missed_pings = 0;
+                    read += message.len();
                     self.handle(message);
                 }
-                Step::Gone => return None,
-                Step::End(code, reason) => return Some((code, reason)),
-            }
-        }
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Step> {
-        if self.pings.poll_tick(context).is_ready() {
-            if self.missed_pings >= MAX_MISSED_PINGS {
-                tracing::debug!(connection = %self.registration.id, "silent for too long");
-                return Poll::Ready(Step::Gone);
-            }
-            self.missed_pings += 1;
-            // Written at the next chance; a socket that is stuck drops the ping, and the client's silence counts.
-            if self.socket.poll_ready_unpin(context).is_ready() {
-                if self.socket.start_send_unpin(Message::Ping(Bytes::new())).is_err() {
-                    return Poll::Ready(Step::Gone);
+                Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
+                    return Poll::Ready(Some((CloseCode::Size, "the message is too long")));
                 }
-                self.unflushed = true;
-            }
-            // Asks the timer to wake this task again.
-            if self.pings.poll_tick(context).is_ready() {
-                context.waker().wake_by_ref();
+                Some(Err(Error::Utf8(_))) => {
+                    return Poll::Ready(Some((CloseCode::Invalid, "the message is not UTF-8")));
+                }
+                // The commonest end of all: a tab that is closed says nothing.
+                Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                    return Poll::Ready(None);
+                }
+                Some(Err(Error::Protocol(error))) => {
+                    tracing::debug!(connection = %self.registration.id, %error, "broke the WebSocket protocol");
+                    return Poll::Ready(Some((CloseCode::Protocol, "a frame breaks the WebSocket protocol")));
+                }
+                Some(Err(_)) | None => return Poll::Ready(None),
             }
         }
-        if let Poll::Ready(step) = self.poll_write(context) {
-            return Poll::Ready(step);
-        }
-        match self.socket.poll_next_unpin(context) {
-            Poll::Ready(Some(Ok(message))) => Poll::Ready(Step::Received(message)),
-            Poll::Ready(Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. })))) => {
-                Poll::Ready(Step::End(CloseCode::Size, "the message is too long"))
-            }
-            Poll::Ready(Some(Err(Error::Utf8(_)))) => {
-                Poll::Ready(Step::End(CloseCode::Invalid, "the message is not UTF-8"))
-            }
-            Poll::Ready(Some(Err(Error::Protocol(error)))) => {
-                tracing::debug!(connection = %self.registration.id, %error, "broke the WebSocket protocol");
-                Poll::Ready(Step::End(CloseCode::Protocol, "a frame breaks the WebSocket protocol"))
-            }
-            Poll::Ready(Some(Err(_)) | None) => Poll::Ready(Step::Gone),
-            Poll::Pending => Poll::Pending,
-        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    /// Writes what waits, as far as the client takes it, then flushes. Ready only when the connection ends.
-    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+    /// Writes what waits, as far as the client takes it. Ready only when the connection ends.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Goodbye> {
         loop {
             match self.socket.poll_ready_unpin(context) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Step::Gone),
+                Poll::Ready(Ok(())) if self.socket.get_ref().has_room() => {}
+                Poll::Ready(Ok(())) => match self.socket.poll_flush_unpin(context) {
+                    Poll::Ready(Ok(())) => self.unflushed = false,
+                    Poll::Ready(Err(_)) => return Poll::Ready(None),
+                    Poll::Pending => return self.poll_ending(context),
+                },
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
                 Poll::Pending => return self.poll_ending(context),
             }
             let Poll::Ready(next) = self.outbox.poll_next(context) else { break };
-            let message = match next {
-                Next::Signal(message) => text(&message),
-                Next::Frame(frame) => Message::Binary(frame),
+            match next {
+                Next::Signal(message) => ready_or_continue!(self.write(text(&message))),
+                Next::Frame(frame) => ready_or_continue!(self.write(Message::Binary(frame))),
+                Next::Data(channel, payload) => {
+                    self.socket.get_mut().relay(channel, payload);
+                    self.unflushed = true;
+                }
                 Next::Opened(channel, message) => {
                     self.highest_channel = self.highest_channel.max(channel.0);
                     let end = End { connection: self.registration.id, channel };
-                    // Closed again in the meantime, or open.
+                    // It may be closed again already.
                     if let Some(far) = lock(&self.registration.app.hub).far_end(end) {
                         self.channels.insert(channel, far);
                     }
-                    text(&message)
+                    ready_or_continue!(self.write(text(&message)));
                 }
                 Next::Closed(channel, message) => {
                     self.channels.remove(&channel);
-                    text(&message)
+                    ready_or_continue!(self.write(text(&message)));
                 }
-                Next::End(ending) => return Poll::Ready(end(ending)),
-            };
-            if self.socket.start_send_unpin(message).is_err() {
-                return Poll::Ready(Step::Gone);
+                Next::End(ending) => return Poll::Ready(goodbye(ending)),
             }
-            self.unflushed = true;
         }
         if self.unflushed {
             match self.socket.poll_flush_unpin(context) {
                 Poll::Ready(Ok(())) => self.unflushed = false,
-                Poll::Ready(Err(_)) => return Poll::Ready(Step::Gone),
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
                 Poll::Pending => {}
             }
         }
         Poll::Pending
     }
 
+    /// Gathers one message. The socket must be ready for it.
+    fn write(&mut self, message: Message) -> Poll<Goodbye> {
+        self.unflushed = true;
+        match self.socket.start_send_unpin(message) {
+            Ok(()) => Poll::Pending,
+            Err(_) => Poll::Ready(None),
+        }
+    }
+
     /// While the client takes nothing, an order to end it must still be seen.
-    fn poll_ending(&mut self, context: &mut Context<'_>) -> Poll<Step> {
-        self.outbox.poll_ending(context).map(end)
+    fn poll_ending(&self, context: &mut Context<'_>) -> Poll<Goodbye> {
+        self.outbox.poll_ending(context).map(goodbye)
     }
 
     fn handle(&mut self, message: Message) {
@@ -267,9 +295,9 @@ where
         match Frame::decode(bytes) {
             Ok(Frame::Data { channel, payload }) => {
                 let Some(far) = self.channels.get(&channel) else { return self.unknown_channel(channel) };
-                match far.outbox.data(far.channel, &payload) {
+                let bytes = payload.len() as u64;
+                match far.outbox.data(far.channel, payload) {
                     Ok(()) => {
-                        let bytes = payload.len() as u64;
                         self.registration.app.relayed_bytes.fetch_add(bytes, Ordering::Relaxed);
                     }
                     Err(error) => self.break_channel(channel, error),
@@ -318,13 +346,13 @@ fn text(message: &ToPeer) -> Message {
     Message::Text(Utf8Bytes::from(message.to_json()))
 }
 
-fn end(ending: Ending) -> Step {
-    match ending {
-        Ending::SlowReader => Step::End(CloseCode::Again, "too many messages are waiting to be read"),
+fn goodbye(ending: Ending) -> Goodbye {
+    Some(match ending {
+        Ending::SlowReader => (CloseCode::Again, "too many messages are waiting to be read"),
         Ending::Superseded => {
-            Step::End(CloseCode::from(CLOSE_SUPERSEDED), "the same peer came over another connection")
+            (CloseCode::from(CLOSE_SUPERSEDED), "the same peer came over another connection")
         }
-    }
+    })
 }
 
 /// The refusal of a message that was not understood, with as much of it as can be made out: other clients need the
@@ -340,23 +368,26 @@ fn failure(text: &str, error: &SignalError) -> Failed {
     }
 }
 
-/// Tells the client why it is closed, and gives it a moment to read that: closing a socket with unread bytes resets
-/// the connection, and the reason would be lost.
-async fn close<S>(mut socket: WebSocketStream<S>, code: CloseCode, reason: &'static str)
+/// Sends what is gathered, tells the client why it is closed if that is owed, and gives it a moment to read: closing a
+/// socket with unread bytes resets the connection, and the reason would be lost.
+async fn close<S>(mut socket: WebSocketStream<Carrier<S>>, goodbye: Goodbye)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let goodbye = async {
-        socket.close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) })).await?;
+    let ending = async {
+        let told = goodbye.is_some();
+        if let Some((code, reason)) = goodbye {
+            socket.close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) })).await?;
+        }
         let stream = socket.get_mut();
         stream.shutdown().await?;
         let mut unread = [0; 4096];
-        while stream.read(&mut unread).await? > 0 {}
+        while told && stream.read(&mut unread).await? > 0 {}
         Ok::<_, Error>(())
     };
-    match timeout(CLOSING_TIME, goodbye).await {
+    match timeout(CLOSING_TIME, ending).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "the client was gone before it was told why"),
+        Ok(Err(error)) => tracing::debug!(%error, "the client was gone already"),
         Err(_) => tracing::debug!("the client did not end its connection"),
     }
 }

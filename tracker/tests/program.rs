@@ -1,4 +1,5 @@
 //! The program itself: its first line, its exit codes, and what it says when it cannot start.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;

@@ -38,9 +38,7 @@ fn with_channels(channels: &[u32]) -> Outbox {
 }
 
 fn data(channel: u32, payload: &[u8]) -> Next {
-    Next::Frame(
-        Frame::Data { channel: ChannelId(channel), payload: Bytes::copy_from_slice(payload) }.encode(),
-    )
+    Next::Data(ChannelId(channel), Bytes::copy_from_slice(payload))
 }
 
 fn closed(channel: u32, reason: RelayReason) -> Next {
@@ -51,7 +49,7 @@ fn closed(channel: u32, reason: RelayReason) -> Next {
 #[test]
 fn signals_go_before_credits_and_credits_before_data() {
     let outbox = with_channels(&[1]);
-    outbox.data(ChannelId(1), b"data").unwrap();
+    outbox.data(ChannelId(1), Bytes::from_static(b"data")).unwrap();
     outbox.credit(ChannelId(1), 5);
     outbox.signal(failed("first"));
     assert_eq!(next(&outbox), Some(Next::Signal(failed("first"))));
@@ -64,9 +62,9 @@ fn signals_go_before_credits_and_credits_before_data() {
 #[test]
 fn a_channel_is_told_of_before_its_data_and_ahead_of_other_data() {
     let outbox = with_channels(&[1]);
-    outbox.data(ChannelId(1), b"old").unwrap();
+    outbox.data(ChannelId(1), Bytes::from_static(b"old")).unwrap();
     outbox.open(ChannelId(2), hash(), opened(2));
-    outbox.data(ChannelId(2), b"new").unwrap();
+    outbox.data(ChannelId(2), Bytes::from_static(b"new")).unwrap();
     assert_eq!(next(&outbox), Some(Next::Opened(ChannelId(2), opened(2))));
     assert_eq!(next(&outbox), Some(data(2, b"new")));
     assert_eq!(next(&outbox), Some(data(1, b"old")));
@@ -76,11 +74,11 @@ fn a_channel_is_told_of_before_its_data_and_ahead_of_other_data() {
 #[test]
 fn channels_take_turns() {
     let outbox = with_channels(&[1, 2]);
-    let large = vec![7; MERGE_LEN + 1];
+    let large = Bytes::from(vec![7; MERGE_LEN + 1]);
     for _ in 0..2 {
-        outbox.data(ChannelId(1), &large).unwrap();
+        outbox.data(ChannelId(1), large.clone()).unwrap();
     }
-    outbox.data(ChannelId(2), b"small").unwrap();
+    outbox.data(ChannelId(2), Bytes::from_static(b"small")).unwrap();
     assert_eq!(next(&outbox), Some(data(1, &large)));
     assert_eq!(next(&outbox), Some(data(2, b"small")));
     assert_eq!(next(&outbox), Some(data(1, &large)));
@@ -90,7 +88,7 @@ fn channels_take_turns() {
 fn tiny_frames_that_wait_become_one() {
     let outbox = with_channels(&[1]);
     for byte in 0..100 {
-        outbox.data(ChannelId(1), &[byte]).unwrap();
+        outbox.data(ChannelId(1), Bytes::from(vec![byte])).unwrap();
     }
     assert_eq!(next(&outbox), Some(data(1, &(0..100).collect::<Vec<u8>>())));
     assert_eq!(next(&outbox), None);
@@ -109,24 +107,24 @@ fn credits_that_wait_become_one() {
 #[test]
 fn a_sender_without_credit_is_refused_until_the_receiver_gives_some() {
     let outbox = with_channels(&[1]);
-    let window = vec![0; RELAY_WINDOW as usize];
-    outbox.data(ChannelId(1), &window).unwrap();
-    assert_eq!(outbox.data(ChannelId(1), b"x"), Err(CreditError::Exceeded));
+    let window = Bytes::from(vec![0; RELAY_WINDOW as usize]);
+    outbox.data(ChannelId(1), window.clone()).unwrap();
+    assert_eq!(outbox.data(ChannelId(1), Bytes::from_static(b"x")), Err(CreditError::Exceeded));
     assert_eq!(outbox.give(ChannelId(1), 1), Err(CreditError::NotDelivered));
     assert_eq!(next(&outbox), Some(data(1, &window)));
-    assert_eq!(outbox.data(ChannelId(1), b"x"), Err(CreditError::Exceeded));
+    assert_eq!(outbox.data(ChannelId(1), Bytes::from_static(b"x")), Err(CreditError::Exceeded));
     outbox.give(ChannelId(1), 1).unwrap();
-    outbox.data(ChannelId(1), b"x").unwrap();
+    outbox.data(ChannelId(1), Bytes::from_static(b"x")).unwrap();
 }
 
 #[test]
 fn what_was_sent_before_the_closing_arrives_before_its_notice() {
     let outbox = with_channels(&[1]);
-    outbox.data(ChannelId(1), b"last words").unwrap();
+    outbox.data(ChannelId(1), Bytes::from_static(b"last words")).unwrap();
     outbox.credit(ChannelId(1), 9);
     outbox.close(ChannelId(1), RelayReason::PeerLeft);
     outbox.close(ChannelId(1), RelayReason::Protocol);
-    outbox.data(ChannelId(1), b"too late").unwrap();
+    outbox.data(ChannelId(1), Bytes::from_static(b"too late")).unwrap();
     assert_eq!(next(&outbox), Some(data(1, b"last words")));
     assert_eq!(next(&outbox), Some(closed(1, RelayReason::PeerLeft)));
     assert_eq!(next(&outbox), None);
@@ -145,12 +143,12 @@ fn a_channel_closed_at_once_is_still_told_of() {
 #[test]
 fn a_channel_that_the_client_closed_is_never_mentioned_again() {
     let outbox = with_channels(&[1, 2]);
-    outbox.data(ChannelId(1), b"unwanted").unwrap();
+    outbox.data(ChannelId(1), Bytes::from_static(b"unwanted")).unwrap();
     outbox.credit(ChannelId(1), 9);
     outbox.forget(ChannelId(1));
     outbox.credit(ChannelId(1), 9);
     outbox.close(ChannelId(1), RelayReason::Done);
-    outbox.data(ChannelId(1), b"unwanted").unwrap();
+    outbox.data(ChannelId(1), Bytes::from_static(b"unwanted")).unwrap();
     assert_eq!(outbox.give(ChannelId(1), 5), Ok(()));
     assert_eq!(next(&outbox), None);
     assert_eq!(outbox.held(), 0);
@@ -214,7 +212,7 @@ proptest! {
     #[test]
     fn no_more_is_held_than_a_window_a_channel_and_one(steps in proptest::collection::vec(step(), 0..120)) {
         let outbox = Outbox::default();
-        let bytes = vec![0_u8; RELAY_WINDOW as usize];
+        let bytes = Bytes::from(vec![0; RELAY_WINDOW as usize]);
         let mut open: Vec<u32> = Vec::new();
         let mut highest = 0;
         for step in steps {
@@ -228,7 +226,7 @@ proptest! {
                 Step::Data(n, len) => {
                     if let Some(channel) = pick(n) {
                         // Refused or not: it is what is held that counts.
-                        let _ = outbox.data(channel, &bytes[..len as usize]);
+                        let _ = outbox.data(channel, bytes.slice(..len as usize));
                     }
                 }
                 Step::Read => drop(next(&outbox)),

@@ -20,8 +20,9 @@ impl Bench {
         Self { registry: Registry::new(INTERVAL), now: Instant::now(), rng: SmallRng::seed_from_u64(7) }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "the calls read better")]
     fn try_announce(&mut self, connection: u64, announce: Announce) -> Result<Outcome, AnnounceError> {
-        self.registry.announce(ConnectionId(connection), announce, self.now, &mut self.rng)
+        self.registry.announce(ConnectionId(connection), &announce, self.now, &mut self.rng)
     }
 
     fn announce(&mut self, connection: u64, announce: Announce) -> Outcome {

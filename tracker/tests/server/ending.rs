@@ -1,5 +1,7 @@
 //! How a tracker goes.
 
+use futures::StreamExt;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::client::*;
@@ -13,6 +15,17 @@ async fn clients_are_told_that_the_tracker_goes_away() {
     assert_eq!(a.closed().await.unwrap().code, CloseCode::Away);
     soon(stopping).await.unwrap();
     tokio::net::TcpStream::connect(address).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_client_that_closes_gets_its_close_answered() {
+    let tracker = Tracker::start().await;
+    let mut a = tracker.join(1).await;
+    let frame = CloseFrame { code: CloseCode::Normal, reason: "bye".into() };
+    a.socket.close(Some(frame.clone())).await.unwrap();
+    assert_eq!(a.closed().await, Some(frame));
+    assert!(soon(a.socket.next()).await.is_none());
+    tracker.stop().await;
 }
 
 #[tokio::test]

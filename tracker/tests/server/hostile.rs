@@ -154,3 +154,35 @@ async fn raw_socket(tracker: &Tracker) -> TcpStream {
     assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
     stream
 }
+
+#[tokio::test]
+async fn pongs_do_not_pile_up_for_a_client_that_floods_with_pings_and_does_not_read() {
+    const FLOOD: usize = 64 * 1024 * 1024;
+    let tracker = Tracker::start().await;
+    let mut a = raw_socket(&tracker).await;
+    let ping = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[7; 125]].concat();
+    let pings = ping.repeat(1000);
+    let flood = async {
+        for _ in 0..FLOOD / pings.len() {
+            a.write_all(&pings).await.unwrap();
+        }
+        let scrape = br#"{"action":"scrape"}"#;
+        a.write_all(&[&[0x81, 0x80 | scrape.len() as u8, 0, 0, 0, 0], &scrape[..]].concat()).await.unwrap();
+    };
+    soon(flood).await;
+    let mut read = 0;
+    let answered = async {
+        loop {
+            let (kind, len) = (a.read_u8().await.unwrap(), a.read_u8().await.unwrap());
+            if kind == 0x81 {
+                break;
+            }
+            assert_eq!((kind, len), (0x8a, 125), "a pong");
+            a.read_exact(&mut [0; 125]).await.unwrap();
+            read += 127;
+        }
+    };
+    soon(answered).await;
+    assert!(read < FLOOD / 2, "{read} bytes of pongs");
+    tracker.stop().await;
+}

@@ -4,6 +4,7 @@
 //! - `hostile`: what is malformed, oversized or unknown, and clients that do not answer;
 //! - `page`: everything over plain HTTP;
 //! - `ending`: how a tracker goes.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod client;
 mod ending;

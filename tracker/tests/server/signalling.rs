@@ -31,7 +31,7 @@ async fn an_offer_and_its_answer_cross_as_webtorrent_writes_them() {
     let tracker = Tracker::start().await;
     let (mut a, mut b) = (tracker.connect().await, tracker.connect().await);
     send(&mut a, &announce("a", &[])).await;
-    let reply = json!({"action": "announce", "info_hash": "s".repeat(20), "interval": 120.0, "complete": 0, "incomplete": 1});
+    let reply = json!({"action": "announce", "info_hash": "s".repeat(20), "interval": 120, "complete": 0, "incomplete": 1});
     assert_eq!(receive(&mut a).await, reply);
 
     let id = "0123456789abcdefÿ\u{0}..";
