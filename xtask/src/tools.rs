@@ -59,14 +59,15 @@ pub(crate) fn components() -> Result<()> {
 
 /// wasm-bindgen and its test runner, of the version that the code is linked with.
 pub(crate) fn wasm_bindgen() -> Result<()> {
-    let version = wasm_bindgen_version()?;
-    // Reads and rewrites the whole module: without optimisation it would take longer than it took to build.
-    install("wasm-bindgen-cli", "wasm-bindgen", &version, "1", &[])
+    // These read and rewrite whole modules: without any optimisation each build of the page would take longer.
+    let hot = ["walrus", "wasmparser", "wasm-encoder", "wasm-bindgen-cli-support", "hashbrown", "gimli"];
+    let flags = hot.map(|package| format!("--config=profile.release.package.{package}.opt-level=1"));
+    install("wasm-bindgen-cli", "wasm-bindgen", &wasm_bindgen_version()?, &flags)
 }
 
 /// Trunk without TLS: it downloads nothing, since all of its helpers are installed here.
 pub(crate) fn trunk() -> Result<()> {
-    install("trunk", "trunk", TRUNK, "0", &["--no-default-features"])
+    install("trunk", "trunk", TRUNK, &["--no-default-features".to_owned()])
 }
 
 /// The wasm-bindgen version of `Cargo.lock`, so that library and tool cannot drift apart.
@@ -83,7 +84,7 @@ fn locked_version(lock: &str, package: &str) -> Option<String> {
 }
 
 /// Installs a crate's programs with a profile that builds fast, since they run for seconds only.
-fn install(package: &str, name: &str, version: &str, opt_level: &str, flags: &[&str]) -> Result<()> {
+fn install(package: &str, name: &str, version: &str, flags: &[String]) -> Result<()> {
     if installed_version(&program(name)).as_deref() == Some(version) {
         return Ok(());
     }
@@ -97,7 +98,7 @@ fn install(package: &str, name: &str, version: &str, opt_level: &str, flags: &[&
         .args([package, "--version", version])
         .args(flags)
         .env("CARGO_TARGET_DIR", &build)
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", opt_level)
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
