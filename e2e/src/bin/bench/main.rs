@@ -17,7 +17,7 @@ bench [NAME]... [--runs N]
   relay    MiB/s from tab to tab through the tracker, 256 MiB
   socket   MiB/s of a bare relay when each frame is sent through a Blob, as gloo-net does
   seed     MiB/s from the choice of a 1 GiB file to its hash
-  first    seconds from pasting a hash to the first verified piece
+  first    milliseconds from pasting a hash to the first verified piece
   memory   MiB that the browsers grow by while 1 GiB moves
   size     kB of the page's first load, compressed
   bare     only the machine's limits: relay, hashing and round trip without anything of ours
