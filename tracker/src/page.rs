@@ -1,7 +1,7 @@
 //! The built page: from a folder, or embedded in the program.
 //!
-//! What is served lies inside the folder or the program, whatever a path says ([`path`]); it comes with its type, with
-//! an `ETag`, and compressed where that helps ([`encoding`]). Files are read and compressed outside the reactor, once.
+//! What is served lies inside the folder or the program, whatever a path says (`path`); it comes with its type, with
+//! an `ETag`, and compressed where that helps (`encoding`). Files are read and compressed outside the reactor, once.
 
 mod encoding;
 mod path;
