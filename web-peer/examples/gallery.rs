@@ -111,7 +111,7 @@ fn busy(tick: u64) -> Snapshot {
     Snapshot { torrents: vec![done, paused, waiting, metadata, hashing, seeding, downloading], ..empty(tick) }
 }
 
-fn trouble(tick: u64) -> Snapshot {
+fn trouble(_: u64) -> Snapshot {
     let mut full = torrent(1, "conjunto-de-dados.parquet", State::Error, 48_000 * MIB);
     full.torrent.bytes.verified = 31_000 * MIB;
     full.torrent.pieces.have = 300;
@@ -136,7 +136,6 @@ fn trouble(tick: u64) -> Snapshot {
         storage: StorageView { kind: StorageKind::Memory, limit: Some(1_024 * MIB) },
         torrents: vec![full, mismatch],
         alerts,
-        ..empty(tick)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The page in a real browser, without tracker or peers: what it shows of a snapshot, that new snapshots leave what
 //! is on the screen in place, and that gestures become commands.
 #![cfg(target_arch = "wasm32")]
+#![allow(clippy::unwrap_used)]
 
 use std::cell::RefCell;
 use std::rc::Rc;
