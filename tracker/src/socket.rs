@@ -52,6 +52,9 @@ const READ_BUFFER: usize = 128 * 1024;
 /// soon, the bytes are still in the processor's cache.
 const READ_TURN: usize = 256 * 1024;
 
+/// What a message counts as at least, in that sum: to read a short one is work as well.
+const MESSAGE_COST: usize = 1024;
+
 /// How the socket reads and writes, and the longest message: a signal's, or a relay frame's.
 fn config() -> WebSocketConfig {
     let longest = MAX_SIGNAL_BYTES.max(HEADER_LEN + MAX_RELAY_PAYLOAD);
@@ -178,7 +181,7 @@ where
             match ready!(self.socket.poll_next_unpin(context)) {
                 Some(Ok(message)) => {
                     self.missed_pings = 0;
-                    read += message.len();
+                    read += message.len().max(MESSAGE_COST);
                     self.handle(message);
                 }
                 Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
