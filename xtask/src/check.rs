@@ -134,7 +134,11 @@ fn native_tests() -> Result<()> {
 }
 
 fn docs() -> Result<()> {
-    run_marked(cargo().args(["doc", "--no-deps", "--workspace"]).env("RUSTDOCFLAGS", "-D warnings"))
+    run_marked(
+        cargo()
+            .args(["doc", "--no-deps", "--workspace", "--document-private-items"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
 }
 
 fn browser_tests() -> Result<()> {
