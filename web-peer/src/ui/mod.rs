@@ -1,12 +1,12 @@
 //! The page that people see. It reads the snapshot, which the driver sets several times a second, and sends
 //! commands; it holds no state of its own but what is on the screen (a field's text, whether a list is open).
 //!
-//! - [`phrase`], [`figures`]: which sentence and which unit, decided without a browser;
-//! - [`catalogue`], [`speech`]: the sentences in the page's language, with numbers as `Intl` writes them;
-//! - [`frame`]: header, footer and what is between them; [`chooser`]: what starts a torrent; [`torrent`], [`peers`]:
-//!   the list; [`alerts`], [`announcer`]: what went wrong, and what screen readers hear;
-//! - [`parts`]: texts, buttons, drawings and lists, of which all of it is made;
-//! - [`gestures`], [`gather`], [`clipboard`]: dropping, pasting, reading dropped folders, copying.
+//! - `phrase`, `figures`: which sentence and which unit, decided without a browser;
+//! - `catalogue`, `speech`: the sentences in the page's language, with numbers as `Intl` writes them;
+//! - `frame`: header, footer and what is between them; `chooser`: what starts a torrent; `torrent`, `peers`:
+//!   the list; `alerts`, `announcer`: what went wrong, and what screen readers hear;
+//! - `parts`: texts, buttons, drawings and lists, of which all of it is made;
+//! - `gestures`, `gather`, `clipboard`: dropping, pasting, reading dropped folders, copying.
 //!
 //! Rows are keyed and every text is a memo of its own, so that a new snapshot changes the characters that differ and
 //! nothing else: focus, selection, open lists and automation stay where they are.
