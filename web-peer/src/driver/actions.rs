@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use engine::{Action, Session, Time};
-use shared::metainfo::Info;
 use shared::InfoHash;
+use shared::metainfo::Info;
 use wasm_bindgen_futures::spawn_local;
 
 use super::Event;
@@ -21,7 +21,9 @@ impl Peer {
 
     /// Performs what the engine wants done for one torrent, until it wants no more.
     pub(super) fn drain(&mut self, now: Time, key: u32) {
-        while let Some(action) = self.torrent(key).and_then(Torrent::session_mut).and_then(Session::poll_action) {
+        while let Some(action) =
+            self.torrent(key).and_then(Torrent::session_mut).and_then(Session::poll_action)
+        {
             self.perform(now, key, action);
         }
     }
@@ -50,7 +52,8 @@ impl Peer {
                 });
             }
             Action::Load { load, span } => {
-                let Some((store, hash, range)) = self.place(key, |info| info.geometry().absolute(span)) else {
+                let Some((store, hash, range)) = self.place(key, |info| info.geometry().absolute(span))
+                else {
                     return;
                 };
                 let events = self.events.clone();
@@ -68,11 +71,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn place<T>(
-        &mut self,
-        key: u32,
-        at: impl FnOnce(&Info) -> T,
-    ) -> Option<(Store, InfoHash, T)> {
+    pub(super) fn place<T>(&mut self, key: u32, at: impl FnOnce(&Info) -> T) -> Option<(Store, InfoHash, T)> {
         let store = self.store.clone()?;
         let session = self.torrent(key)?.session()?;
         Some((store, session.info_hash(), at(session.info()?)))

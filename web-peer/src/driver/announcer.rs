@@ -50,7 +50,9 @@ impl Announcer {
     /// The engine has too few peers. Announces early, but ever less so while that brings nothing: the peers that come
     /// later reach out to us by themselves.
     pub(super) fn want_peers(&mut self) {
-        let Some(last) = self.last.filter(|_| self.connected && self.unanswered_since.is_none()) else { return };
+        let Some(last) = self.last.filter(|_| self.connected && self.unanswered_since.is_none()) else {
+            return;
+        };
         let wait = FIRST_HUNGRY_WAIT.saturating_mul(1 << self.hungry_waits.min(6));
         let early = last + wait;
         if self.due.is_none_or(|due| early < due) {

@@ -103,7 +103,7 @@ impl Peer {
         }
         // The files are those of a torrent that is in the list: that row becomes the seeder's.
         if let Some(older) = self.by_hash(hash).map(|torrent| torrent.key) {
-            self.leave_swarm(now, older, CloseReason::Stopped);
+            self.leave_swarm(now, older, &CloseReason::Stopped);
             self.torrents.retain(|torrent| torrent.key != older);
         }
         let config = self.config(hash, String::new(), Content::Known { info: intake.info, have: None });
@@ -139,7 +139,8 @@ impl Peer {
     }
 
     pub(super) fn torrent_file(&mut self, now: Time, name: String, content: Result<Bytes, String>) {
-        let metainfo = content.and_then(|bytes| Metainfo::from_bytes(&bytes).map_err(|error| error.to_string()));
+        let metainfo =
+            content.and_then(|bytes| Metainfo::from_bytes(&bytes).map_err(|error| error.to_string()));
         match metainfo {
             Ok(metainfo) => {
                 let mut magnet = Magnet::new(metainfo.info.info_hash());
@@ -206,7 +207,7 @@ impl Peer {
         let Some(torrent) = self.by_hash(hash) else { return };
         let key = torrent.key;
         torrent.halted = false;
-        self.leave_swarm(now, key, CloseReason::Stopped);
+        self.leave_swarm(now, key, &CloseReason::Stopped);
         if let Some(session) = self.torrent(key).and_then(Torrent::session_mut) {
             session.pause(now);
         }
@@ -229,7 +230,7 @@ impl Peer {
 
     pub(super) fn remove(&mut self, now: Time, hash: InfoHash) {
         let Some(key) = self.by_hash(hash).map(|torrent| torrent.key) else { return };
-        self.leave_swarm(now, key, CloseReason::Stopped);
+        self.leave_swarm(now, key, &CloseReason::Stopped);
         self.torrents.retain(|torrent| torrent.key != key);
         if let Some(store) = self.store.clone() {
             spawn_local(async move { store.remove(hash).await });

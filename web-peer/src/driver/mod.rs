@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::{LoadId, Time};
+use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Either, select};
-use futures::StreamExt;
 use gloo_timers::future::TimeoutFuture;
 use shared::{PeerId, PieceIndex};
 use wasm_bindgen_futures::spawn_local;
@@ -63,14 +63,42 @@ pub(crate) enum Event {
     Socket(u32, SocketEvent),
     NetworkIsBack,
     StoreReady(Store, Vec<Remembered>),
-    HashingProgress { key: u32, done: u64, total: u64 },
-    Hashed { key: u32, result: Result<Intake, IntakeError> },
-    Attached { key: u32, intake: Intake, result: Result<(), StoreError> },
-    TorrentFile { name: String, content: Result<Bytes, String> },
-    StoreOpened { key: u32, result: Result<Vec<bool>, StoreError> },
-    Stored { key: u32, piece: PieceIndex, verdict: Verdict },
-    Loaded { key: u32, load: LoadId, result: Result<Bytes, LoadError> },
-    SaveFailed { key: u32, error: StoreError },
+    HashingProgress {
+        key: u32,
+        done: u64,
+        total: u64,
+    },
+    Hashed {
+        key: u32,
+        result: Result<Intake, IntakeError>,
+    },
+    Attached {
+        key: u32,
+        intake: Intake,
+        result: Result<(), StoreError>,
+    },
+    TorrentFile {
+        name: String,
+        content: Result<Bytes, String>,
+    },
+    StoreOpened {
+        key: u32,
+        result: Result<Vec<bool>, StoreError>,
+    },
+    Stored {
+        key: u32,
+        piece: PieceIndex,
+        verdict: Verdict,
+    },
+    Loaded {
+        key: u32,
+        load: LoadId,
+        result: Result<Bytes, LoadError>,
+    },
+    SaveFailed {
+        key: u32,
+        error: StoreError,
+    },
 }
 
 /// The way to the driver: commands in, the state out.
@@ -123,7 +151,11 @@ pub fn start(settings: Settings, publish: impl Fn(Snapshot) + 'static) -> Handle
 }
 
 /// The loop: wait for an event or a deadline, tell the peer, show what became of it.
-async fn run(peer: Rc<RefCell<Peer>>, mut events: mpsc::UnboundedReceiver<Event>, publish: impl Fn(Snapshot)) {
+async fn run(
+    peer: Rc<RefCell<Peer>>,
+    mut events: mpsc::UnboundedReceiver<Event>,
+    publish: impl Fn(Snapshot),
+) {
     peer.borrow_mut().connect(now());
     let mut published = Time::default();
     let mut alarm = Alarm::default();
@@ -182,6 +214,7 @@ impl Alarm {
 
 /// The browser's monotonic clock.
 fn now() -> Time {
-    let milliseconds = web_sys::window().and_then(|window| window.performance()).map_or(0.0, |clock| clock.now());
+    let milliseconds =
+        web_sys::window().and_then(|window| window.performance()).map_or(0.0, |clock| clock.now());
     Time::since_start(Duration::from_secs_f64(milliseconds.max(0.0) / 1000.0))
 }

@@ -38,7 +38,10 @@ impl Peer {
         Some(Record {
             info_hash: session.info_hash(),
             info: info.map(|info| info.raw().clone()),
-            name: info.map(|info| info.name().to_owned()).or_else(|| magnet.display_name.clone()).unwrap_or_default(),
+            name: info
+                .map(|info| info.name().to_owned())
+                .or_else(|| magnet.display_name.clone())
+                .unwrap_or_default(),
             magnet: magnet.to_string(),
             added: torrent.added,
             paused: session.state() == State::Paused && !torrent.halted,
@@ -72,13 +75,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn stored(
-        &mut self,
-        now: Time,
-        key: u32,
-        piece: PieceIndex,
-        verdict: Verdict,
-    ) {
+    pub(super) fn stored(&mut self, now: Time, key: u32, piece: PieceIndex, verdict: Verdict) {
         let Some(torrent) = self.torrent(key) else { return };
         if let Verdict::Failed(error) = &verdict {
             torrent.trouble = Some(error.clone().into());
@@ -96,7 +93,7 @@ impl Peer {
             Err(error) => {
                 session.handle_loaded(now, load, None);
                 torrent.halt(now, error.into());
-                self.leave_swarm(now, key, CloseReason::Stopped);
+                self.leave_swarm(now, key, &CloseReason::Stopped);
             }
         }
     }
@@ -119,7 +116,9 @@ impl From<LoadError> for Trouble {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::Changed { file } => Self::FileUnreadable { name: file },
-            error @ (LoadError::Missing | LoadError::Browser(_)) => Self::StoreFailed { detail: error.to_string() },
+            error @ (LoadError::Missing | LoadError::Browser(_)) => {
+                Self::StoreFailed { detail: error.to_string() }
+            }
         }
     }
 }

@@ -1,8 +1,6 @@
 //! One row of the list: a torrent from the moment its files are chosen or its hash is pasted.
 
-use engine::{
-    ByteCounts, LinkId, Notice, PieceCounts, Rates, Session, State, Time, TorrentSnapshot,
-};
+use engine::{ByteCounts, LinkId, Notice, PieceCounts, Rates, Session, State, Time, TorrentSnapshot};
 use shared::magnet::Magnet;
 use shared::{InfoHash, PeerId};
 

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::{CloseReason, LinkId, Session, Time, Transport};
+use shared::PeerId;
 use shared::limits::MAX_NUMWANT;
 use shared::relay::{ChannelId, Frame};
 use shared::signal::{
-    self, Announce, ENXAME_VERSION, EnxameHello, RelayClose, RelayOpen, RelayOpened, RelayReason, ToPeer, ToTracker,
+    self, Announce, ENXAME_VERSION, EnxameHello, RelayClose, RelayOpen, RelayOpened, RelayReason, ToPeer,
+    ToTracker,
 };
-use shared::PeerId;
 
 use super::Event;
 use super::peer::Peer;
@@ -112,7 +113,7 @@ impl Peer {
                     torrent.announcer.answered(now, None);
                 }
             }
-            ToPeer::RelayOpened(opened) => self.relay_opened(now, opened),
+            ToPeer::RelayOpened(opened) => self.relay_opened(now, &opened),
             ToPeer::RelayRefused { info_hash, to_peer_id, .. } => {
                 let Some(torrent) = self.by_hash(info_hash) else { return };
                 torrent.dialing.retain(|peer| *peer != to_peer_id);
@@ -130,8 +131,8 @@ impl Peer {
         }
     }
 
-    pub(super) fn relay_opened(&mut self, now: Time, opened: RelayOpened) {
-        let RelayOpened { info_hash, peer_id, channel, window, initiator } = opened;
+    pub(super) fn relay_opened(&mut self, now: Time, opened: &RelayOpened) {
+        let RelayOpened { info_hash, peer_id, channel, window, initiator } = *opened;
         let link = LinkId(self.next_link);
         self.next_link += 1;
         let wanted = self.by_hash(info_hash).filter(|torrent| torrent.is_active()).map(|torrent| torrent.key);
@@ -214,7 +215,7 @@ impl Peer {
     }
 
     /// Closes a torrent's links and tells the tracker that it left the swarm.
-    pub(super) fn leave_swarm(&mut self, now: Time, key: u32, reason: CloseReason) {
+    pub(super) fn leave_swarm(&mut self, now: Time, key: u32, reason: &CloseReason) {
         self.drain(now, key);
         let Some(torrent) = self.torrent(key) else { return };
         torrent.dialing.clear();
@@ -223,7 +224,7 @@ impl Peer {
             if let Some(session) = self.session_of(link) {
                 session.handle_link_closed(now, link);
             }
-            self.close_link(link, &reason);
+            self.close_link(link, reason);
         }
         if self.connection.state == TrackerState::Connected {
             self.announce(key, signal::Event::Stopped);
@@ -245,12 +246,8 @@ impl Peer {
 
     pub(super) fn announce(&mut self, key: u32, event: signal::Event) {
         let peer_id = self.settings.peer_id;
-        let hello = EnxameHello {
-            v: ENXAME_VERSION,
-            relay: true,
-            key: Some(self.settings.key.clone()),
-            rtc: false,
-        };
+        let hello =
+            EnxameHello { v: ENXAME_VERSION, relay: true, key: Some(self.settings.key.clone()), rtc: false };
         let Some(session) = self.torrent(key).and_then(|torrent| torrent.session()) else { return };
         let announce = Announce {
             info_hash: session.info_hash(),
