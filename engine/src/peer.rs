@@ -122,6 +122,8 @@ pub(crate) struct Peer {
     pub(crate) snubbed: bool,
     /// The latest state of the pieces in which there was nothing to ask it for.
     pub(crate) nothing_at: Option<u64>,
+    /// The piece that was begun with it last: its neighbours are the cheapest for it to serve.
+    pub(crate) last_begun: Option<PieceIndex>,
     round_trip: Option<Duration>,
     unasked: u32,
 
@@ -178,6 +180,7 @@ impl Peer {
             last_block: now,
             snubbed: false,
             nothing_at: None,
+            last_begun: None,
             round_trip: None,
             unasked: 0,
             requests: VecDeque::new(),

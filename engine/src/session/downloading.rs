@@ -267,14 +267,14 @@ fn fill(now: Time, link: LinkId, peer: &mut Peer, torrent: &mut Torrent, epoch: 
 
 impl Torrent {
     /// What to ask this peer for next: blocks of pieces in flight first, so that they become whole and can be given on.
-    fn next_block(&mut self, link: LinkId, peer: &Peer, rng: &mut Rng) -> Option<BlockSpan> {
+    fn next_block(&mut self, link: LinkId, peer: &mut Peer, rng: &mut Rng) -> Option<BlockSpan> {
         let has = peer.has()?;
         let len = peer.block_len();
         if let Some(span) = self.pieces.next_block(link, has, len) {
             return Some(span);
         }
         let first = self.pieces.have().is_none();
-        let piece = if first { self.picker.any(has, rng) } else { self.picker.rarest(has, rng) }?;
+        let piece = if first { self.picker.any(has, rng) } else { self.picker.rarest(has, peer.last_begun, rng) }?;
         if !self.pieces.can_begin(piece) {
             // Memory is full of pieces in flight. If nobody works on one of them, it makes room, lest a peer that has
             // none of them stay idle.
@@ -287,6 +287,8 @@ impl Torrent {
         }
         self.picker.withdraw(piece);
         self.pieces.begin(piece, link);
-        self.pieces.next_block(link, has, len)
+        let span = self.pieces.next_block(link, has, len);
+        peer.last_begun = Some(piece);
+        span
     }
 }
