@@ -17,6 +17,8 @@ mod tracker;
 
 use std::path::PathBuf;
 
+use anyhow::{Result, bail};
+
 pub use browser::{Browser, BrowserOptions};
 pub use page::Page;
 pub use snapshot::{Bytes, Peer, Pieces, Rates, Snapshot, State, Torrent, TrackerStatus};
@@ -33,6 +35,14 @@ pub fn output_folder() -> PathBuf {
 /// The built page: `ENXAME_PAGE_DIR`, else `dist` of the workspace.
 pub fn page_folder() -> PathBuf {
     std::env::var_os("ENXAME_PAGE_DIR").map_or_else(|| workspace_root().join("dist"), PathBuf::from)
+}
+
+/// Runs a program's work until it ends or ctrl-c is pressed; either way browsers and files are cleaned up.
+pub async fn unless_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        result = work => result,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+    }
 }
 
 fn workspace_root() -> PathBuf {

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check, as named steps, with a summary.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread::sleep;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace::{ROOT, cargo, command, find_on_path, run, say};
+use crate::workspace::{ROOT, TARGET, cargo, command, find_on_path, run, say};
 use crate::{browser, build, tools};
 
 /// Marks everything that a run of the tests starts, so that what outlives it is found.
@@ -167,6 +168,15 @@ fn end_to_end() -> Result<()> {
     browser::install()?;
     build::page()?;
     build::tracker()?;
+    // What an earlier run said.
+    for old in ["e2e/logs", "e2e/failures"] {
+        match fs::remove_dir_all(TARGET.join(old)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {old}"));
+            }
+            _ => {}
+        }
+    }
     run_marked(
         cargo().args(["test", "--package", "e2e", "--", "--test-threads=2"]).envs(build::e2e_environment()),
     )

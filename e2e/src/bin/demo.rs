@@ -19,7 +19,7 @@ const BAR: usize = 30;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match demonstrate().await {
+    match e2e::unless_interrupted(demonstrate()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -12,6 +12,10 @@ const NOBODY_HAS_IT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    e2e::unless_interrupted(shoot_all()).await
+}
+
+async fn shoot_all() -> Result<()> {
     let (mut tracker, samples) = (Tracker::start()?, Scratch::new()?);
     let film = samples.file("férias na praia 2026.mp4", 160 * MIB, 1)?;
     samples.file("album/01 abertura.flac", 3 * MIB, 2)?;

@@ -25,7 +25,7 @@ bench [NAME]... [--runs N]
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
+    match e2e::unless_interrupted(run()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
