@@ -73,9 +73,13 @@ async fn shoot_once(page: &Page, state: &str, width: u32, theme: &str) -> Result
     page.devtools("Emulation.setEmulatedMedia", features).await?;
     let size = json!({ "width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": false });
     page.devtools("Emulation.setDeviceMetricsOverride", size).await?;
-    // Two frames: one to lay out, one to draw.
-    let drawn =
-        "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()));";
+    // The colours fade over to the other theme; what turns for ever is not waited for.
+    let drawn = "const done = arguments[0];
+        const ends = (animation) => animation.effect.getComputedTiming().iterations !== Infinity;
+        requestAnimationFrame(() => requestAnimationFrame(() => {
+            const fading = document.getAnimations().filter(ends).map((animation) => animation.finished);
+            Promise.allSettled(fading).then(() => done());
+        }));";
     page.run_async(drawn, vec![]).await?;
     page.screenshot(&output_folder().join(format!("shots/{state}-{width}-{theme}.png"))).await
 }
