@@ -14,13 +14,13 @@ use crate::api::LoadId;
 const LOAD_LEN: u32 = 512 * 1024;
 
 /// Bytes that are kept or on the way, at most, while anything else is left to throw away.
-const MAX_CACHED_BYTES: u64 = 8 << 20;
+const MAX_CACHED_BYTES: u64 = 16 << 20;
 
 /// Bytes of loads that one peer's queue of requests makes ready: what it takes now, and what comes next.
-pub(crate) const READ_AHEAD: u32 = 2 * LOAD_LEN;
+pub(crate) const READ_AHEAD: u32 = 4 * LOAD_LEN;
 
 /// Loads that may be on the way at a time.
-const MAX_LOADING: usize = 32;
+const MAX_LOADING: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {

@@ -40,8 +40,8 @@ pub const MAX_REASON_BYTES: usize = 256;
 pub const MAX_RELAY_PAYLOAD: usize = 132 * 1024;
 
 /// Bytes that may be on the way in one direction of a relay channel before the receiver gives credit: the
-/// bandwidth-delay product of 20 MiB/s at 100 ms. The tracker's memory is at most this, twice a channel.
-pub const RELAY_WINDOW: u32 = 2 * 1024 * 1024;
+/// bandwidth-delay product of 40 MiB/s at 100 ms. The tracker's memory is at most this, twice a channel.
+pub const RELAY_WINDOW: u32 = 4 * 1024 * 1024;
 
 /// Deepest nesting of lists and dictionaries in bencoded data. A hybrid torrent's file tree (BEP 52) has one level
 /// for each part of a path ([`MAX_PATH_PARTS`]) and five around it; everything else has fewer than six.
