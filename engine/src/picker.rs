@@ -117,7 +117,12 @@ impl Picker {
 
     /// One of the rarest pieces on offer that this peer has: if it can be, the one behind `last`, which was begun with this
     /// peer before; else the first of a run chosen at random.
-    pub(crate) fn rarest(&self, has: &Bitfield, last: Option<PieceIndex>, rng: &mut Rng) -> Option<PieceIndex> {
+    pub(crate) fn rarest(
+        &self,
+        has: &Bitfield,
+        last: Option<PieceIndex>,
+        rng: &mut Rng,
+    ) -> Option<PieceIndex> {
         // What this peer has is had by one at least.
         let chosen = self.buckets.iter().skip(1).find_map(|bucket| one_of(bucket, has, rng))?;
         let availability = self.availability[chosen.as_usize()];
@@ -212,7 +217,8 @@ mod tests {
         geometry.pieces().for_each(|piece| picker.offer(piece));
         let all = Bitfield::all(50);
         picker.peer_joined(&all);
-        let chosen: std::collections::BTreeSet<_> = (0..200).map(|_| picker.rarest(&all, None, &mut rng)).collect();
+        let chosen: std::collections::BTreeSet<_> =
+            (0..200).map(|_| picker.rarest(&all, None, &mut rng)).collect();
         assert!(chosen.len() > 30, "{}", chosen.len());
     }
 

@@ -274,7 +274,8 @@ impl Torrent {
             return Some(span);
         }
         let first = self.pieces.have().is_none();
-        let piece = if first { self.picker.any(has, rng) } else { self.picker.rarest(has, peer.last_begun, rng) }?;
+        let piece =
+            if first { self.picker.any(has, rng) } else { self.picker.rarest(has, peer.last_begun, rng) }?;
         if !self.pieces.can_begin(piece) {
             // Memory is full of pieces in flight. If nobody works on one of them, it makes room, lest a peer that has
             // none of them stay idle.
