@@ -37,7 +37,7 @@ use crate::transport::socket::SocketEvent;
 use peer::Peer;
 
 /// Shortest time between two snapshots for the user interface.
-const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(200);
+const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(250);
 /// Events handled before the actions they caused are performed: enough to batch, few enough to answer soon.
 const BATCH: usize = 32;
 

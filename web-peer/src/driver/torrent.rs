@@ -97,10 +97,14 @@ impl Torrent {
         }
     }
 
-    /// Turns the engine's notices into what users see. Returns whether the tracker should hear of it.
+    /// Turns the engine's notices into what users see.
     pub(super) fn note(&mut self, now: Time, notice: Notice) {
         match notice {
-            Notice::Completed => self.announcer.completed(now),
+            Notice::Completed => {
+                self.announcer.completed(now);
+                // Everything is verified: what somebody sent meanwhile matters no more.
+                self.trouble.take_if(|trouble| matches!(trouble, Trouble::HashMismatch { .. }));
+            }
             Notice::WantPeers => self.announcer.want_peers(),
             Notice::Banned { peer, piece } => {
                 self.trouble = Some(Trouble::HashMismatch { peer: peer.to_string(), piece: piece.as_u32() });

@@ -1,6 +1,6 @@
 //! Reads ahead in files and blobs. Reading one goes through the browser's own process and costs about a millisecond
-//! however little is read, so that 16 KiB at a time would be some 15 MiB/s; peers ask for blocks that follow each
-//! other, so a chunk is read and kept for the next ones.
+//! however little is read, so that 16 KiB at a time would be some 15 MiB/s. Peers ask for blocks that follow each
+//! other, so a chunk is read and kept for the next ones; and the longer they follow each other, the longer the chunks.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -8,17 +8,27 @@ use std::ops::Range;
 
 use js_sys::Uint8Array;
 
-/// Bytes read at a time, at the most.
+/// Bytes read at a time where nothing says that what follows will be asked for too. Chunks begin at its multiples.
 const CHUNK: u64 = 512 * 1024;
 
-/// Chunks kept, 8 MiB in all: as many peers as are served at a time, each in a piece of its own.
-const KEPT: usize = 16;
+/// Bytes read at a time, at the most.
+const LONGEST: u64 = 4 << 20;
+
+/// Bytes kept, at the most: as many peers as are served at a time, each in a piece of its own.
+const KEPT: u64 = 16 << 20;
 
 /// The chunks read last.
 #[derive(Debug, Default)]
 pub(super) struct ReadAhead {
-    /// Where each begins and its bytes; the one used last stands last.
-    chunks: RefCell<VecDeque<(u64, Uint8Array)>>,
+    chunks: RefCell<Chunks>,
+}
+
+/// Invariant: `bytes` is the sum of the chunks' lengths.
+#[derive(Debug, Default)]
+struct Chunks {
+    /// Which bytes each has; the one used last stands last.
+    kept: VecDeque<(Range<u64>, Uint8Array)>,
+    bytes: u64,
 }
 
 impl ReadAhead {
@@ -30,41 +40,63 @@ impl ReadAhead {
         bounds: Range<u64>,
         fetch: impl FnOnce(u64, u32) -> Result<Uint8Array, E>,
     ) -> Result<Uint8Array, E> {
-        let Some(window) = window(offset, len, bounds) else { return fetch(offset, len) };
-        let chunk = match self.kept(window.start) {
-            Some(chunk) => chunk,
-            // At most `CHUNK`, so it fits.
-            None => fetch(window.start, (window.end - window.start) as u32)?,
+        let asked = offset..offset.saturating_add(u64::from(len));
+        let mut chunks = self.chunks.borrow_mut();
+        let (range, chunk) = match chunks.take(&asked) {
+            Some(found) => found,
+            None => match window(&asked, &bounds, chunks.before(&asked)) {
+                // At most `LONGEST`, so it fits.
+                Some(window) => {
+                    let bytes = fetch(window.start, (window.end - window.start) as u32)?;
+                    (window, bytes)
+                }
+                None => return fetch(offset, len),
+            },
         };
-        let from = (offset - window.start) as u32;
+        let from = (offset - range.start) as u32;
         let bytes = chunk.slice(from, from + len);
-        self.keep(window.start, chunk);
+        chunks.keep(range, chunk);
         Ok(bytes)
-    }
-
-    fn kept(&self, start: u64) -> Option<Uint8Array> {
-        let mut chunks = self.chunks.borrow_mut();
-        let index = chunks.iter().position(|(at, _)| *at == start)?;
-        chunks.remove(index).map(|(_, chunk)| chunk)
-    }
-
-    fn keep(&self, start: u64, chunk: Uint8Array) {
-        let mut chunks = self.chunks.borrow_mut();
-        if chunks.len() == KEPT {
-            chunks.pop_front();
-        }
-        chunks.push_back((start, chunk));
     }
 }
 
-/// The chunk within `bounds` that has all of these bytes; `None` if they do not lie in one.
-fn window(offset: u64, len: u32, bounds: Range<u64>) -> Option<Range<u64>> {
-    if !bounds.contains(&offset) {
+impl Chunks {
+    /// Takes out the chunk that has all of these bytes.
+    fn take(&mut self, asked: &Range<u64>) -> Option<(Range<u64>, Uint8Array)> {
+        let index =
+            self.kept.iter().position(|(range, _)| range.start <= asked.start && asked.end <= range.end)?;
+        let (range, chunk) = self.kept.remove(index)?;
+        self.bytes -= range.end - range.start;
+        Some((range, chunk))
+    }
+
+    /// Length of the chunk that ends where the one with these bytes would begin; zero if there is none.
+    fn before(&self, asked: &Range<u64>) -> u64 {
+        let start = asked.start / CHUNK * CHUNK;
+        let neighbour = self.kept.iter().find(|(range, _)| range.end == start || range.end == asked.start);
+        neighbour.map_or(0, |(range, _)| range.end - range.start)
+    }
+
+    fn keep(&mut self, range: Range<u64>, chunk: Uint8Array) {
+        self.bytes += range.end - range.start;
+        self.kept.push_back((range, chunk));
+        while self.bytes > KEPT
+            && let Some((oldest, _)) = self.kept.pop_front()
+        {
+            self.bytes -= oldest.end - oldest.start;
+        }
+    }
+}
+
+/// The chunk within `bounds` that has all of these bytes, twice as long as the one before it; `None` if they do not lie in
+/// one.
+fn window(asked: &Range<u64>, bounds: &Range<u64>, before: u64) -> Option<Range<u64>> {
+    if !bounds.contains(&asked.start) {
         return None;
     }
-    let start = bounds.start + (offset - bounds.start) / CHUNK * CHUNK;
-    let end = bounds.end.min(start + CHUNK);
-    (offset + u64::from(len) <= end).then_some(start..end)
+    let start = bounds.start + (asked.start - bounds.start) / CHUNK * CHUNK;
+    let end = bounds.end.min(start + (before * 2).clamp(CHUNK, LONGEST));
+    (asked.end <= end).then_some(start..end)
 }
 
 #[cfg(test)]
@@ -73,18 +105,27 @@ mod tests {
 
     #[test]
     fn a_chunk_lies_within_its_bounds() {
-        assert_eq!(window(0, 16_384, 0..CHUNK * 3), Some(0..CHUNK));
-        assert_eq!(window(CHUNK + 5, 16_384, 0..CHUNK * 3), Some(CHUNK..CHUNK * 2));
-        assert_eq!(window(CHUNK * 2, 10, 0..CHUNK * 2 + 10), Some(CHUNK * 2..CHUNK * 2 + 10));
-        assert_eq!(window(130, 20, 100..200), Some(100..200));
+        assert_eq!(window(&(0..16_384), &(0..CHUNK * 3), 0), Some(0..CHUNK));
+        assert_eq!(window(&(CHUNK + 5..CHUNK + 16_389), &(0..CHUNK * 3), 0), Some(CHUNK..CHUNK * 2));
+        let end = CHUNK * 2 + 10;
+        assert_eq!(window(&(CHUNK * 2..end), &(0..end), LONGEST), Some(CHUNK * 2..end));
+        assert_eq!(window(&(130..150), &(100..200), 0), Some(100..200));
+    }
+
+    #[test]
+    fn chunks_that_follow_each_other_become_longer_up_to_a_bound() {
+        let bounds = 0..LONGEST * 4;
+        let next = CHUNK..CHUNK + 100;
+        assert_eq!(window(&next, &bounds, CHUNK), Some(CHUNK..CHUNK * 3));
+        assert_eq!(window(&next, &bounds, LONGEST), Some(CHUNK..CHUNK + LONGEST));
     }
 
     #[test]
     fn what_does_not_lie_in_one_chunk_is_read_by_itself() {
-        assert_eq!(window(CHUNK - 1, 2, 0..CHUNK * 3), None);
-        assert_eq!(window(0, CHUNK as u32 + 1, 0..CHUNK * 3), None);
-        assert_eq!(window(190, 20, 100..200), None);
-        assert_eq!(window(90, 20, 100..200), None);
-        assert_eq!(window(0, 0, 0..0), None);
+        assert_eq!(window(&(CHUNK - 1..CHUNK + 1), &(0..CHUNK * 3), 0), None);
+        assert_eq!(window(&(0..CHUNK + 1), &(0..CHUNK * 3), 0), None);
+        assert_eq!(window(&(190..210), &(100..200), 0), None);
+        assert_eq!(window(&(90..110), &(100..200), 0), None);
+        assert_eq!(window(&(0..0), &(0..0), 0), None);
     }
 }

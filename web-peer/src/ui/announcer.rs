@@ -36,7 +36,8 @@ pub(super) fn announcer(ui: Ui) -> AnyView {
         let downloading = ui.snapshot.with(total_download);
         match downloading {
             Some((done, total)) => {
-                let percent = ui.speech().percent(done, total);
+                // Whole ones: every change of the title is work for the whole browser.
+                let percent = ui.speech().percent(done.saturating_mul(100) / total.max(1), 100);
                 ui.say(&Phrase::plain("page.title_progress").text("percent", &percent))
             }
             None => "Enxame".to_owned(),
