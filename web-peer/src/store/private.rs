@@ -23,11 +23,11 @@ const DATA: &str = "data";
 pub(super) const HAVE: &str = "have";
 
 /// Milliseconds after which pieces that were written are flushed and noted: what a crash or a reload may cost. A flush
-/// waits for the disk, so it should not be often.
-const CHECKPOINT_AFTER_MS: u32 = 1_000;
+/// waits for the disk, so it should not be for every piece.
+const CHECKPOINT_AFTER_MS: u32 = 250;
 
 /// Bytes after which they are, sooner: a flush holds up everything else for as long as the disk needs for so many.
-const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
+const CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
 
 /// One torrent's bytes in the private file system.
 #[derive(Debug)]
