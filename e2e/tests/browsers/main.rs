@@ -44,10 +44,10 @@ async fn assert_saves(page: &Page, info_hash: &str, original: &Path) -> Result<(
     Ok(())
 }
 
-/// Waits until a download is under way and far from its end.
-async fn wait_until_in_the_middle(page: &Page, info_hash: &str) -> Result<e2e::Torrent> {
+/// Waits until at least this share of a download is there, and far from all of it.
+async fn wait_until_in_the_middle(page: &Page, info_hash: &str, share: f64) -> Result<e2e::Torrent> {
     let torrent =
-        page.wait_for_torrent(info_hash, "in the middle", |torrent| torrent.progress() > 0.1).await?;
-    assert!(torrent.progress() < 0.8, "too fast to be caught in the middle: the sample must be larger");
+        page.wait_for_torrent(info_hash, "in the middle", |torrent| torrent.progress() > share).await?;
+    assert!(torrent.progress() < 0.9, "too fast to be caught in the middle: the sample must be larger");
     Ok(torrent)
 }

@@ -10,7 +10,7 @@ async fn a_paused_download_stands_still_and_goes_on() -> Result<()> {
     let (seeder, downloader) = tokio::try_join!(crate::open(&tracker), crate::open(&tracker))?;
     let info_hash = crate::seed(&seeder, &original).await?;
     downloader.add(&info_hash).await?;
-    crate::wait_until_in_the_middle(&downloader, &info_hash).await?;
+    crate::wait_until_in_the_middle(&downloader, &info_hash, 0.1).await?;
 
     downloader.pause(&info_hash).await?;
     let paused = downloader.wait_for(&info_hash, State::Paused).await?;

@@ -11,7 +11,7 @@ async fn a_transfer_resumes_by_itself_after_the_tracker_was_killed_and_restarted
     let (seeder, downloader) = tokio::try_join!(crate::open(&tracker), crate::open(&tracker))?;
     let info_hash = crate::seed(&seeder, &original).await?;
     downloader.add(&info_hash).await?;
-    crate::wait_until_in_the_middle(&downloader, &info_hash).await?;
+    crate::wait_until_in_the_middle(&downloader, &info_hash, 0.1).await?;
 
     tracker.stop();
     downloader.wait_until("the loss is shown", |snapshot| snapshot.tracker.state != "connected").await?;
