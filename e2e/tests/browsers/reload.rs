@@ -3,11 +3,11 @@ use e2e::samples::Scratch;
 use e2e::{MIB, Tracker};
 
 /// What the store may hold without having noted it on disk: `CHECKPOINT_BYTES` of the page's private store.
-const UNNOTED: u64 = 64 * MIB;
+const UNNOTED: u64 = 16 * MIB;
 /// What may be on its way.
 const IN_FLIGHT: u64 = 16 * MIB;
 /// So large that in its middle most of what is there must have been noted.
-const TOTAL: u64 = 2 * crate::LONG;
+const TOTAL: u64 = crate::LONG;
 
 /// What was downloaded survives a reload: it is found again, and not asked for again.
 #[tokio::test]
