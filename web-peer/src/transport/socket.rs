@@ -2,7 +2,7 @@
 //!
 //! Reading and the socket's life are gloo-net's. Binary messages are sent past it, straight to the browser's
 //! socket: gloo-net wraps each in a `Blob`, which the browser then reads back asynchronously, at a fraction of the
-//! throughput (docs/ARCHITECTURE.md has the figures).
+//! throughput (docs/FIGURES.md has the figures).
 
 use std::future::poll_fn;
 use std::pin::Pin;
