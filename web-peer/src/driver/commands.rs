@@ -1,17 +1,17 @@
 //! What the user wants: seeding, adding, pausing, removing, saving.
 
 use bytes::Bytes;
-use engine::{CloseReason, Content, Session, SessionConfig, Time};
+use engine::{Content, Session, SessionConfig, Time};
 use shared::InfoHash;
 use shared::magnet::{self, Magnet};
 use shared::metainfo::Metainfo;
-use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::File;
 
 use super::Event;
 use super::peer::Peer;
 use super::torrent::{Phase, Torrent};
+use crate::browser_error;
 use crate::command::{ChosenFile, Command};
 use crate::intake::{self, Group, Intake, IntakeError};
 use crate::save;
@@ -103,7 +103,7 @@ impl Peer {
         }
         // The files are those of a torrent that is in the list: that row becomes the seeder's.
         if let Some(older) = self.by_hash(hash).map(|torrent| torrent.key) {
-            self.leave_swarm(now, older, &CloseReason::Stopped);
+            self.leave_swarm(now, older);
             self.torrents.retain(|torrent| torrent.key != older);
         }
         let config = self.config(hash, String::new(), Content::Known { info: intake.info, have: None });
@@ -131,7 +131,7 @@ impl Peer {
             } else {
                 match JsFuture::from(file.array_buffer()).await {
                     Ok(buffer) => Ok(Bytes::from(js_sys::Uint8Array::new(&buffer).to_vec())),
-                    Err(error) => Err(words(&error)),
+                    Err(error) => Err(browser_error::sentence(&error)),
                 }
             };
             let _ = events.unbounded_send(Event::TorrentFile { name, content });
@@ -207,7 +207,7 @@ impl Peer {
         let Some(torrent) = self.by_hash(hash) else { return };
         let key = torrent.key;
         torrent.halted = false;
-        self.leave_swarm(now, key, &CloseReason::Stopped);
+        self.leave_swarm(now, key);
         if let Some(session) = self.torrent(key).and_then(Torrent::session_mut) {
             session.pause(now);
         }
@@ -230,7 +230,7 @@ impl Peer {
 
     pub(super) fn remove(&mut self, now: Time, hash: InfoHash) {
         let Some(key) = self.by_hash(hash).map(|torrent| torrent.key) else { return };
-        self.leave_swarm(now, key, &CloseReason::Stopped);
+        self.leave_swarm(now, key);
         self.torrents.retain(|torrent| torrent.key != key);
         if let Some(store) = self.store.clone() {
             spawn_local(async move { store.remove(hash).await });
@@ -255,16 +255,12 @@ impl Peer {
                 None => store.zip_blob(hash).await.map(|blob| (blob, format!("{}.zip", info.name()))),
             };
             let saved = saved.and_then(|(blob, name)| {
-                save::download(&blob, &name).map_err(|error| StoreError::Browser(words(&error)))
+                save::download(&blob, &name)
+                    .map_err(|error| StoreError::Browser(browser_error::sentence(&error)))
             });
             if let Err(error) = saved {
                 let _ = events.unbounded_send(Event::SaveFailed { key, error });
             }
         });
     }
-}
-
-/// The browser's words for what went wrong.
-fn words(error: &wasm_bindgen::JsValue) -> String {
-    error.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{error:?}"), |error| error.message().into())
 }

@@ -1,7 +1,7 @@
 //! What the store answers, and what it should remember.
 
 use bytes::Bytes;
-use engine::{CloseReason, Content, LoadId, State, Time};
+use engine::{Content, LoadId, State, Time};
 use shared::magnet::{self, Magnet};
 use shared::{InfoHash, PieceIndex};
 use wasm_bindgen_futures::spawn_local;
@@ -93,7 +93,7 @@ impl Peer {
             Err(error) => {
                 session.handle_loaded(now, load, None);
                 torrent.halt(now, error.into());
-                self.leave_swarm(now, key, &CloseReason::Stopped);
+                self.leave_swarm(now, key);
             }
         }
     }

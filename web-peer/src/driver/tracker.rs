@@ -215,7 +215,7 @@ impl Peer {
     }
 
     /// Closes a torrent's links and tells the tracker that it left the swarm.
-    pub(super) fn leave_swarm(&mut self, now: Time, key: u32, reason: &CloseReason) {
+    pub(super) fn leave_swarm(&mut self, now: Time, key: u32) {
         self.drain(now, key);
         let Some(torrent) = self.torrent(key) else { return };
         torrent.dialing.clear();
@@ -224,7 +224,7 @@ impl Peer {
             if let Some(session) = self.session_of(link) {
                 session.handle_link_closed(now, link);
             }
-            self.close_link(link, reason);
+            self.close_link(link, &CloseReason::Stopped);
         }
         if self.connection.state == TrackerState::Connected {
             self.announce(key, signal::Event::Stopped);

@@ -12,8 +12,9 @@ use futures::future::{AbortHandle, Abortable};
 use futures::{Sink, StreamExt};
 use gloo_net::websocket::futures::WebSocket;
 use gloo_net::websocket::{Message, State};
-use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
+
+use crate::browser_error;
 
 /// What happens on the socket, in order: `Opened` at most once, then messages, then `Closed` exactly once.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl TrackerSocket {
     /// # Errors
     /// The browser's sentence when it refuses the address.
     pub fn connect(url: &str, on_event: impl Fn(SocketEvent) + 'static) -> Result<Self, String> {
-        let raw = web_sys::WebSocket::new(url).map_err(|error| message_of(&error))?;
+        let raw = web_sys::WebSocket::new(url).map_err(|error| browser_error::sentence(&error))?;
         let socket = WebSocket::try_from(raw.clone()).map_err(|error| error.to_string())?;
         let (reader, registration) = AbortHandle::new_pair();
         spawn_local(async move {
@@ -82,8 +83,4 @@ async fn read(mut socket: WebSocket, on_event: impl Fn(SocketEvent)) {
         }
     }
     on_event(SocketEvent::Closed);
-}
-
-fn message_of(error: &wasm_bindgen::JsValue) -> String {
-    error.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{error:?}"), |error| error.message().into())
 }
