@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
-use shared::{BlockSpan, InfoHash, PeerId, PieceIndex};
+use shared::signal::SessionDescription;
+use shared::{BlockSpan, InfoHash, OfferId, PeerId, PieceIndex};
 
 /// A moment: the time since the program started. The engine has no clock; whoever drives it says what time it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -57,6 +58,89 @@ pub enum Transport {
     Relay,
 }
 
+/// Which transports may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ways {
+    /// Channels through the tracker.
+    pub relay: bool,
+    /// Links from peer to peer.
+    pub direct: Direct,
+}
+
+impl Default for Ways {
+    fn default() -> Self {
+        Self { relay: true, direct: Direct::Absent }
+    }
+}
+
+/// Whether links from peer to peer may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direct {
+    /// They may.
+    Open,
+    /// This browser has no WebRTC.
+    Absent,
+    /// The user switched them off.
+    Off,
+}
+
+/// A peer that was named, and how it can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Who.
+    pub peer: PeerId,
+    /// It takes relay channels.
+    pub relay: bool,
+    /// It takes direct links.
+    pub direct: bool,
+}
+
+/// An offer or an answer on its way between two peers. The engine decides which way it goes and does not look into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signal {
+    /// The offer, or the one that this answers.
+    pub offer_id: OfferId,
+    /// What the transports have to tell each other.
+    pub description: SessionDescription,
+}
+
+/// Why a direct link was not made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DirectFailure {
+    /// The offer was made, and no answer came in time.
+    NoAnswer,
+    /// Both know each other's addresses, and none of them can be reached (ICE failed).
+    NoPath,
+    /// There are as many connections in this tab as there may be.
+    TooMany,
+    /// The browser would not.
+    Refused,
+}
+
+/// Why a peer's bytes go through the tracker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhyRelayed {
+    /// A direct link is being tried, or is about to be.
+    Trying,
+    /// None of its addresses can be reached from here, or none of ours from there.
+    NoPath,
+    /// It did not answer the offer.
+    NoAnswer,
+    /// There was a direct link, and it broke; it will be tried again.
+    Lost,
+    /// This browser has no WebRTC.
+    NotHere,
+    /// Direct links are switched off here, by the user.
+    SwitchedOff,
+    /// The other side takes no direct links.
+    NotThere,
+    /// There are as many direct connections in this tab as there may be.
+    TooMany,
+    /// The browser would not make a connection.
+    Refused,
+}
+
 /// Why the engine ends a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloseReason {
@@ -102,10 +186,31 @@ pub enum Action {
         /// For the log and the other side.
         reason: CloseReason,
     },
-    /// Reach this peer; answered by `handle_link_opened` or `handle_dial_failed`.
+    /// Reach this peer through the relay; answered by `handle_link_opened` or `handle_dial_failed`.
     Dial {
         /// Whom.
         peer: PeerId,
+    },
+    /// Make a connection and an offer for this peer; answered by `handle_signal_made` and later, when the answer
+    /// has come, by `handle_link_opened`, or at any time by `handle_direct_failed`.
+    DialDirect {
+        /// Whom.
+        peer: PeerId,
+    },
+    /// Have a tracker carry this to a peer; `handle_signal_lost` says if none can.
+    TellTracker {
+        /// Whom.
+        to: PeerId,
+        /// What.
+        signal: Signal,
+    },
+    /// An offer or an answer has come for the transport here. An offer is to be answered: `handle_signal_made`, or
+    /// `handle_direct_failed`. An answer completes the offer of its id, if that was made for this peer.
+    TakeSignal {
+        /// Who made it.
+        from: PeerId,
+        /// What.
+        signal: Signal,
     },
     /// Compare the SHA-1 of this piece with `expected` and, if it is right, store it; answered by
     /// `handle_stored`.
@@ -215,6 +320,10 @@ pub struct PeerSnapshot {
     pub client: String,
     /// How it is reached.
     pub transport: Transport,
+    /// Why not directly; `None` when it is.
+    pub why_relayed: Option<WhyRelayed>,
+    /// A neighbour carried the offer and the answer, not a tracker.
+    pub introduced: bool,
     /// We do not serve it.
     pub am_choking: bool,
     /// It has something we want.

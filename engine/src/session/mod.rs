@@ -23,11 +23,11 @@ use bytes::Bytes;
 use fastrand::Rng;
 use shared::metainfo::{Info, MetainfoError};
 use shared::wire::Bitfield;
-use shared::{Geometry, InfoHash, PeerId, PieceIndex};
+use shared::{Geometry, InfoHash, OfferId, PeerId, PieceIndex};
 
 use crate::api::{
-    Action, ByteCounts, CloseReason, LinkId, LoadId, Notice, PeerSnapshot, PieceCounts, Rates, State,
-    StoreOutcome, Time, TorrentSnapshot, Transport,
+    Action, ByteCounts, CloseReason, DirectFailure, Found, LinkId, LoadId, Notice, PeerSnapshot, PieceCounts,
+    Rates, Signal, State, StoreOutcome, Time, TorrentSnapshot, Transport, Ways,
 };
 use crate::choker::Choker;
 use crate::metadata::Fetch;
@@ -80,6 +80,8 @@ pub struct SessionConfig {
     pub max_peers: usize,
     /// Most peers served at a time.
     pub upload_slots: usize,
+    /// Which transports may be used.
+    pub ways: Ways,
 }
 
 impl SessionConfig {
@@ -93,6 +95,7 @@ impl SessionConfig {
             content: Content::Unknown,
             max_peers: MAX_PEERS,
             upload_slots: UPLOAD_SLOTS,
+            ways: Ways::default(),
         }
     }
 }
@@ -232,9 +235,9 @@ impl Session {
     // Events.
 
     /// The tracker named these peers.
-    pub fn handle_peers_found(&mut self, now: Time, peers: &[PeerId]) {
-        for peer in peers.iter().filter(|peer| **peer != self.peer_id) {
-            self.swarm.found(now, *peer);
+    pub fn handle_peers_found(&mut self, now: Time, peers: &[Found]) {
+        for found in peers.iter().filter(|found| found.peer != self.peer_id) {
+            self.swarm.found(now, found.peer);
         }
         self.settle(now);
     }
@@ -242,6 +245,31 @@ impl Session {
     /// A peer that was to be reached ([`Action::Dial`]) could not be.
     pub fn handle_dial_failed(&mut self, now: Time, peer: PeerId) {
         self.swarm.dial_failed(now, peer, &mut self.rng);
+        self.settle(now);
+    }
+
+    /// Our transport made an offer ([`Action::DialDirect`]) or an answer ([`Action::TakeSignal`]) for this peer.
+    pub fn handle_signal_made(&mut self, now: Time, to: PeerId, signal: Signal) {
+        let _ = (to, signal);
+        self.settle(now);
+    }
+
+    /// A tracker brought an offer from this peer, made for us or for anybody. (Answers that trackers bring are for the
+    /// transport alone.)
+    pub fn handle_signal_came(&mut self, now: Time, from: PeerId, signal: Signal) {
+        let _ = (from, signal);
+        self.settle(now);
+    }
+
+    /// No tracker could carry this to that peer ([`Action::TellTracker`]), or it refused to.
+    pub fn handle_signal_lost(&mut self, now: Time, to: PeerId, offer_id: OfferId) {
+        let _ = (to, offer_id);
+        self.settle(now);
+    }
+
+    /// A direct link to this peer could not be made ([`Action::DialDirect`], or an offer in [`Action::TakeSignal`]).
+    pub fn handle_direct_failed(&mut self, now: Time, peer: PeerId, why: DirectFailure) {
+        let _ = (peer, why);
         self.settle(now);
     }
 
@@ -513,6 +541,8 @@ fn peer_snapshot(now: Time, peer: &Peer) -> Option<PeerSnapshot> {
         id: id.to_string(),
         client: peer.extended.as_ref().and_then(|extended| extended.client.clone()).unwrap_or_default(),
         transport: peer.transport,
+        why_relayed: None,
+        introduced: false,
         am_choking: peer.am_choking,
         am_interested: peer.am_interested,
         peer_choking: peer.peer_choking,

@@ -6,7 +6,7 @@ use engine::{Action, CloseReason, LinkId, Transport};
 use shared::PeerId;
 use shared::wire::Message;
 
-use crate::wire::{OUR_ID, Script, stranger_id};
+use crate::wire::{OUR_ID, Script, relayed, stranger_id};
 use crate::world::{Network, World, torrent};
 
 fn dials(script: &mut Script) -> Vec<PeerId> {
@@ -27,13 +27,13 @@ fn open(script: &mut Script, number: u64, transport: Transport, remote: PeerId, 
 fn peers_found_are_dialed_but_not_ourselves_nor_the_linked() {
     let mut script = Script::leeching(&torrent(1, 100_000, 65_536));
     script.tell(|session, now| {
-        session.handle_peers_found(now, &[OUR_ID, stranger_id(1), stranger_id(2), stranger_id(1)]);
+        session.handle_peers_found(now, &relayed(&[OUR_ID, stranger_id(1), stranger_id(2), stranger_id(1)]));
     });
     let mut dialed = dials(&mut script);
     dialed.sort();
     assert_eq!(dialed, [stranger_id(1), stranger_id(2)]);
     open(&mut script, 1, Transport::Relay, stranger_id(1), true);
-    script.tell(|session, now| session.handle_peers_found(now, &[stranger_id(1), stranger_id(2)]));
+    script.tell(|session, now| session.handle_peers_found(now, &relayed(&[stranger_id(1), stranger_id(2)])));
     assert!(dials(&mut script).is_empty());
 }
 
@@ -97,7 +97,7 @@ fn our_own_echo_is_hung_up_on() {
     let link = script.link(1, None);
     script.shake(link, OUR_ID, true);
     assert_eq!(script.close_reason(link), Some(&CloseReason::Redundant));
-    script.tell(|session, now| session.handle_peers_found(now, &[OUR_ID]));
+    script.tell(|session, now| session.handle_peers_found(now, &relayed(&[OUR_ID])));
     assert!(dials(&mut script).is_empty());
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use engine::{CloseReason, State};
 use shared::wire::Message;
 
-use crate::wire::{Script, requests, stranger_id};
+use crate::wire::{Script, relayed, requests, stranger_id};
 use crate::world::{Network, World, torrent};
 
 #[test]
@@ -38,7 +38,7 @@ fn a_paused_torrent_takes_no_links() {
     assert_eq!(script.close_reason(before), Some(&CloseReason::Stopped));
     let during = script.link(2, Some(stranger_id(2)));
     assert_eq!(script.close_reason(during), Some(&CloseReason::Stopped));
-    script.tell(|session, now| session.handle_peers_found(now, &[stranger_id(3)]));
+    script.tell(|session, now| session.handle_peers_found(now, &relayed(&[stranger_id(3)])));
     script.wait(Duration::from_secs(100));
     assert!(script.actions.is_empty());
     assert_eq!(script.session.deadline(), None);

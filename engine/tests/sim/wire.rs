@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use engine::{Action, CloseReason, Content, LinkId, Session, SessionConfig, Time, Transport};
+use engine::{Action, CloseReason, Content, Found, LinkId, Session, SessionConfig, Time, Transport};
 use shared::wire::extension::ExtendedHandshake;
 use shared::wire::{Decoder, HANDSHAKE_LEN, Handshake, Message};
 use shared::{InfoHash, PeerId};
@@ -159,6 +159,11 @@ pub(crate) fn stranger_id(number: u64) -> PeerId {
     let mut id = *b"-WW0200-000000000000";
     id[8..16].copy_from_slice(&number.to_be_bytes());
     PeerId::new(id)
+}
+
+/// Peers as a tracker names them that take relay channels.
+pub(crate) fn relayed(peers: &[PeerId]) -> Vec<Found> {
+    peers.iter().map(|peer| Found { peer: *peer, relay: true, direct: false }).collect()
 }
 
 pub(crate) fn requests(messages: &[Message]) -> Vec<shared::wire::BlockRequest> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::{
-    Action, CloseReason, Content, LinkId, LoadId, Notice, Session, SessionConfig, State, StoreOutcome, Time,
-    Transport,
+    Action, CloseReason, Content, Found, LinkId, LoadId, Notice, Session, SessionConfig, State, StoreOutcome,
+    Time, Transport,
 };
 use fastrand::Rng;
 use sha1::{Digest, Sha1};
@@ -302,7 +302,8 @@ impl World {
                 }
                 let others =
                     self.nodes.iter().enumerate().filter(|(other, node_)| *other != node && node_.alive);
-                let peers: Vec<_> = others.map(|(_, other)| other.id).collect();
+                let peers: Vec<_> =
+                    others.map(|(_, other)| Found { peer: other.id, relay: true, direct: false }).collect();
                 self.tell(node, |session, now| session.handle_peers_found(now, &peers));
             }
             Event::Dial { from, to } => {
@@ -416,6 +417,9 @@ impl World {
                 }
             }
             Action::Dial { peer } => self.after(self.network.latency, Event::Dial { from: index, to: peer }),
+            Action::DialDirect { .. } | Action::TellTracker { .. } | Action::TakeSignal { .. } => {
+                panic!("seed {}: nobody here takes direct links", self.seed)
+            }
             Action::VerifyAndStore { piece, data, expected } => {
                 let right = Sha1::digest(&data)[..] == expected;
                 let node = &mut self.nodes[index];
