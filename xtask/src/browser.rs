@@ -1,5 +1,6 @@
-//! Chromium and its driver, for the browser tests, the end-to-end tests, the demonstration and the figures; and a
-//! C++ compiler, for the fuzz targets.
+//! What is installed for the whole machine: Chromium and its driver, for the browser tests, the end-to-end tests, the
+//! demonstration and the figures; Firefox and Node.js, for the end-to-end tests; and a C++ compiler, for the fuzz
+//! targets.
 
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use crate::workspace::{command, find_on_path, output_of, run, say};
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 /// Installs Chromium and its driver where that can be done: on Debian and its kin, as root.
-pub(crate) fn install() -> Result<()> {
+pub(crate) fn chromium() -> Result<()> {
     let has_browser = BROWSERS.iter().any(|name| find_on_path(name).is_some());
     if has_browser && find_on_path("chromedriver").is_some() {
         return Ok(());
@@ -25,8 +26,35 @@ pub(crate) fn install() -> Result<()> {
     install_packages(&["chromium", "chromium-driver"])
 }
 
+/// Installs Firefox where that can be done. Its driver is one of [`tools`](crate::tools).
+pub(crate) fn firefox() -> Result<()> {
+    if ["firefox", "firefox-esr"].iter().any(|name| find_on_path(name).is_some()) {
+        return Ok(());
+    }
+    if !can_install_packages() {
+        bail!("the end-to-end tests drive Firefox too: install it so that it is on the PATH");
+    }
+    say("installing Firefox: once, about a minute");
+    install_packages(&["firefox-esr"])
+}
+
+/// Installs Node.js with npm where that can be done: the end-to-end tests meet programs written for it.
+pub(crate) fn node() -> Result<()> {
+    if ["node", "npm"].iter().all(|name| find_on_path(name).is_some()) {
+        return Ok(());
+    }
+    if !can_install_packages() {
+        bail!(
+            "the end-to-end tests meet WebTorrent and bittorrent-tracker: install Node.js (18 or newer) with npm, so \
+             that `node` and `npm` are on the PATH"
+        );
+    }
+    say("installing Node.js and npm: once, about a minute");
+    install_packages(&["nodejs", "npm"])
+}
+
 /// Installs a C++ compiler where that can be done; the fuzzing engine is written in C++.
-pub(crate) fn install_cxx() -> Result<()> {
+pub(crate) fn cxx() -> Result<()> {
     if ["c++", "g++", "clang++"].iter().any(|name| find_on_path(name).is_some()) {
         return Ok(());
     }

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
-use crate::tools;
-use crate::workspace::{ROOT, TARGET, cargo, command, path_with_tools, run, say};
+use crate::workspace::{ROOT, TARGET, cargo, command, path_with_tools, run, say, tools as tools_folder};
+use crate::{browser, tools};
 
 /// What the page is made of.
 const PAGE_SOURCES: [&str; 9] = [
@@ -35,6 +35,11 @@ pub(crate) fn page() -> Result<()> {
         return Ok(());
     }
     say("building the page: two or three minutes on two cores the first time");
+    // Trunk builds the page and its workers at once, and each build waits for the other's lock half of the time: it
+    // finds both done.
+    run(cargo()
+        .args(["build", "--package", "web-peer", "--bins", "--profile", "page", "--target"])
+        .arg(tools::WASM))?;
     run(command(tools::program("trunk"))
         .args(["build", "--release"])
         .env("PATH", path_with_tools()?)
@@ -106,11 +111,21 @@ pub(crate) fn run_e2e(program: &str, flags: &[String]) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Everything that the end-to-end tests and the figures are driven with, or meet.
+pub(crate) fn for_e2e() -> Result<()> {
+    browser::chromium()?;
+    browser::firefox()?;
+    browser::node()?;
+    tools::geckodriver()?;
+    tools::npm_packages()
+}
+
 /// Tells the programs and tests of `e2e` what to drive.
-pub(crate) fn e2e_environment() -> [(&'static str, PathBuf); 3] {
+pub(crate) fn e2e_environment() -> [(&'static str, PathBuf); 4] {
     [
         ("ENXAME_TRACKER_BIN", tracker_program()),
         ("ENXAME_PAGE_DIR", ROOT.join("dist")),
         ("ENXAME_OUTPUT_DIR", TARGET.clone()),
+        ("ENXAME_TOOLS_DIR", tools_folder()),
     ]
 }

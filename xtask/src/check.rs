@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::tools::WASM;
 use crate::workspace::{ROOT, TARGET, cargo, command, find_on_path, run, say};
 use crate::{browser, build, tools};
 
 /// Marks everything that a run of the tests starts, so that what outlives it is found.
 const RUN_MARK: &str = "ENXAME_TEST_RUN";
-const WASM: &str = "wasm32-unknown-unknown";
 /// Each fuzz target runs for this long: enough to replay its corpus and to see that it still works.
 const FUZZ_SECONDS: u32 = 10;
 
@@ -146,7 +146,7 @@ fn docs() -> Result<()> {
 fn browser_tests() -> Result<()> {
     tools::wasm_target()?;
     tools::wasm_bindgen()?;
-    browser::install()?;
+    browser::chromium()?;
     let mut command = cargo();
     command
         .args(["test", "--package", "web-peer", "--target", WASM])
@@ -165,7 +165,7 @@ fn page() -> Result<()> {
 }
 
 fn end_to_end() -> Result<()> {
-    browser::install()?;
+    build::for_e2e()?;
     build::page()?;
     build::tracker()?;
     // What an earlier run said.
@@ -193,7 +193,7 @@ fn mark() -> String {
 /// Builds and runs the fuzz targets, as `fuzz/README.md` says: neither cargo-fuzz nor a nightly toolchain is needed. The
 /// corpus of each target is kept in `fuzz/corpus`.
 fn fuzz() -> Result<()> {
-    browser::install_cxx()?;
+    browser::cxx()?;
     let folder = ROOT.join("fuzz");
     let targets = fuzz_targets(&folder.join("fuzz_targets"))?;
     for target in &targets {

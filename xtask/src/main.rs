@@ -1,8 +1,8 @@
 //! `cargo xtask`: the commands of the project. Each does all of the set-up it needs, and skips what is there.
 //!
 //! In reading order: [`workspace`] (where things are, and how commands are started), [`tools`] (what is installed
-//! under `target/tools`), [`browser`] (Chromium and its driver), [`build`] (the page and the tracker), [`check`]
-//! (`cargo xtask test`).
+//! under `target/tools`), [`browser`] (browsers and what else the machine needs), [`build`] (the page and the tracker),
+//! [`check`] (`cargo xtask test`).
 
 mod browser;
 mod build;
@@ -22,9 +22,10 @@ cargo xtask <command>
   test                set up, and run every check that continuous integration runs
   test --only STEP    one of the steps (may be repeated); `test --list` names them
   demo                one seeder and three downloaders in headless Chromium, live in the terminal
-  bench [NAME]        figures beside the machine's bare limits: relay, seed, first, memory, size or all
+  bench [NAME]        figures beside the machine's bare limits and beside WebTorrent: direct, relay, seed, first,
+                      memory, size or all
   shots               screenshots of the page in its main states, into target/shots
-  setup               only the set-up: tools for building the page, Chromium and its driver
+  setup               only the set-up: tools for building the page, browsers and their drivers, WebTorrent
   help                this text";
 
 fn main() -> ExitCode {
@@ -54,6 +55,8 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         }
         "bench" => {
             prepare_browsers()?;
+            browser::node()?;
+            tools::npm_packages()?;
             build::run_e2e("bench", rest)
         }
         "shots" => {
@@ -62,7 +65,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         }
         "setup" => {
             tools::for_page()?;
-            browser::install()?;
+            build::for_e2e()?;
             Ok(ExitCode::SUCCESS)
         }
         "help" | "--help" | "-h" => {
@@ -75,7 +78,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
 
 /// What the commands need that drive the built page in real browsers.
 fn prepare_browsers() -> Result<()> {
-    browser::install()?;
+    browser::chromium()?;
     build::page()?;
     build::tracker()
 }

@@ -1,4 +1,5 @@
-//! What the page's build needs, installed under `target/tools`; each is skipped when the right version is there.
+//! What the page's build and the end-to-end tests need, installed under `target/tools`; each is skipped when the right
+//! version is there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,10 @@ use crate::workspace::{ROOT, cargo, command, find_on_path, output_of, run, say, 
 const TRUNK: &str = "0.21.14";
 /// The npm package that brings wasm-opt. `Trunk.toml` names the same version.
 const BINARYEN: &str = "132";
-const WASM: &str = "wasm32-unknown-unknown";
+/// Drives Firefox; Debian has none in its packages.
+const GECKODRIVER: &str = "0.37.1";
+/// What the page is compiled for.
+pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
 /// Where a program that is installed here is.
 pub(crate) fn program(name: &str) -> PathBuf {
@@ -68,6 +72,39 @@ pub(crate) fn wasm_bindgen() -> Result<()> {
 /// Trunk without TLS: it downloads nothing, since all of its helpers are installed here.
 pub(crate) fn trunk() -> Result<()> {
     install("trunk", "trunk", TRUNK, &["--no-default-features".to_owned()])
+}
+
+/// geckodriver, unless there is one already.
+pub(crate) fn geckodriver() -> Result<()> {
+    if find_on_path("geckodriver").is_some() {
+        return Ok(());
+    }
+    install("geckodriver", "geckodriver", GECKODRIVER, &[])
+}
+
+/// The npm packages that the end-to-end tests meet: WebTorrent for browsers, and bittorrent-tracker for Node. Their
+/// versions, and those of all that they need, are in `e2e/npm`.
+pub(crate) fn npm_packages() -> Result<()> {
+    let (from, to) = (ROOT.join("e2e/npm"), tools().join("npm"));
+    let files = ["package.json", "package-lock.json"];
+    let same = |name: &str| fs::read(from.join(name)).ok() == fs::read(to.join(name)).ok();
+    // npm writes this one last.
+    if files.iter().all(|name| same(name)) && to.join("node_modules/.package-lock.json").is_file() {
+        return Ok(());
+    }
+    say("installing WebTorrent and bittorrent-tracker under target/tools: seconds");
+    fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
+    for name in files {
+        fs::copy(from.join(name), to.join(name)).with_context(|| format!("cannot copy e2e/npm/{name}"))?;
+    }
+    // Without scripts: some would download programs that nothing here runs.
+    run(npm().arg("ci").arg("--prefix").arg(&to))
+}
+
+fn npm() -> Command {
+    let mut npm = command("npm");
+    npm.args(["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+    npm
 }
 
 /// The wasm-bindgen version of `Cargo.lock`, so that library and tool cannot drift apart.
@@ -129,16 +166,14 @@ fn wasm_opt() -> Result<()> {
     if find_on_path("npm").is_some() {
         say(format!("installing wasm-opt {BINARYEN} under target/tools: seconds"));
         fs::create_dir_all(&node).with_context(|| format!("cannot make {}", node.display()))?;
-        let installed = run(command("npm")
-            .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
-            .arg(&node)
-            .arg(format!("binaryen@{BINARYEN}.0.0")));
+        let installed =
+            run(npm().args(["install", "--prefix"]).arg(&node).arg(format!("binaryen@{BINARYEN}.0.0")));
         match installed {
             Ok(()) if is_there(&program) => return remove_if_there(&stand_in),
             Ok(()) => say("wasm-opt was installed but does not run: the page will work, and be larger"),
             Err(error) => say(format!("{error:#}: the page will work, and be larger")),
         }
-    } else {
+    } else if !is_there(&stand_in) {
         say("there is no npm to install wasm-opt with: the page will work, and be larger");
     }
     if is_there(&stand_in) { Ok(()) } else { write_stand_in(&stand_in, &wanted) }
