@@ -23,6 +23,20 @@ pub const MAX_OFFERS: usize = 20;
 /// Longest session description (SDP) in an offer or an answer, in bytes; libtorrent's limit.
 pub const MAX_SDP_BYTES: usize = 64 * 1024;
 
+/// Most ICE servers in a list; Firefox warns from 5 on that more make the search slower.
+pub const MAX_ICE_SERVERS: usize = 8;
+
+/// Most addresses of one ICE server: STUN and TURN, over UDP, TCP and TLS.
+pub const MAX_ICE_URLS: usize = 8;
+
+/// Longest address of an ICE server, in bytes: a host's name has at most 253, and there are a scheme, a port and a
+/// transport around it.
+pub const MAX_ICE_URL_BYTES: usize = 300;
+
+/// Longest user name and longest credential of an ICE server, in bytes: TURN takes names below 509 (RFC 8489,
+/// section 14.3).
+pub const MAX_ICE_SECRET_BYTES: usize = 512;
+
 /// Longest `key` with which a peer proves that a peer id is its own, in bytes: 32 random bytes in hexadecimal.
 pub const MAX_KEY_BYTES: usize = 64;
 

@@ -5,19 +5,25 @@
 //! Types are named by direction: [`ToTracker`] and [`ToPeer`].
 //!
 //! ```text
-//! peer → tracker   announce (with offers), answer, scrape, relay-open, relay-close
-//! tracker → peer   announced, offer, answer, scraped, failed, relay-opened, relay-refused, relay-closed
+//! peer → tracker   announce (with offers), offer (to a named peer), answer, scrape, relay-open, relay-close
+//! tracker → peer   announced, offer, offer-refused, answer, scraped, failed, relay-opened, relay-refused, relay-closed
 //! ```
 
+mod ice;
 mod to_peer;
 mod to_tracker;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::MAX_SDP_BYTES;
+pub use ice::{IceError, IceServer, parse_ice_servers};
 pub use to_peer::{
-    Announced, EnxameReply, Failed, Forwarded, NamedPeer, RelayOpened, Scraped, SwarmCounts, ToPeer,
+    Announced, EnxameReply, Failed, Forwarded, NamedPeer, OfferRefused, RelayOpened, Scraped, SwarmCounts,
+    ToPeer,
 };
-pub use to_tracker::{Announce, Answer, EnxameHello, Event, Offer, RelayClose, RelayOpen, Scrape, ToTracker};
+pub use to_tracker::{
+    Announce, Answer, EnxameHello, Event, Offer, RelayClose, RelayOpen, Scrape, TargetedOffer, ToTracker,
+};
 
 /// The version of our extension that this program speaks.
 pub const ENXAME_VERSION: u32 = 1;
@@ -34,6 +40,19 @@ pub struct SessionDescription {
     pub kind: String,
     /// The SDP. Never logged: it holds addresses.
     pub sdp: String,
+}
+
+impl SessionDescription {
+    /// Checks that this is an offer, or an answer, that is not too long.
+    fn check(&self, kind: &'static str) -> Result<(), SignalError> {
+        if self.kind != kind {
+            return Err(SignalError::Malformed(format!("the {kind}'s description is of another type")));
+        }
+        if self.sdp.len() > MAX_SDP_BYTES {
+            return Err(SignalError::Malformed(format!("an SDP is longer than {MAX_SDP_BYTES} bytes")));
+        }
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for SessionDescription {

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use shared::limits::{MAX_OFFERS, MAX_REASON_BYTES, MAX_SCRAPE_HASHES, MAX_SDP_BYTES, MAX_SIGNAL_BYTES};
 use shared::relay::ChannelId;
 use shared::signal::{
-    Announce, Announced, Answer, EnxameHello, EnxameReply, Event, Failed, Forwarded, NamedPeer, Offer,
-    RelayClose, RelayOpen, RelayOpened, RelayReason, Scrape, Scraped, SessionDescription, SignalError,
-    SwarmCounts, ToPeer, ToTracker,
+    Announce, Announced, Answer, EnxameHello, EnxameReply, Event, Failed, Forwarded, IceServer, NamedPeer,
+    Offer, OfferRefused, RelayClose, RelayOpen, RelayOpened, RelayReason, Scrape, Scraped,
+    SessionDescription, SignalError, SwarmCounts, TargetedOffer, ToPeer, ToTracker,
 };
 use shared::{InfoHash, OfferId, PeerId};
 
@@ -245,12 +245,19 @@ fn offers_above_the_limit_are_dropped() {
 
 #[test]
 fn a_giant_session_description_is_refused() {
-    let sdp = |len: usize| json!({"type": "offer", "sdp": "a".repeat(len)});
+    let described = |kind: &str, len: usize| json!({"type": kind, "sdp": "a".repeat(len)});
+    let sdp = |len| described("offer", len);
     let offers = |len| announce_json(json!({"offers": [{"offer": sdp(len), "offer_id": "o".repeat(20)}]}));
     assert_eq!(announce(&offers(MAX_SDP_BYTES)).offers.len(), 1);
     assert!(matches!(ToTracker::from_json(&offers(MAX_SDP_BYTES + 1)), Err(SignalError::Malformed(_))));
-    let answer =
-        |len| announce_json(json!({"to_peer_id": PEER, "offer_id": "o".repeat(20), "answer": sdp(len)}));
+    let targeted =
+        |len| announce_json(json!({"to_peer_id": PEER, "offer_id": "o".repeat(20), "offer": sdp(len)}));
+    assert!(ToTracker::from_json(&targeted(MAX_SDP_BYTES)).is_ok());
+    assert!(matches!(ToTracker::from_json(&targeted(MAX_SDP_BYTES + 1)), Err(SignalError::Malformed(_))));
+    let answer = |len| {
+        let answer = described("answer", len);
+        announce_json(json!({"to_peer_id": PEER, "offer_id": "o".repeat(20), "answer": answer}))
+    };
     assert!(ToTracker::from_json(&answer(MAX_SDP_BYTES)).is_ok());
     assert!(matches!(ToTracker::from_json(&answer(MAX_SDP_BYTES + 1)), Err(SignalError::Malformed(_))));
     let forwarded = |len| {
@@ -314,12 +321,15 @@ fn golden_text_of_an_announce_reply_has_whole_numbers() {
         enxame: Some(EnxameReply {
             v: 1,
             window: 9,
-            peers: vec![NamedPeer { peer_id: peer(), seeder: true }],
+            peers: vec![NamedPeer { peer_id: peer(), seeder: true, relay: true, rtc: false }],
+            strangers: 3,
+            ice: None,
         }),
     });
     let text = "{\"action\":\"announce\",\"info_hash\":\"hhhhhhhhhhhhhhhhhhhh\",\"interval\":120,\"complete\":1,\
         \"incomplete\":2,\"enxame\":{\"v\":1,\"window\":9,\
-        \"peers\":[{\"peer_id\":\"-WW0300-pppppppppppp\",\"seeder\":true}]}}";
+        \"peers\":[{\"peer_id\":\"-WW0300-pppppppppppp\",\"seeder\":true,\"relay\":true,\"rtc\":false}],\
+        \"strangers\":3}}";
     assert_eq!(reply.to_json(), text);
     assert_eq!(ToPeer::from_json(text), Ok(reply));
 }
@@ -443,8 +453,22 @@ fn channel() -> impl Strategy<Value = ChannelId> {
     any::<u32>().prop_map(ChannelId)
 }
 
-fn session_description() -> impl Strategy<Value = SessionDescription> {
-    (any::<String>(), any::<String>()).prop_map(|(kind, sdp)| SessionDescription { kind, sdp })
+fn session_description(kind: &'static str) -> impl Strategy<Value = SessionDescription> {
+    any::<String>().prop_map(move |sdp| SessionDescription { kind: kind.into(), sdp })
+}
+
+fn ice_server() -> impl Strategy<Value = IceServer> {
+    let url = prop::sample::select(vec![
+        "stun:stun.example.org",
+        "stuns:192.0.2.1:443",
+        "turn:[2001:db8::1]:3478?transport=tcp",
+        "TURNS:t_1-x.example",
+    ]);
+    (vec(url, 1..4), "\\PC{1,20}", "\\PC{1,20}").prop_map(|(urls, username, credential)| IceServer {
+        urls: urls.into_iter().map(Into::into).collect(),
+        username: Some(username),
+        credential: Some(credential),
+    })
 }
 
 fn reason() -> impl Strategy<Value = RelayReason> {
@@ -464,7 +488,8 @@ fn reason() -> impl Strategy<Value = RelayReason> {
 
 fn to_tracker() -> impl Strategy<Value = ToTracker> {
     let event = prop::sample::select(vec![Event::Started, Event::Completed, Event::Stopped, Event::Update]);
-    let offer = (session_description(), offer_id()).prop_map(|(offer, offer_id)| Offer { offer, offer_id });
+    let offer =
+        (session_description("offer"), offer_id()).prop_map(|(offer, offer_id)| Offer { offer, offer_id });
     let hello = (any::<u32>(), any::<bool>(), any::<bool>(), proptest::option::of("\\PC{0,16}"))
         .prop_map(|(v, relay, rtc, key)| EnxameHello { v, relay, rtc, key });
     let counts = (any::<Option<u64>>(), any::<u64>(), any::<u64>(), proptest::option::of(0..1_000_usize));
@@ -472,7 +497,7 @@ fn to_tracker() -> impl Strategy<Value = ToTracker> {
         .prop_map(|(info_hash, peer_id, event, (left, uploaded, downloaded, numwant), offers, enxame)| {
             Announce { info_hash, peer_id, event, left, uploaded, downloaded, numwant, offers, enxame }
         });
-    let answer = (info_hash(), peer_id(), peer_id(), offer_id(), session_description()).prop_map(
+    let answer = (info_hash(), peer_id(), peer_id(), offer_id(), session_description("answer")).prop_map(
         |(info_hash, peer_id, to_peer_id, offer_id, answer)| Answer {
             info_hash,
             peer_id,
@@ -481,9 +506,19 @@ fn to_tracker() -> impl Strategy<Value = ToTracker> {
             answer,
         },
     );
+    let targeted = (info_hash(), peer_id(), peer_id(), offer_id(), session_description("offer")).prop_map(
+        |(info_hash, peer_id, to_peer_id, offer_id, offer)| TargetedOffer {
+            info_hash,
+            peer_id,
+            to_peer_id,
+            offer_id,
+            offer,
+        },
+    );
     prop_oneof![
         announce.prop_map(ToTracker::Announce),
         answer.prop_map(ToTracker::Answer),
+        targeted.prop_map(ToTracker::Offer),
         vec(info_hash(), 0..5).prop_map(|info_hashes| ToTracker::Scrape(Scrape { info_hashes })),
         (info_hash(), peer_id(), peer_id()).prop_map(|(info_hash, peer_id, to_peer_id)| {
             ToTracker::RelayOpen(RelayOpen { info_hash, peer_id, to_peer_id })
@@ -494,12 +529,15 @@ fn to_tracker() -> impl Strategy<Value = ToTracker> {
 }
 
 fn to_peer() -> impl Strategy<Value = ToPeer> {
-    let named = (peer_id(), any::<bool>()).prop_map(|(peer_id, seeder)| NamedPeer { peer_id, seeder });
-    let reply = (any::<u32>(), any::<u32>(), vec(named, 0..4)).prop_map(|(v, window, peers)| EnxameReply {
-        v,
-        window,
-        peers,
+    let named = (peer_id(), any::<[bool; 3]>()).prop_map(|(peer_id, [seeder, relay, rtc])| NamedPeer {
+        peer_id,
+        seeder,
+        relay,
+        rtc,
     });
+    let ice = proptest::option::of(vec(ice_server(), 0..4));
+    let reply = (any::<[u32; 3]>(), vec(named, 0..4), ice)
+        .prop_map(|([v, window, strangers], peers, ice)| EnxameReply { v, window, peers, strangers, ice });
     let announced = (info_hash(), any::<[u32; 3]>(), proptest::option::of(reply)).prop_map(
         |(info_hash, [interval, complete, incomplete], enxame)| Announced {
             info_hash,
@@ -509,8 +547,8 @@ fn to_peer() -> impl Strategy<Value = ToPeer> {
             enxame,
         },
     );
-    let forwarded = || {
-        (info_hash(), peer_id(), offer_id(), session_description()).prop_map(
+    let forwarded = |kind| {
+        (info_hash(), peer_id(), offer_id(), session_description(kind)).prop_map(
             |(info_hash, peer_id, offer_id, description)| Forwarded {
                 info_hash,
                 peer_id,
@@ -528,8 +566,11 @@ fn to_peer() -> impl Strategy<Value = ToPeer> {
         .prop_map(|(action, info_hash, reason)| Failed { action, info_hash, reason });
     prop_oneof![
         announced.prop_map(ToPeer::Announced),
-        forwarded().prop_map(ToPeer::Offer),
-        forwarded().prop_map(ToPeer::Answer),
+        forwarded("offer").prop_map(ToPeer::Offer),
+        forwarded("answer").prop_map(ToPeer::Answer),
+        (info_hash(), peer_id(), offer_id()).prop_map(|(info_hash, to_peer_id, offer_id)| {
+            ToPeer::OfferRefused(OfferRefused { info_hash, to_peer_id, offer_id })
+        }),
         (btree_map(info_hash(), counts, 0..4), any::<u32>()).prop_map(|(files, min_request_interval)| {
             ToPeer::Scraped(Scraped { files, min_request_interval })
         }),

@@ -12,7 +12,10 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use shared::limits::RELAY_WINDOW;
 use shared::relay::ChannelId;
-use shared::signal::{Announce, Event, Failed, RelayOpen, RelayOpened, RelayReason, ToPeer, ToTracker};
+use shared::signal::{
+    Announce, Event, Failed, IceServer, OfferRefused, RelayOpen, RelayOpened, RelayReason, TargetedOffer,
+    ToPeer, ToTracker,
+};
 
 use crate::ConnectionId;
 use crate::outbox::{Ending, Outbox};
@@ -50,9 +53,9 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(announce_interval: Duration, seed: u64) -> Self {
+    pub(crate) fn new(announce_interval: Duration, ice: Option<Vec<IceServer>>, seed: u64) -> Self {
         Self {
-            registry: Registry::new(announce_interval),
+            registry: Registry::new(announce_interval, ice),
             channels: Channels::default(),
             outboxes: HashMap::new(),
             next_connection: 1,
@@ -84,6 +87,7 @@ impl Hub {
             // A connection that was told to go has no say any more.
             _ if !self.outboxes.contains_key(&connection) => {}
             ToTracker::Announce(announce) => self.announce(connection, &announce, now),
+            ToTracker::Offer(offer) => self.offer(connection, offer, now),
             ToTracker::Answer(answer) => {
                 if let Some((to, message)) = self.registry.answer(connection, answer, now) {
                     self.send(to, message);
@@ -173,6 +177,16 @@ impl Hub {
                 };
                 self.send(connection, ToPeer::Failed(failed));
             }
+        }
+    }
+
+    fn offer(&mut self, connection: ConnectionId, offer: TargetedOffer, now: Instant) {
+        let TargetedOffer { info_hash, to_peer_id, offer_id, .. } = offer;
+        if let Some((to, message)) = self.registry.offer(connection, offer, now) {
+            self.send(to, message);
+        } else {
+            let refused = OfferRefused { info_hash, to_peer_id, offer_id };
+            self.send(connection, ToPeer::OfferRefused(refused));
         }
     }
 

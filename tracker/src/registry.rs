@@ -6,8 +6,10 @@
 //! - A peer id belongs, inside a swarm, to the connection that brought it. Another connection that announces it is
 //!   refused, unless both showed the same secret key: then it is the same peer, back before its lost connection was
 //!   noticed, and takes over.
-//! - Offers go to random other peers of the swarm, one each, never to the announcer itself, whatever address family
-//!   either came by; never from seeder to seeder, who have nothing for each other.
+//! - The offers of an announce go to random other peers of the swarm, one each, never to the announcer itself, whatever
+//!   address family either came by; never from seeder to seeder, who have nothing for each other.
+//! - Our own clients are told of each other by name, and offer to those alone whom they were told of
+//!   ([`Registry::offer`]); what they offer in an announce is for strangers, the clients of other programs.
 //! - An answer is passed on only for an offer that was passed on, between the same two peers, less than
 //!   [`OFFER_LIFETIME`] ago, and once.
 
@@ -21,13 +23,13 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 use shared::limits::{MAX_NUMWANT, RELAY_WINDOW};
 use shared::signal::{
-    Announce, Announced, Answer, ENXAME_VERSION, EnxameReply, Event, Forwarded, NamedPeer, Scrape, Scraped,
-    SwarmCounts, ToPeer,
+    Announce, Announced, Answer, ENXAME_VERSION, EnxameReply, Event, Forwarded, IceServer, NamedPeer, Scrape,
+    Scraped, SwarmCounts, TargetedOffer, ToPeer,
 };
 use shared::{InfoHash, PeerId};
 
 use crate::ConnectionId;
-use swarm::Swarm;
+use swarm::{Peer, Swarm};
 
 /// Time in which an offer can be answered. A client gives one up after 50 s; the rest is for slow links.
 pub const OFFER_LIFETIME: Duration = Duration::from_secs(120);
@@ -85,22 +87,23 @@ pub struct Totals {
 
 /// Who is in which swarm.
 ///
-/// Changes: [`announce`](Self::announce), [`answer`](Self::answer), [`disconnect`](Self::disconnect),
-/// [`expire`](Self::expire). Questions: [`scrape`](Self::scrape), [`relay_capable`](Self::relay_capable),
+/// Changes: [`announce`](Self::announce), [`offer`](Self::offer), [`answer`](Self::answer),
+/// [`disconnect`](Self::disconnect), [`expire`](Self::expire). Questions: [`scrape`](Self::scrape), [`relay_capable`](Self::relay_capable),
 /// [`totals`](Self::totals).
 ///
 /// Invariants: a swarm has at least one peer; `memberships` holds exactly the peers of all swarms.
 #[derive(Debug)]
 pub struct Registry {
     interval: Duration,
+    ice: Option<Vec<IceServer>>,
     swarms: HashMap<InfoHash, Swarm>,
     memberships: HashMap<ConnectionId, HashSet<(InfoHash, PeerId)>>,
 }
 
 impl Registry {
-    /// A registry without swarms that asks for an announce every `interval`.
-    pub fn new(interval: Duration) -> Self {
-        Self { interval, swarms: HashMap::new(), memberships: HashMap::new() }
+    /// A registry without swarms that asks for an announce every `interval`, and hands `ice` to our own clients.
+    pub fn new(interval: Duration, ice: Option<Vec<IceServer>>) -> Self {
+        Self { interval, ice, swarms: HashMap::new(), memberships: HashMap::new() }
     }
 
     /// A peer says that it is in a swarm, or leaves it.
@@ -121,18 +124,34 @@ impl Registry {
         }
         if announce.event == Event::Stopped {
             self.remove(Membership { connection, info_hash, peer_id });
-            let reply = self.reply(announce, Vec::new());
+            let reply = self.reply(announce, Vec::new(), 0);
             return Ok(Outcome { messages: vec![(connection, reply)], superseded, left: true });
         }
         self.memberships.entry(connection).or_default().insert((info_hash, peer_id));
         let swarm = self.swarms.entry(info_hash).or_default();
         swarm.update(connection, announce, now);
-        let peers =
-            if announce.enxame.is_some() { name_peers(swarm, connection, announce, rng) } else { Vec::new() };
+        let peers = name_peers(swarm, connection, announce, rng);
+        let strangers = swarm.strangers_for(is_seeder(announce));
         let forwarded = swarm.forward_offers(connection, announce, now, rng);
-        let mut messages = vec![(connection, self.reply(announce, peers))];
+        let mut messages = vec![(connection, self.reply(announce, peers, strangers))];
         messages.extend(forwarded);
         Ok(Outcome { messages, superseded, left: false })
+    }
+
+    /// A peer offers to another. Gives the message to pass on, if the offerer is in the swarm over this connection, and
+    /// the other is there over another one and takes offers.
+    pub fn offer(
+        &mut self,
+        connection: ConnectionId,
+        offer: TargetedOffer,
+        now: Instant,
+    ) -> Option<(ConnectionId, ToPeer)> {
+        let TargetedOffer { info_hash, peer_id, to_peer_id, offer_id, offer } = offer;
+        let swarm = self.swarms.get_mut(&info_hash)?;
+        let to = swarm.get(&to_peer_id).filter(|peer| peer.rtc && peer.connection != connection)?.connection;
+        swarm.get(&peer_id).filter(|peer| peer.connection == connection)?;
+        swarm.remember_offer(&peer_id, to_peer_id, offer_id, now);
+        Some((to, ToPeer::Offer(Forwarded { info_hash, peer_id, offer_id, description: offer })))
     }
 
     /// A peer answers an offer. Gives the message to pass on, if there was such an offer.
@@ -219,7 +238,7 @@ impl Registry {
         Ok(superseded)
     }
 
-    fn reply(&self, announce: &Announce, peers: Vec<NamedPeer>) -> ToPeer {
+    fn reply(&self, announce: &Announce, peers: Vec<NamedPeer>, strangers: u32) -> ToPeer {
         let counts = self.swarms.get(&announce.info_hash).map_or_else(SwarmCounts::default, Swarm::counts);
         ToPeer::Announced(Announced {
             info_hash: announce.info_hash,
@@ -230,6 +249,8 @@ impl Registry {
                 v: ENXAME_VERSION,
                 window: RELAY_WINDOW,
                 peers,
+                strangers,
+                ice: self.ice.clone(),
             }),
         })
     }
@@ -253,18 +274,22 @@ impl Registry {
     }
 }
 
-/// Relay-capable peers for our own client to open channels to.
+/// Peers for our own client to reach: those that it shares a way with.
 fn name_peers(
     swarm: &Swarm,
     connection: ConnectionId,
     announce: &Announce,
     rng: &mut impl Rng,
 ) -> Vec<NamedPeer> {
+    let Some(hello) = &announce.enxame else { return Vec::new() };
     let seeder = is_seeder(announce);
     let want = announce.numwant.unwrap_or(MAX_NUMWANT).min(MAX_NUMWANT);
+    let fits = |peer: &Peer| {
+        peer.ours && (hello.relay && peer.relay || hello.rtc && peer.rtc) && !(seeder && peer.seeder)
+    };
     swarm
-        .choose(connection, want, rng, |peer| peer.relay && !(seeder && peer.seeder))
-        .map(|(peer_id, peer)| NamedPeer { peer_id, seeder: peer.seeder })
+        .choose(connection, want, rng, fits)
+        .map(|(peer_id, peer)| NamedPeer { peer_id, seeder: peer.seeder, relay: peer.relay, rtc: peer.rtc })
         .collect()
 }
 

@@ -50,7 +50,7 @@ pub async fn run(
 ) -> io::Result<()> {
     let announce_interval = settings.announce_interval;
     let app = Arc::new(App {
-        hub: Mutex::new(Hub::new(announce_interval, settings.seed)),
+        hub: Mutex::new(Hub::new(announce_interval, settings.ice, settings.seed)),
         page: Arc::new(settings.page),
         ping_interval: settings.ping_interval,
         started: Instant::now(),

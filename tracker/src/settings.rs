@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use shared::signal::IceServer;
+
 use crate::page::Page;
 
 /// Time between two announces that is asked of clients, unless set otherwise: what other WebTorrent trackers ask.
@@ -21,6 +23,8 @@ pub struct Settings {
     pub announce_interval: Duration,
     /// Time between two pings to a client. One that sends nothing for two of them is disconnected.
     pub ping_interval: Duration,
+    /// ICE servers for our own clients, maybe none; not set, they use those that they know themselves.
+    pub ice: Option<Vec<IceServer>>,
     /// Seed of all choices among peers.
     pub seed: u64,
 }
@@ -32,6 +36,7 @@ impl Settings {
             page,
             announce_interval: ANNOUNCE_INTERVAL,
             ping_interval: PING_INTERVAL,
+            ice: None,
             seed: rand::random(),
         }
     }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Number;
 
-use super::{RelayReason, SessionDescription, SignalError};
+use super::{IceServer, RelayReason, SessionDescription, SignalError, ice};
 use crate::ids::{InfoHash, OfferId, PeerId};
-use crate::limits::{MAX_REASON_BYTES, MAX_SDP_BYTES, MAX_SIGNAL_BYTES};
+use crate::limits::{MAX_NUMWANT, MAX_REASON_BYTES, MAX_SIGNAL_BYTES};
 use crate::relay::ChannelId;
 
 /// One text message from the tracker.
@@ -17,6 +17,8 @@ pub enum ToPeer {
     Announced(Announced),
     /// Somebody's offer, to be answered.
     Offer(Forwarded),
+    /// Your offer for one peer was not passed on (our extension).
+    OfferRefused(OfferRefused),
     /// The answer to an offer of yours.
     Answer(Forwarded),
     /// The reply to a scrape.
@@ -67,8 +69,24 @@ pub struct EnxameReply {
     pub v: u32,
     /// Credit that each direction of a relay channel starts with, in bytes.
     pub window: u32,
-    /// Peers of the swarm that can be reached by relay, chosen at random, at most `numwant`.
+    /// Peers of the swarm that speak the extension and share a way with the asker (relay, or WebRTC), chosen at random,
+    /// at most `numwant`.
+    #[serde(deserialize_with = "at_most_max_numwant")]
     pub peers: Vec<NamedPeer>,
+    /// How many peers of other programs the swarm has that an offer in an announce could go to; for a seeder,
+    /// those that are none.
+    #[serde(default)]
+    pub strangers: u32,
+    /// The ICE servers that the tracker's owner chose, maybe none; absent where nothing was chosen. Those that a browser
+    /// would not take are left out when it is read.
+    #[serde(default, deserialize_with = "ice::usable", skip_serializing_if = "Option::is_none")]
+    pub ice: Option<Vec<IceServer>>,
+}
+
+fn at_most_max_numwant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NamedPeer>, D::Error> {
+    let mut peers = Vec::deserialize(deserializer)?;
+    peers.truncate(MAX_NUMWANT);
+    Ok(peers)
 }
 
 /// A peer that exists.
@@ -78,6 +96,28 @@ pub struct NamedPeer {
     pub peer_id: PeerId,
     /// Whether it has everything.
     pub seeder: bool,
+    /// Whether relay channels can be opened to it.
+    #[serde(default = "yes")]
+    pub relay: bool,
+    /// Whether it takes WebRTC offers.
+    #[serde(default)]
+    pub rtc: bool,
+}
+
+/// Trackers from before WebRTC named only peers that relay.
+fn yes() -> bool {
+    true
+}
+
+/// `action: offer-refused` (our extension): the peer is not in that swarm, takes no offers, or got too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfferRefused {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// Whom the offer was for.
+    pub to_peer_id: PeerId,
+    /// Which offer.
+    pub offer_id: OfferId,
 }
 
 /// An offer or an answer on its way to the peer it is for.
@@ -224,11 +264,7 @@ impl Raw {
             "announce" if self.offer.is_some() || self.answer.is_some() => {
                 let is_offer = self.offer.is_some();
                 let description = need(self.offer.or(self.answer), "announce", "offer or answer")?;
-                if description.sdp.len() > MAX_SDP_BYTES {
-                    return Err(SignalError::Malformed(format!(
-                        "an SDP is longer than {MAX_SDP_BYTES} bytes"
-                    )));
-                }
+                description.check(if is_offer { "offer" } else { "answer" })?;
                 let forwarded = Forwarded {
                     info_hash: need(self.info_hash, "offer or answer", "info_hash")?,
                     peer_id: need(self.peer_id, "offer or answer", "peer_id")?,
@@ -251,6 +287,11 @@ impl Raw {
             "scrape" => Ok(ToPeer::Scraped(Scraped {
                 files: need(self.files, "scrape", "files")?,
                 min_request_interval: self.flags.map_or(0, |flags| flags.min_request_interval),
+            })),
+            "offer-refused" => Ok(ToPeer::OfferRefused(OfferRefused {
+                info_hash: need(self.info_hash, "offer-refused", "info_hash")?,
+                to_peer_id: need(self.to_peer_id, "offer-refused", "to_peer_id")?,
+                offer_id: need(self.offer_id, "offer-refused", "offer_id")?,
             })),
             "relay-opened" => Ok(ToPeer::RelayOpened(RelayOpened {
                 info_hash: need(self.info_hash, "relay-opened", "info_hash")?,
@@ -289,6 +330,13 @@ impl From<ToPeer> for Raw {
             ToPeer::Offer(forwarded) => {
                 Self { offer: Some(forwarded.description.clone()), ..Self::forwarded(&forwarded) }
             }
+            ToPeer::OfferRefused(refused) => Self {
+                action: "offer-refused".into(),
+                info_hash: Some(refused.info_hash),
+                to_peer_id: Some(refused.to_peer_id),
+                offer_id: Some(refused.offer_id),
+                ..Self::default()
+            },
             ToPeer::Answer(forwarded) => {
                 Self { answer: Some(forwarded.description.clone()), ..Self::forwarded(&forwarded) }
             }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{RelayReason, SessionDescription, SignalError};
 use crate::ids::{InfoHash, OfferId, PeerId};
-use crate::limits::{MAX_KEY_BYTES, MAX_OFFERS, MAX_SCRAPE_HASHES, MAX_SDP_BYTES, MAX_SIGNAL_BYTES};
+use crate::limits::{MAX_KEY_BYTES, MAX_OFFERS, MAX_SCRAPE_HASHES, MAX_SIGNAL_BYTES};
 use crate::relay::ChannelId;
 
 /// One text message from a peer.
@@ -12,6 +12,8 @@ use crate::relay::ChannelId;
 pub enum ToTracker {
     /// I am in this swarm; here are some offers; name me some peers.
     Announce(Announce),
+    /// An offer for a peer that you named (our extension).
+    Offer(TargetedOffer),
     /// My answer to an offer that you forwarded.
     Answer(Answer),
     /// How many are in these swarms?
@@ -105,6 +107,22 @@ pub struct Announce {
     pub enxame: Option<EnxameHello>,
 }
 
+/// `action: announce` with one offer and a receiver (our extension). Nothing comes back but the answer, or
+/// [`OfferRefused`](super::OfferRefused).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetedOffer {
+    /// The swarm that both are in.
+    pub info_hash: InfoHash,
+    /// Who offers.
+    pub peer_id: PeerId,
+    /// Whom it is for.
+    pub to_peer_id: PeerId,
+    /// Comes back with the answer.
+    pub offer_id: OfferId,
+    /// The session description.
+    pub offer: SessionDescription,
+}
+
 /// `action: announce` with an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -172,6 +190,8 @@ struct Raw {
     #[serde(skip_serializing_if = "Option::is_none")]
     offers: Option<Vec<Offer>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    offer: Option<SessionDescription>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<SessionDescription>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offer_id: Option<OfferId>,
@@ -217,6 +237,9 @@ impl ToTracker {
             serde_json::from_str(text).map_err(|error| SignalError::Malformed(error.to_string()))?;
         match raw.action.as_deref() {
             Some("announce") if raw.answer.is_some() => raw.answer().map(Self::Answer),
+            Some("announce") if raw.offer.is_some() && raw.to_peer_id.is_some() => {
+                raw.offer().map(Self::Offer)
+            }
             Some("announce") => raw.announce().map(Self::Announce),
             Some("scrape") => Ok(Self::Scrape(raw.scrape())),
             Some("relay-open") => raw.relay_open().map(Self::RelayOpen),
@@ -240,6 +263,15 @@ impl ToTracker {
                 numwant: announce.numwant.map(|n| n as u64),
                 offers: (!announce.offers.is_empty()).then_some(announce.offers),
                 enxame: announce.enxame,
+                ..Raw::default()
+            },
+            Self::Offer(offer) => Raw {
+                action: Some("announce".into()),
+                info_hash: Some(OneOrMany::One(offer.info_hash)),
+                peer_id: Some(offer.peer_id),
+                to_peer_id: Some(offer.to_peer_id),
+                offer_id: Some(offer.offer_id),
+                offer: Some(offer.offer),
                 ..Raw::default()
             },
             Self::Answer(answer) => Raw {
@@ -292,9 +324,7 @@ impl Raw {
     fn announce(self) -> Result<Announce, SignalError> {
         let mut offers = self.offers.unwrap_or_default();
         offers.truncate(MAX_OFFERS);
-        if offers.iter().any(|offer| offer.offer.sdp.len() > MAX_SDP_BYTES) {
-            return Err(SignalError::Malformed(format!("an SDP is longer than {MAX_SDP_BYTES} bytes")));
-        }
+        offers.iter().try_for_each(|offer| offer.offer.check("offer"))?;
         let key = self.enxame.as_ref().and_then(|hello| hello.key.as_ref());
         if key.is_some_and(|key| key.len() > MAX_KEY_BYTES) {
             return Err(SignalError::Malformed(format!("the key is longer than {MAX_KEY_BYTES} bytes")));
@@ -312,11 +342,21 @@ impl Raw {
         })
     }
 
+    fn offer(self) -> Result<TargetedOffer, SignalError> {
+        let offer = need!(self, "offer", offer);
+        offer.check("offer")?;
+        Ok(TargetedOffer {
+            info_hash: Self::info_hash(self.info_hash.as_ref(), "offer")?,
+            peer_id: need!(self, "offer", peer_id),
+            to_peer_id: need!(self, "offer", to_peer_id),
+            offer_id: need!(self, "offer", offer_id),
+            offer,
+        })
+    }
+
     fn answer(self) -> Result<Answer, SignalError> {
         let answer = need!(self, "answer", answer);
-        if answer.sdp.len() > MAX_SDP_BYTES {
-            return Err(SignalError::Malformed(format!("an SDP is longer than {MAX_SDP_BYTES} bytes")));
-        }
+        answer.check("answer")?;
         Ok(Answer {
             info_hash: Self::info_hash(self.info_hash.as_ref(), "answer")?,
             peer_id: need!(self, "answer", peer_id),

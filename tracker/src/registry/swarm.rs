@@ -27,6 +27,8 @@ pub(super) struct Peer {
     pub(super) connection: ConnectionId,
     /// Has everything.
     pub(super) seeder: bool,
+    /// Speaks our extension.
+    pub(super) ours: bool,
     /// Relay channels may be opened to it.
     pub(super) relay: bool,
     /// Takes WebRTC offers.
@@ -47,11 +49,14 @@ struct PendingOffer {
 
 /// The peers of one torrent.
 ///
-/// Invariant: `seeders` is the number of peers with `seeder`.
+/// Invariant: `seeders` is the number of peers with `seeder`; `strangers` of those without `ours`, and
+/// `stranger_seeders` of those of them that are seeders.
 #[derive(Debug, Default)]
 pub(super) struct Swarm {
     peers: IndexMap<PeerId, Peer>,
     seeders: usize,
+    strangers: usize,
+    stranger_seeders: usize,
     downloaded: u32,
 }
 
@@ -65,7 +70,6 @@ impl Swarm {
     }
 
     pub(super) fn counts(&self) -> SwarmCounts {
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         SwarmCounts {
             complete: count(self.seeders),
             incomplete: count(self.peers.len() - self.seeders),
@@ -76,30 +80,38 @@ impl Swarm {
     /// Adds the announcer, or notes what changed about it.
     pub(super) fn update(&mut self, connection: ConnectionId, announce: &Announce, now: Instant) {
         let hello = announce.enxame.as_ref();
-        let known =
-            self.peers.get_mut(&announce.peer_id).map(|peer| (peer.seeder, std::mem::take(&mut peer.offers)));
-        let was_seeder = matches!(known, Some((true, _)));
+        let known = self.remove(&announce.peer_id);
         // Counted for a leecher that was seen here, so that repeating the word changes nothing.
-        if announce.event == Event::Completed && matches!(known, Some((false, _))) {
+        if announce.event == Event::Completed && known.as_ref().is_some_and(|peer| !peer.seeder) {
             self.downloaded = self.downloaded.saturating_add(1);
         }
         let peer = Peer {
             connection,
             seeder: is_seeder(announce),
+            ours: hello.is_some(),
             relay: hello.is_some_and(|hello| hello.relay),
             rtc: hello.is_none_or(|hello| hello.rtc),
             key: key_of(announce).map(str::to_owned),
             last_announce: now,
-            offers: known.map(|(_, offers)| offers).unwrap_or_default(),
+            offers: known.map(|peer| peer.offers).unwrap_or_default(),
         };
-        self.seeders = self.seeders - usize::from(was_seeder) + usize::from(peer.seeder);
+        self.seeders += usize::from(peer.seeder);
+        self.strangers += usize::from(!peer.ours);
+        self.stranger_seeders += usize::from(!peer.ours && peer.seeder);
         self.peers.insert(announce.peer_id, peer);
     }
 
-    pub(super) fn remove(&mut self, peer_id: &PeerId) {
-        if let Some(peer) = self.peers.swap_remove(peer_id) {
-            self.seeders -= usize::from(peer.seeder);
-        }
+    pub(super) fn remove(&mut self, peer_id: &PeerId) -> Option<Peer> {
+        let peer = self.peers.swap_remove(peer_id)?;
+        self.seeders -= usize::from(peer.seeder);
+        self.strangers -= usize::from(!peer.ours);
+        self.stranger_seeders -= usize::from(!peer.ours && peer.seeder);
+        Some(peer)
+    }
+
+    /// How many clients of other programs could do something with an offer.
+    pub(super) fn strangers_for(&self, seeder: bool) -> u32 {
+        count(if seeder { self.strangers - self.stranger_seeders } else { self.strangers })
     }
 
     /// Up to `want` peers that fit, at random, in random order, none of them over the asker's own connection.
@@ -127,22 +139,19 @@ impl Swarm {
         now: Instant,
         rng: &mut impl Rng,
     ) -> Vec<(ConnectionId, ToPeer)> {
-        let seeder = is_seeder(announce);
+        let (seeder, ours) = (is_seeder(announce), announce.enxame.is_some());
         let want = announce.offers.len().min(announce.numwant.unwrap_or(usize::MAX));
         let chosen: Vec<_> = self
-            .choose(connection, want, rng, |peer| peer.rtc && !(seeder && peer.seeder))
+            .choose(connection, want, rng, |peer| {
+                peer.rtc && !(seeder && peer.seeder) && !(ours && peer.ours)
+            })
             .map(|(peer_id, peer)| (peer_id, peer.connection))
             .collect();
-        let Some(announcer) = self.peers.get_mut(&announce.peer_id) else { return Vec::new() };
-        announcer.offers.retain(|offer| now.saturating_duration_since(offer.at) <= OFFER_LIFETIME);
         chosen
             .into_iter()
             .zip(&announce.offers)
             .map(|((to, connection), offer)| {
-                if announcer.offers.len() >= MAX_PENDING_OFFERS {
-                    announcer.offers.pop_front();
-                }
-                announcer.offers.push_back(PendingOffer { to, offer_id: offer.offer_id, at: now });
+                self.remember_offer(&announce.peer_id, to, offer.offer_id, now);
                 let forwarded = Forwarded {
                     info_hash: announce.info_hash,
                     peer_id: announce.peer_id,
@@ -152,6 +161,16 @@ impl Swarm {
                 (connection, ToPeer::Offer(forwarded))
             })
             .collect()
+    }
+
+    /// Notes that an offer of `from` is passed on to `to`, and forgets those that are too old, or too many.
+    pub(super) fn remember_offer(&mut self, from: &PeerId, to: PeerId, offer_id: OfferId, now: Instant) {
+        let Some(offerer) = self.peers.get_mut(from) else { return };
+        offerer.offers.retain(|offer| now.saturating_duration_since(offer.at) <= OFFER_LIFETIME);
+        if offerer.offers.len() >= MAX_PENDING_OFFERS {
+            offerer.offers.pop_front();
+        }
+        offerer.offers.push_back(PendingOffer { to, offer_id, at: now });
     }
 
     /// Uses up the offer `offer_id` that went from `from` to `to`, and gives the connection of `from`.
@@ -179,4 +198,8 @@ impl Swarm {
             .filter(move |(_, peer)| now.saturating_duration_since(peer.last_announce) > silence)
             .map(|(peer_id, peer)| (*peer_id, peer.connection))
     }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }

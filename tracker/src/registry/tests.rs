@@ -17,7 +17,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self { registry: Registry::new(INTERVAL), now: Instant::now(), rng: SmallRng::seed_from_u64(7) }
+        Self { registry: Registry::new(INTERVAL, None), now: Instant::now(), rng: SmallRng::seed_from_u64(7) }
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "the calls read better")]
@@ -166,7 +166,7 @@ fn seeders_are_not_introduced_to_seeders() {
     bench.announce(1, ours(seeder(1)));
     bench.announce(2, seeder(2));
     assert_eq!(offers(&bench.announce(3, with_offers(seeder(3), 0..5))), []);
-    assert_eq!(bench.named(3, ours(seeder(3))), []);
+    assert_eq!(bench.named(5, ours(seeder(5))), []);
     let named = bench.named(4, ours(leecher(4)));
     assert_eq!(named.len(), 2);
     assert!(named.iter().all(|peer| peer.seeder));
@@ -191,7 +191,10 @@ fn only_peers_that_can_relay_are_named_and_never_the_asker() {
     let mut cannot = ours(leecher(3));
     cannot.enxame.as_mut().unwrap().relay = false;
     bench.announce(3, cannot);
-    assert_eq!(bench.named(4, ours(leecher(4))), [NamedPeer { peer_id: peer(1), seeder: false }]);
+    assert_eq!(
+        bench.named(4, ours(leecher(4))),
+        [NamedPeer { peer_id: peer(1), seeder: false, relay: true, rtc: false }]
+    );
     assert_eq!(bench.registry.relay_capable(&hash(1), &peer(1)), Some((ConnectionId(1), true)));
     assert_eq!(bench.registry.relay_capable(&hash(1), &peer(2)), Some((ConnectionId(2), false)));
     assert_eq!(bench.registry.relay_capable(&hash(2), &peer(1)), None);
