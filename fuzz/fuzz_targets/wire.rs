@@ -8,7 +8,10 @@
 
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
-use shared::wire::extension::{ExtendedHandshake, MetadataMessage, decode_dont_have, encode_dont_have};
+use shared::limits::{MAX_INTRODUCED_SDP_BYTES, MAX_MEMBERS};
+use shared::wire::extension::{
+    ExtendedHandshake, Introduction, MetadataMessage, decode_dont_have, encode_dont_have,
+};
 use shared::wire::{Bitfield, Decoder, Handshake, Message, WireError};
 
 fuzz_target!(|data: &[u8]| {
@@ -102,6 +105,16 @@ fn payload(message: &Message) {
             }
             if let Ok(Some(metadata)) = MetadataMessage::decode(payload) {
                 assert_eq!(MetadataMessage::decode(&metadata.encode()), Ok(Some(metadata)));
+            }
+            if let Ok(Some(introduction)) = Introduction::decode(payload) {
+                match &introduction {
+                    Introduction::Members(peers) => assert!(peers.len() <= MAX_MEMBERS),
+                    Introduction::Signal { description, .. } => {
+                        assert!(description.sdp.len() <= MAX_INTRODUCED_SDP_BYTES);
+                    }
+                    Introduction::Lost { .. } => {}
+                }
+                assert_eq!(Introduction::decode(&introduction.encode()), Ok(Some(introduction)));
             }
             if let Ok(piece) = decode_dont_have(payload) {
                 assert_eq!(encode_dont_have(piece), payload);

@@ -117,3 +117,10 @@ pub const MAX_WIRE_MESSAGE: usize = 9 + MAX_BLOCK_BYTES as usize;
 
 /// Longest program name and version that a peer may give itself, in bytes of UTF-8; the rest is cut off.
 pub const MAX_CLIENT_NAME_BYTES: usize = 64;
+
+/// Most peers that a neighbour names at a time in `enxame_signal`: as many as a session links to.
+pub const MAX_MEMBERS: usize = 50;
+
+/// Longest session description that a neighbour forwards, in bytes: those of data channels have 1 to 3 KiB, and neighbours
+/// carry them as a favour.
+pub const MAX_INTRODUCED_SDP_BYTES: usize = 16 * 1024;

@@ -120,6 +120,8 @@ impl Session {
             Some(before) => ExtendedHandshake {
                 ut_metadata: said.ut_metadata.or(before.ut_metadata),
                 lt_donthave: said.lt_donthave.or(before.lt_donthave),
+                enxame_signal: said.enxame_signal.or(before.enxame_signal),
+                rtc: said.rtc.or(before.rtc),
                 metadata_size: said.metadata_size.or(before.metadata_size),
                 reqq: said.reqq.or(before.reqq),
                 client: said.client.or(before.client),

@@ -114,6 +114,8 @@ impl Session {
         let handshake = ExtendedHandshake {
             ut_metadata: Some(OUR_UT_METADATA),
             lt_donthave: Some(OUR_LT_DONTHAVE),
+            enxame_signal: None,
+            rtc: None,
             metadata_size: self.torrent.as_ref().map(|torrent| torrent.info.raw().len() as u32),
             reqq: Some(MAX_QUEUED_REQUESTS as u32),
             client: Some(self.client.clone()),

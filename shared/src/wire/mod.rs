@@ -5,7 +5,8 @@
 //! - [`Message`]: everything behind it (BEP 3, and the fast extension of BEP 6);
 //! - [`Decoder`]: messages out of a stream of bytes that may be cut anywhere;
 //! - [`Bitfield`]: which pieces somebody has;
-//! - [`extension`]: the extended handshake (BEP 10), metadata exchange (BEP 9) and `lt_donthave`.
+//! - [`extension`]: the extended handshake (BEP 10), metadata exchange (BEP 9), `lt_donthave`, and our own: peers introduce
+//!   peers.
 //!
 //! Piece numbers in messages are plain `u32`: only a torrent's [`Geometry`](crate::Geometry) can say whether they exist.
 

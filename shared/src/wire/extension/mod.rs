@@ -1,12 +1,20 @@
-//! The extension protocol (BEP 10): the extended handshake, and the extensions that we speak: `ut_metadata` (BEP 9)
-//! and `lt_donthave` (BEP 54).
+//! The extension protocol (BEP 10): the extended handshake, and the extensions that we speak:
+//! - `ut_metadata` (BEP 9): [`MetadataMessage`];
+//! - `lt_donthave` (BEP 54): a piece's number, and so two functions;
+//! - `enxame_signal`, our own: [`Introduction`].
 //!
 //! In an extended handshake each side numbers the extensions it knows; whoever sends one uses the receiver's number.
-//! Our own numbers are [`OUR_UT_METADATA`] and [`OUR_LT_DONTHAVE`].
+//! Our own numbers are [`OUR_UT_METADATA`], [`OUR_LT_DONTHAVE`] and [`OUR_ENXAME_SIGNAL`].
+
+mod introduction;
+mod metadata;
 
 use bytes::Bytes;
 
-use crate::bencode::{BencodeError, Dict, Value};
+pub use introduction::Introduction;
+pub use metadata::{METADATA_PIECE_LEN, MetadataMessage};
+
+use crate::bencode::{BencodeError, Value};
 use crate::geometry::BLOCK_LEN;
 use crate::limits::{MAX_BLOCK_BYTES, MAX_CLIENT_NAME_BYTES, MAX_METADATA_BYTES};
 
@@ -16,8 +24,8 @@ pub const HANDSHAKE_ID: u8 = 0;
 pub const OUR_UT_METADATA: u8 = 1;
 /// The number under which we take `lt_donthave` messages.
 pub const OUR_LT_DONTHAVE: u8 = 2;
-/// Bytes of one piece of metadata; the last is shorter (BEP 9).
-pub const METADATA_PIECE_LEN: usize = 16 * 1024;
+/// The number under which we take `enxame_signal` messages.
+pub const OUR_ENXAME_SIGNAL: u8 = 3;
 
 /// Why a payload is not what its id says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +52,10 @@ pub struct ExtendedHandshake {
     pub ut_metadata: Option<u8>,
     /// The number under which it takes `lt_donthave` messages.
     pub lt_donthave: Option<u8>,
+    /// Our own extension: the number under which it takes `enxame_signal` messages ([`Introduction`]).
+    pub enxame_signal: Option<u8>,
+    /// Our own (`enxame_rtc`): whether it takes direct links (WebRTC).
+    pub rtc: Option<bool>,
     /// Length of the info dictionary, in bytes, if it has it and it is no longer than [`MAX_METADATA_BYTES`].
     pub metadata_size: Option<u32>,
     /// Most requests it will queue.
@@ -59,15 +71,22 @@ impl ExtendedHandshake {
     /// The payload to send.
     pub fn encode(&self) -> Bytes {
         let mut names = Vec::new();
-        for (name, number) in [("lt_donthave", self.lt_donthave), ("ut_metadata", self.ut_metadata)] {
+        for (name, number) in [
+            ("enxame_signal", self.enxame_signal),
+            ("lt_donthave", self.lt_donthave),
+            ("ut_metadata", self.ut_metadata),
+        ] {
             if let Some(number) = number {
                 names.push((name, Value::Int(number.into())));
             }
         }
         let mut entries = vec![("m", Value::dict(names))];
-        for (name, number) in
-            [("enxame_block", self.block), ("metadata_size", self.metadata_size), ("reqq", self.reqq)]
-        {
+        for (name, number) in [
+            ("enxame_block", self.block),
+            ("enxame_rtc", self.rtc.map(u32::from)),
+            ("metadata_size", self.metadata_size),
+            ("reqq", self.reqq),
+        ] {
             if let Some(number) = number {
                 entries.push((name, Value::from(number)));
             }
@@ -93,6 +112,8 @@ impl ExtendedHandshake {
         Ok(Self {
             ut_metadata: number("ut_metadata"),
             lt_donthave: number("lt_donthave"),
+            enxame_signal: number("enxame_signal"),
+            rtc: dict.int("enxame_rtc").map(|n| n != 0),
             metadata_size: positive("metadata_size").filter(|size| *size as usize <= MAX_METADATA_BYTES),
             reqq: positive("reqq"),
             client: dict.bytes("v").map(client_name).filter(|name| !name.is_empty()),
@@ -115,79 +136,6 @@ fn client_name(bytes: &[u8]) -> String {
     name
 }
 
-/// A `ut_metadata` message (BEP 9).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MetadataMessage {
-    /// Send me this piece of the info dictionary.
-    Request {
-        /// Counted in [`METADATA_PIECE_LEN`].
-        piece: u32,
-    },
-    /// A piece of the info dictionary.
-    Data {
-        /// Counted in [`METADATA_PIECE_LEN`].
-        piece: u32,
-        /// Length of the whole info dictionary, in bytes.
-        total_size: u32,
-        /// The piece.
-        data: Bytes,
-    },
-    /// You will not get this piece.
-    Reject {
-        /// Counted in [`METADATA_PIECE_LEN`].
-        piece: u32,
-    },
-}
-
-impl MetadataMessage {
-    /// The payload to send. Its dictionary ends in an integer, as WebTorrent's parser needs: it takes the first `ee` for
-    /// the end. Keys are in order, and `total_size` is the last of them.
-    pub fn encode(&self) -> Bytes {
-        let (kind, piece) = match self {
-            Self::Request { piece } => (0, piece),
-            Self::Data { piece, .. } => (1, piece),
-            Self::Reject { piece } => (2, piece),
-        };
-        let mut entries = vec![("msg_type", Value::Int(kind)), ("piece", Value::from(*piece))];
-        let Self::Data { total_size, data, .. } = self else {
-            return Value::dict(entries).encode().into();
-        };
-        entries.push(("total_size", Value::from(*total_size)));
-        let mut payload = Value::dict(entries).encode();
-        payload.extend_from_slice(data);
-        payload.into()
-    }
-
-    /// Reads a payload; `None` for a kind of message that BEP 9 does not know, which it says to ignore.
-    ///
-    /// # Errors
-    /// [`ExtensionError`] when it is not such a message.
-    pub fn decode(payload: &Bytes) -> Result<Option<Self>, ExtensionError> {
-        let (value, end) = Value::parse_prefix(payload)?;
-        let dict = value.as_dict().ok_or(ExtensionError::Missing("its dictionary"))?;
-        let kind = dict.int("msg_type").ok_or(ExtensionError::Missing("msg_type"))?;
-        let piece = field(dict, "piece")?;
-        Ok(Some(match kind {
-            0 => Self::Request { piece },
-            1 => {
-                let total_size = field(dict, "total_size")?;
-                let data = payload.slice(end..);
-                if data.is_empty() || data.len() > METADATA_PIECE_LEN {
-                    return Err(ExtensionError::Length);
-                }
-                Self::Data { piece, total_size, data }
-            }
-            2 => Self::Reject { piece },
-            _ => return Ok(None),
-        }))
-    }
-}
-
-fn field(dict: &Dict<'_>, name: &'static str) -> Result<u32, ExtensionError> {
-    let number = dict.int(name).ok_or(ExtensionError::Missing(name))?;
-    u32::try_from(number).map_err(|_| ExtensionError::Range(name))
-}
-
 /// The payload of a `lt_donthave` message: a piece that the sender has no more (BEP 54).
 pub fn encode_dont_have(piece: u32) -> Bytes {
     Bytes::copy_from_slice(&piece.to_be_bytes())
@@ -204,12 +152,15 @@ pub fn decode_dont_have(payload: &[u8]) -> Result<u32, ExtensionError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::PeerId;
     use proptest::prelude::*;
 
     fn ours() -> ExtendedHandshake {
         ExtendedHandshake {
             ut_metadata: Some(OUR_UT_METADATA),
             lt_donthave: Some(OUR_LT_DONTHAVE),
+            enxame_signal: Some(OUR_ENXAME_SIGNAL),
+            rtc: Some(true),
             metadata_size: Some(31_235),
             reqq: Some(1024),
             client: Some("Enxame 0.1.0".into()),
@@ -219,15 +170,16 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_an_extended_handshake() {
-        let text = "d12:enxame_blocki131072e1:md11:lt_donthavei2e11:ut_metadatai1ee13:metadata_sizei31235e\
-                    4:reqqi1024e1:v12:Enxame 0.1.0e";
+        let text = "d12:enxame_blocki131072e10:enxame_rtci1e\
+                    1:md13:enxame_signali3e11:lt_donthavei2e11:ut_metadatai1ee\
+                    13:metadata_sizei31235e4:reqqi1024e1:v12:Enxame 0.1.0e";
         assert_eq!(ours().encode(), text.as_bytes());
         assert_eq!(ExtendedHandshake::decode(text.as_bytes()), Ok(ours()));
     }
 
     #[test]
     fn what_makes_no_sense_in_an_extended_handshake_is_left_out() {
-        let text = "d12:enxame_blocki7e1:md11:ut_metadatai0e11:lt_donthavei900ee13:metadata_sizei-5e4:reqq1:x1:vi5ee";
+        let text = "d12:enxame_blocki7e10:enxame_rtc1:11:md13:enxame_signali-1e11:ut_metadatai0e11:lt_donthavei900ee13:metadata_sizei-5e4:reqq1:x1:vi5ee";
         assert_eq!(ExtendedHandshake::decode(text.as_bytes()), Ok(ExtendedHandshake::default()));
         let large = "d12:enxame_blocki999999e13:metadata_sizei10000001e1:v3:a\u{7}be";
         let read = ExtendedHandshake::decode(large.as_bytes()).unwrap();
@@ -240,30 +192,6 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_metadata_messages() {
-        let data = MetadataMessage::Data { piece: 0, total_size: 34_256, data: Bytes::from_static(b"xxxx") };
-        for (message, bytes) in [
-            (MetadataMessage::Request { piece: 3 }, &b"d8:msg_typei0e5:piecei3ee"[..]),
-            (data, b"d8:msg_typei1e5:piecei0e10:total_sizei34256eexxxx"),
-            (MetadataMessage::Reject { piece: 1 }, b"d8:msg_typei2e5:piecei1ee"),
-        ] {
-            assert_eq!(message.encode(), bytes);
-            assert_eq!(MetadataMessage::decode(&Bytes::from_static(bytes)), Ok(Some(message)));
-        }
-    }
-
-    #[test]
-    fn unknown_metadata_messages_are_ignored_and_malformed_ones_refused() {
-        let decode = |text: &'static str| MetadataMessage::decode(&Bytes::from_static(text.as_bytes()));
-        assert_eq!(decode("d8:msg_typei9e5:piecei0ee"), Ok(None));
-        assert_eq!(decode("d8:msg_typei0ee"), Err(ExtensionError::Missing("piece")));
-        assert_eq!(decode("d8:msg_typei0e5:piecei-1ee"), Err(ExtensionError::Range("piece")));
-        assert_eq!(decode("d8:msg_typei1e5:piecei0e10:total_sizei5ee"), Err(ExtensionError::Length));
-        let long = Bytes::from(format!("d8:msg_typei1e5:piecei0e10:total_sizei5ee{}", "x".repeat(16_385)));
-        assert_eq!(MetadataMessage::decode(&long), Err(ExtensionError::Length));
-    }
-
-    #[test]
     fn golden_bytes_of_dont_have() {
         assert_eq!(encode_dont_have(258)[..], [0, 0, 1, 2]);
         assert_eq!(decode_dont_have(&[0, 0, 1, 2]), Ok(258));
@@ -272,24 +200,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn metadata_messages_are_read_back(kind in 0u8..3, piece: u32, total_size: u32, data in proptest::collection::vec(any::<u8>(), 1..100)) {
-            let message = match kind {
-                0 => MetadataMessage::Request { piece },
-                1 => MetadataMessage::Data { piece, total_size, data: data.into() },
-                _ => MetadataMessage::Reject { piece },
-            };
-            prop_assert_eq!(MetadataMessage::decode(&message.encode()), Ok(Some(message)));
-        }
-
-        #[test]
         fn perturbed_payloads_never_panic(at: usize, value: u8, cut: usize) {
-            let message = MetadataMessage::Data { piece: 0, total_size: 5, data: Bytes::from_static(b"hello") };
-            for payload in [message.encode(), ours().encode()] {
+            let metadata = MetadataMessage::Data { piece: 0, total_size: 5, data: Bytes::from_static(b"hello") };
+            let members = Introduction::Members(vec![PeerId::new([7; 20]); 3]);
+            for payload in [metadata.encode(), members.encode(), ours().encode()] {
                 let mut bytes = payload.to_vec();
                 let len = bytes.len();
                 bytes[at % len] = value;
                 bytes.truncate(cut % (len + 1));
                 let _ = ExtendedHandshake::decode(&bytes);
+                let _ = Introduction::decode(&bytes);
                 let _ = MetadataMessage::decode(&Bytes::from(bytes));
             }
         }
