@@ -1,4 +1,4 @@
-//! One Chromium, driven through a chromedriver of its own, with a fresh profile on disk.
+//! One browser, driven through a driver of its own, with a fresh profile on disk.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -8,57 +8,89 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand, WindowHandle};
+use fantoccini::wd::{WebDriverCompatibleCommand, WindowHandle};
 use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::process;
 use crate::samples::Scratch;
+use crate::{chromium, firefox, process};
 
 /// A browser that has not said that it is there by then is not coming.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 const START_ATTEMPTS: u32 = 5;
 
-/// Chromium for tests: no window, no traffic of its own, no sandbox (containers have none to give).
-const FLAGS: [&str; 13] = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-breakpad",
-    "--disable-default-apps",
-    "--disable-dev-shm-usage",
-    "--force-color-profile=srgb",
-    "--hide-scrollbars",
-];
+/// Takes WebRTC out of a page before anything of the page runs, as if the browser had none.
+const WITHOUT_WEBRTC: &str = "
+    for (const name of Object.getOwnPropertyNames(window))
+        if (/^(webkit)?RTC/.test(name)) delete window[name];";
+
+/// Which browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// Chromium, through chromedriver.
+    #[default]
+    Chromium,
+    /// Firefox, through geckodriver.
+    Firefox,
+}
 
 /// How a browser is started.
 #[derive(Debug, Clone)]
 pub struct BrowserOptions {
+    /// Which one.
+    pub kind: Kind,
     /// What it says it reads: `en-US`, `pt-BR`.
     pub language: String,
     /// Size of the window in CSS pixels.
     pub window: (u32, u32),
+    /// Whether it has WebRTC. Firefox is told to have none by its own setting; Chromium has no such setting any more,
+    /// so it is taken out of every page.
+    pub webrtc: bool,
+    /// Scripts that run in every page before anything of the page does. Chromium only.
+    pub scripts: Vec<String>,
 }
 
 impl Default for BrowserOptions {
     fn default() -> Self {
-        Self { language: "en-US".to_owned(), window: (1280, 900) }
+        Self {
+            kind: Kind::default(),
+            language: "en-US".to_owned(),
+            window: (1280, 900),
+            webrtc: true,
+            scripts: Vec::new(),
+        }
     }
 }
 
-/// One Chromium. When it is dropped all of its processes are killed, as if the machine had gone, and its profile is
+impl BrowserOptions {
+    /// Firefox as it comes.
+    pub fn firefox() -> Self {
+        Self { kind: Kind::Firefox, ..Self::default() }
+    }
+
+    /// The same without WebRTC.
+    #[must_use]
+    pub fn without_webrtc(self) -> Self {
+        Self { webrtc: false, ..self }
+    }
+
+    /// The same with one more script that runs in every page before anything of the page does. Chromium only.
+    #[must_use]
+    pub fn with_script(mut self, script: &str) -> Self {
+        self.scripts.push(script.to_owned());
+        self
+    }
+}
+
+/// One browser. When it is dropped all of its processes are killed, as if the machine had gone, and its profile is
 /// deleted.
 #[derive(Debug)]
 pub struct Browser {
     client: Mutex<Focused>,
+    options: BrowserOptions,
     downloads: PathBuf,
     processes: Processes,
     // Last, since the processes write to it until they are killed.
@@ -98,8 +130,11 @@ impl Browser {
         let downloads = folder.path().join("downloads");
         fs::create_dir_all(&downloads).context("cannot make the folder of downloads")?;
 
-        let (processes, port) = start_driver(&mark, folder.path())?;
-        let capabilities = capabilities(folder.path(), &downloads, options);
+        let (processes, port) = start_driver(options.kind, &mark, folder.path())?;
+        let capabilities = match options.kind {
+            Kind::Chromium => chromium::capabilities(folder.path(), &downloads, options),
+            Kind::Firefox => firefox::capabilities(&downloads, options)?,
+        };
         let address = format!("http://127.0.0.1:{port}");
         let mut builder = ClientBuilder::new(HttpConnector::new());
         let connecting = builder.capabilities(capabilities).connect(&address);
@@ -108,15 +143,19 @@ impl Browser {
             .context("the browser does not start")?
             .context("the browser does not start")?;
         let tab = client.window().await.context("the browser has no window")?;
+        if options.kind == Kind::Chromium {
+            let folder = downloads.to_string_lossy();
+            let parameters = json!({ "behavior": "allow", "downloadPath": folder });
+            devtools(&client, "Browser.setDownloadBehavior", parameters).await?;
+        }
+        prepare_tab(&client, options).await?;
         let client = Mutex::new(Focused { client, tab });
-        let browser = Self { client, downloads, processes, _folder: folder };
-        browser
-            .devtools(
-                "Browser.setDownloadBehavior",
-                json!({ "behavior": "allow", "downloadPath": browser.downloads.to_string_lossy() }),
-            )
-            .await?;
-        Ok(browser)
+        Ok(Self { client, options: options.clone(), downloads, processes, _folder: folder })
+    }
+
+    /// Which browser it is.
+    pub fn kind(&self) -> Kind {
+        self.options.kind
     }
 
     /// Where what the page saves lands.
@@ -129,15 +168,19 @@ impl Browser {
         self.processes.mark.clone()
     }
 
-    /// Sends one command of the Chrome DevTools protocol to the tab in front.
-    pub async fn devtools(&self, command: &str, parameters: Value) -> Result<Value> {
-        let front = self.client.lock().await;
-        devtools(&front.client, command, parameters).await
-    }
-
     /// The tab in front.
     pub(crate) async fn front(&self) -> WindowHandle {
         self.client.lock().await.tab.clone()
+    }
+
+    /// Makes one more tab.
+    pub(crate) async fn new_tab(&self) -> Result<WindowHandle> {
+        let mut guard = self.client.lock().await;
+        let tab = guard.client.new_window(true).await.context("the browser opens no second tab")?.handle;
+        guard.client.switch_to_window(tab.clone()).await.context("the new tab is gone")?;
+        guard.tab = tab.clone();
+        prepare_tab(&guard.client, &self.options).await?;
+        Ok(tab)
     }
 
     /// The session, with this tab in front; nobody else uses it while the guard lives.
@@ -161,14 +204,29 @@ impl std::ops::Deref for FocusedClient<'_> {
     }
 }
 
-/// Sends one command of the Chrome DevTools protocol.
+/// What every new tab needs before its first page.
+async fn prepare_tab(client: &Client, options: &BrowserOptions) -> Result<()> {
+    if options.kind != Kind::Chromium {
+        if !options.scripts.is_empty() {
+            bail!("only Chromium runs scripts before a page does");
+        }
+        return Ok(());
+    }
+    let without_webrtc = (!options.webrtc).then_some(WITHOUT_WEBRTC);
+    for script in options.scripts.iter().map(String::as_str).chain(without_webrtc) {
+        devtools(client, "Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await?;
+    }
+    Ok(())
+}
+
+/// Sends one command of the Chrome DevTools protocol. Chromium only.
 pub(crate) async fn devtools(client: &Client, command: &str, parameters: Value) -> Result<Value> {
     let body = json!({ "cmd": command, "params": parameters });
     let command = Vendor { path: "goog/cdp/execute", body };
     client.issue_cmd(command).await.context("the browser refuses a DevTools command")
 }
 
-/// What the page wrote to the console since this was asked last.
+/// What the page wrote to the console since this was asked last. Chromium only.
 pub(crate) async fn console(client: &Client) -> Result<Vec<String>> {
     let command = Vendor { path: "se/log", body: json!({ "type": "browser" }) };
     let entries = client.issue_cmd(command).await.context("the browser does not give its console")?;
@@ -179,7 +237,7 @@ pub(crate) async fn console(client: &Client) -> Result<Vec<String>> {
     Ok(entries.as_array().into_iter().flatten().map(line).collect())
 }
 
-/// A command of chromedriver's own, outside the W3C standard.
+/// A command of the driver's own, outside the W3C standard.
 #[derive(Debug)]
 struct Vendor {
     path: &'static str,
@@ -196,13 +254,16 @@ impl WebDriverCompatibleCommand for Vendor {
     }
 }
 
-/// Starts chromedriver on a free port. It takes one for IPv4 and wants the same one for IPv6, which another program
-/// may have: then it ends, and is started again.
-fn start_driver(mark: &str, home: &Path) -> Result<(Processes, u16)> {
+/// Starts a driver on a free port. chromedriver takes one for IPv4 and wants the same one for IPv6, which another
+/// program may have: then it ends, and is started again.
+fn start_driver(kind: Kind, mark: &str, home: &Path) -> Result<(Processes, u16)> {
     let mut attempts = 0;
     loop {
-        let driver = Command::new("chromedriver")
-            .arg("--port=0")
+        let mut command = match kind {
+            Kind::Chromium => chromium::driver(),
+            Kind::Firefox => firefox::driver(home),
+        };
+        let driver = command
             .env(process::MARK, mark)
             // What the browser leaves outside its profile goes with it too.
             .env("HOME", home)
@@ -211,10 +272,10 @@ fn start_driver(mark: &str, home: &Path) -> Result<(Processes, u16)> {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .context("cannot start chromedriver: run cargo xtask test, which installs it where it can")?;
+            .with_context(|| cannot_start(&command))?;
         let mut processes = Processes { driver, mark: mark.to_owned() };
         attempts += 1;
-        match driver_port(&mut processes.driver) {
+        match driver_port(kind, &mut processes.driver) {
             Ok(port) => return Ok((processes, port)),
             Err(error) if attempts == START_ATTEMPTS => return Err(error),
             Err(_) => {}
@@ -222,42 +283,25 @@ fn start_driver(mark: &str, home: &Path) -> Result<(Processes, u16)> {
     }
 }
 
-/// chromedriver says which port it took.
-fn driver_port(driver: &mut Child) -> Result<u16> {
-    let stdout = driver.stdout.take().context("chromedriver has no standard output")?;
-    let mut lines = BufReader::new(stdout).lines();
-    for line in lines.by_ref() {
-        let line = line.context("chromedriver stopped speaking")?;
-        if let Some((_, port)) = line.split_once("started successfully on port ") {
-            std::thread::spawn(move || lines.for_each(drop));
-            return port.trim_end_matches('.').trim().parse().context("chromedriver's port is not a number");
-        }
-    }
-    bail!("chromedriver ended without saying its port");
+fn cannot_start(command: &Command) -> String {
+    let program = command.get_program().to_string_lossy();
+    format!("cannot start {program}: run cargo xtask test, which installs it where it can")
 }
 
-fn capabilities(folder: &Path, downloads: &Path, options: &BrowserOptions) -> Capabilities {
-    let (width, height) = options.window;
-    let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
-    flags.push(format!("--user-data-dir={}", folder.join("profile").display()));
-    flags.push(format!("--window-size={width},{height}"));
-    flags.push(format!("--lang={}", options.language));
-    flags.push(format!("--accept-lang={}", options.language));
-    let settings = json!({
-        "goog:chromeOptions": {
-            "args": flags,
-            "prefs": {
-                "download.default_directory": downloads.to_string_lossy(),
-                "download.prompt_for_download": false,
-                "profile.default_content_setting_values.automatic_downloads": 1,
-                "intl.accept_languages": options.language,
-            },
-        },
-        "goog:loggingPrefs": { "browser": "ALL" },
-        "timeouts": { "script": 600_000, "pageLoad": 120_000 },
-    });
-    match settings {
-        Value::Object(capabilities) => capabilities,
-        _ => Capabilities::new(),
+/// Both drivers say which port they took.
+fn driver_port(kind: Kind, driver: &mut Child) -> Result<u16> {
+    let before_port = match kind {
+        Kind::Chromium => chromium::BEFORE_PORT,
+        Kind::Firefox => firefox::BEFORE_PORT,
+    };
+    let stdout = driver.stdout.take().context("the driver has no standard output")?;
+    let mut lines = BufReader::new(stdout).lines();
+    for line in lines.by_ref() {
+        let line = line.context("the driver stopped speaking")?;
+        if let Some((_, port)) = line.split_once(before_port) {
+            std::thread::spawn(move || lines.for_each(drop));
+            return port.trim_end_matches('.').trim().parse().context("the driver's port is not a number");
+        }
     }
+    bail!("the driver ended without saying its port");
 }

@@ -1,28 +1,40 @@
 //! Drives the built page in real browsers against the real tracker.
 //!
-//! In reading order: [`Tracker`] is the tracker's program as users start it; [`Browser`] is one Chromium with a
-//! profile of its own, started through chromedriver; [`Page`] is one tab of it, driven by the automation contract;
-//! [`Snapshot`] is what `window.enxame.snapshot()` says; [`samples`] makes files and compares them; [`process`]
-//! finds, measures and ends the processes of a browser.
+//! In reading order: [`Tracker`] is the tracker's program as users start it; [`Browser`] is one Chromium or Firefox
+//! with a profile of its own, started through a driver; [`Tab`] is one tab of it, and [`Page`] one with our page, driven
+//! by the automation contract; [`Snapshot`] is what `window.enxame.snapshot()` says; [`WebTorrent`], [`ForeignTracker`]
+//! and [`Script`] are programs of others that ours meet; [`samples`] makes files and compares them; [`process`] finds,
+//! measures and ends the processes of a browser.
 //!
 //! Used by the end-to-end tests in `tests/` and by the programs in `src/bin/`: the demonstration, the figures and
 //! the screenshots.
 
 mod browser;
+mod chromium;
+mod firefox;
+mod node;
 mod page;
 pub mod process;
 pub mod samples;
+mod site;
 mod snapshot;
+mod tab;
+mod tools;
 mod tracker;
+mod webtorrent;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-pub use browser::{Browser, BrowserOptions};
+pub use browser::{Browser, BrowserOptions, Kind};
+pub use node::{ForeignTracker, Script};
 pub use page::Page;
+pub use site::{Site, SiteFile};
 pub use snapshot::{Bytes, Peer, Pieces, Rates, Snapshot, State, Torrent, TrackerStatus};
+pub use tab::Tab;
 pub use tracker::Tracker;
+pub use webtorrent::{WebTorrent, WebTorrentSeed, WebTorrentStatus};
 
 /// Bytes in a mebibyte.
 pub const MIB: u64 = 1 << 20;

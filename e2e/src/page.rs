@@ -1,20 +1,17 @@
-//! One tab, driven by the automation contract.
+//! One tab with our page, driven by the automation contract.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use fantoccini::Locator;
-use fantoccini::wd::WindowHandle;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::browser::{self, Browser, BrowserOptions};
-use crate::{Snapshot, State, Torrent, output_folder};
+use crate::{BrowserOptions, Snapshot, State, Tab, Torrent, output_folder};
 
 /// How often the snapshot is looked at while waiting.
 const POLL: Duration = Duration::from_millis(100);
@@ -24,11 +21,17 @@ const STALL: Duration = Duration::from_secs(90);
 /// What is small (the page's start, an element, a sentence) has to come within this time.
 const SHORT: Duration = Duration::from_secs(60);
 
-/// One tab. Its browser ends with the last of its pages.
+/// One tab with our page in it: what any [`Tab`] can, and what the automation contract says.
 #[derive(Debug, Clone)]
 pub struct Page {
-    browser: Arc<Browser>,
-    tab: WindowHandle,
+    tab: Tab,
+}
+
+impl std::ops::Deref for Page {
+    type Target = Tab;
+    fn deref(&self) -> &Tab {
+        &self.tab
+    }
 }
 
 impl Page {
@@ -39,49 +42,33 @@ impl Page {
 
     /// The same, with options for the browser.
     pub async fn open_with(url: &str, options: &BrowserOptions) -> Result<Self> {
-        let page = Self::blank(options).await?;
+        let page = Self { tab: Tab::start(options).await? };
         page.go_to(url).await?;
         Ok(page)
     }
 
-    /// Starts a browser of its own, with an empty tab.
-    pub async fn blank(options: &BrowserOptions) -> Result<Self> {
-        let browser = Arc::new(Browser::start(options).await?);
-        let tab = browser.front().await;
-        Ok(Self { browser, tab })
-    }
-
     /// Opens a URL in one more tab of the same browser.
     pub async fn open_beside(&self, url: &str) -> Result<Self> {
-        let client = self.browser.focus(&self.tab).await?;
-        let tab = client.new_window(true).await.context("the browser opens no second tab")?.handle;
-        drop(client);
-        let page = Self { browser: Arc::clone(&self.browser), tab };
+        let page = Self { tab: self.tab.beside().await? };
         page.go_to(url).await?;
         Ok(page)
     }
 
     /// Opens a URL in this tab and waits until the page is up.
     pub async fn go_to(&self, url: &str) -> Result<()> {
-        self.browser.focus(&self.tab).await?.goto(url).await.with_context(|| format!("cannot open {url}"))?;
+        self.load(url).await?;
         self.wait_until_up().await
     }
 
     /// Loads the page again, as the user's reload does, and waits until it is up.
     pub async fn reload(&self) -> Result<()> {
-        self.browser.focus(&self.tab).await?.refresh().await.context("cannot reload")?;
+        self.focus().await?.refresh().await.context("cannot reload")?;
         self.wait_until_up().await
     }
 
-    /// Closes the tab. The browser stays while it has other pages.
+    /// Closes the tab. The browser stays while it has others.
     pub async fn close(self) -> Result<()> {
-        self.browser.focus(&self.tab).await?.close_window().await.context("cannot close the tab")?;
-        Ok(())
-    }
-
-    /// The browser it is in.
-    pub fn browser(&self) -> &Browser {
-        &self.browser
+        self.tab.close().await
     }
 
     async fn wait_until_up(&self) -> Result<()> {
@@ -94,18 +81,6 @@ impl Page {
             sleep(POLL).await;
         }
         Ok(())
-    }
-
-    /// Runs a script in the page; `return` gives its answer.
-    pub async fn run(&self, script: &str, arguments: Vec<Value>) -> Result<Value> {
-        let client = self.browser.focus(&self.tab).await?;
-        client.execute(script, arguments).await.context("a script fails in the page")
-    }
-
-    /// Runs a script that calls its last argument with the answer.
-    pub async fn run_async(&self, script: &str, arguments: Vec<Value>) -> Result<Value> {
-        let client = self.browser.focus(&self.tab).await?;
-        client.execute_async(script, arguments).await.context("a script fails in the page")
     }
 
     /// What `window.enxame.snapshot()` says now, as JSON.
@@ -150,7 +125,7 @@ impl Page {
 
     /// Pastes a hash, a magnet or a link, and presses the button.
     pub async fn add(&self, text: &str) -> Result<()> {
-        let client = self.browser.focus(&self.tab).await?;
+        let client = self.focus().await?;
         let input =
             client.find(Locator::Css("[data-testid=add-input]")).await.context("no field to paste into")?;
         input.clear().await.context("the field cannot be cleared")?;
@@ -158,13 +133,6 @@ impl Page {
         let button =
             client.find(Locator::Css("[data-testid=add-button]")).await.context("no button to add")?;
         button.click().await.context("the button to add cannot be pressed")
-    }
-
-    /// Types into an element, or chooses files in a file input: paths on lines of their own.
-    pub async fn send_to(&self, selector: &str, text: &str) -> Result<()> {
-        let client = self.browser.focus(&self.tab).await?;
-        let input = client.find(Locator::Css(selector)).await.with_context(|| format!("no {selector}"))?;
-        input.send_keys(text).await.with_context(|| format!("{selector} does not take what was chosen"))
     }
 
     async fn hashes(&self) -> Result<BTreeSet<String>> {
@@ -269,12 +237,12 @@ impl Page {
 
     /// Presses the button `save` and waits for the file. Gives its path in the folder of downloads.
     pub async fn save(&self, info_hash: &str) -> Result<PathBuf> {
-        let before = complete_files(self.browser.downloads())?;
+        let before = complete_files(self.browser().downloads())?;
         self.press(info_hash, "save").await?;
         let start = Instant::now();
         let mut last: Option<(PathBuf, u64)> = None;
         loop {
-            let folder = self.browser.downloads();
+            let folder = self.browser().downloads();
             let new = complete_files(folder)?.into_iter().find(|file| !before.contains(file));
             if let (Some(file), false) = (new, has_partial_files(folder)?) {
                 let length = fs::metadata(&file).map_or(0, |metadata| metadata.len());
@@ -338,7 +306,7 @@ impl Page {
     pub async fn press(&self, info_hash: &str, button: &str) -> Result<()> {
         // The snapshot is ahead of what is drawn by a moment: the button may still have to be made or enabled.
         let selector = format!("{} [data-testid={button}]:enabled", row(info_hash));
-        let client = self.browser.focus(&self.tab).await?;
+        let client = self.focus().await?;
         let found = client
             .wait()
             .at_most(SHORT)
@@ -359,28 +327,6 @@ impl Page {
             .flatten()
             .filter_map(|text| text.as_str().map(str::to_owned))
             .collect())
-    }
-
-    /// Writes what is on the screen to a PNG file.
-    pub async fn screenshot(&self, file: &Path) -> Result<()> {
-        let client = self.browser.focus(&self.tab).await?;
-        let png = client.screenshot().await.context("the browser gives no screenshot")?;
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        }
-        fs::write(file, png).with_context(|| format!("cannot write {}", file.display()))
-    }
-
-    /// Sends one command of the Chrome DevTools protocol to this tab.
-    pub async fn devtools(&self, command: &str, parameters: Value) -> Result<Value> {
-        let client = self.browser.focus(&self.tab).await?;
-        browser::devtools(&client, command, parameters).await
-    }
-
-    /// What the page wrote to the console since this was asked last.
-    pub async fn console(&self) -> Result<Vec<String>> {
-        let client = self.browser.focus(&self.tab).await?;
-        browser::console(&client).await
     }
 
     /// The error with all that helps to understand it: snapshot, alerts, console, and a screenshot on disk.
@@ -420,10 +366,10 @@ fn moving_parts(snapshot: &Value) -> Value {
     json!([snapshot["tracker"], torrents.iter().map(of_torrent).collect::<Vec<_>>()])
 }
 
-/// Chromium writes to `name.crdownload` or a hidden file first.
+/// Chromium writes to `name.crdownload` or a hidden file first, Firefox to `name.part`.
 fn is_partial(file: &Path) -> bool {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    name.ends_with(".crdownload") || name.starts_with('.')
+    name.ends_with(".crdownload") || name.ends_with(".part") || name.starts_with('.')
 }
 
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -44,6 +44,11 @@ impl Tracker {
         format!("{}/?{query}", self.url.trim_end_matches('/'))
     }
 
+    /// The URL of its WebSocket: `ws://127.0.0.1:…/ws`.
+    pub fn socket(&self) -> String {
+        format!("ws://{}/ws", self.address)
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -16,6 +16,7 @@ mod torrent_file;
 mod tracker_restarts;
 mod tracker_unreachable;
 mod two_tabs;
+mod webtorrents_alone;
 
 use std::path::Path;
 

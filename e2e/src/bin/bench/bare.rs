@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use e2e::{BrowserOptions, Page};
+use e2e::{BrowserOptions, Tab};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
@@ -54,13 +54,9 @@ impl Forwarder {
     }
 
     /// The bare page in a browser of its own.
-    pub(crate) async fn page(&self) -> Result<Page> {
-        let page = Page::blank(&BrowserOptions::default()).await?;
-        let script = "location.replace(arguments[0])";
-        page.run(script, vec![json!(format!("http://{}/", self.address))]).await?;
-        let ready = "const done = arguments[arguments.length - 1];\
-                     const look = () => typeof roundTrips === 'function' ? done(true) : setTimeout(look, 20); look();";
-        page.run_async(ready, vec![]).await?;
+    pub(crate) async fn page(&self) -> Result<Tab> {
+        let page = Tab::start(&BrowserOptions::default()).await?;
+        page.load(&format!("http://{}/", self.address)).await?;
         Ok(page)
     }
 }
@@ -117,7 +113,7 @@ async fn serve_page(mut stream: TcpStream) -> Result<()> {
 }
 
 /// Calls an asynchronous function of the bare page and gives its answer.
-async fn call(page: &Page, expression: &str) -> Result<Value> {
+async fn call(page: &Tab, expression: &str) -> Result<Value> {
     let script = format!("const done = arguments[arguments.length - 1]; {expression}.then(done)");
     page.run_async(&script, vec![]).await
 }
@@ -132,7 +128,7 @@ pub(crate) enum Frames {
 }
 
 /// Seconds that `total` bytes take from one bare page to another, first byte to last.
-pub(crate) async fn relay(from: &Page, to: &Page, room: &str, total: u64, frames: Frames) -> Result<f64> {
+pub(crate) async fn relay(from: &Tab, to: &Tab, room: &str, total: u64, frames: Frames) -> Result<f64> {
     let blobs = frames == Frames::Blobs;
     let sending = format!("send('{room}', {total}, {FRAME}, {WINDOW}, {blobs})");
     let receiving = format!("receive('{room}', {total})");
@@ -141,7 +137,7 @@ pub(crate) async fn relay(from: &Page, to: &Page, room: &str, total: u64, frames
 }
 
 /// Seconds of each of `count` round trips between two bare pages.
-pub(crate) async fn round_trips(one: &Page, other: &Page, count: u32) -> Result<Vec<f64>> {
+pub(crate) async fn round_trips(one: &Tab, other: &Tab, count: u32) -> Result<Vec<f64>> {
     call(other, "echo('echo')").await?;
     let times = call(one, &format!("roundTrips('echo', {count})")).await?;
     Ok(times
@@ -154,7 +150,7 @@ pub(crate) async fn round_trips(one: &Page, other: &Page, count: u32) -> Result<
 }
 
 /// Seconds that two workers of a bare page take to hash a file in pieces.
-pub(crate) async fn hash(page: &Page, file: &std::path::Path, piece: u64) -> Result<f64> {
+pub(crate) async fn hash(page: &Tab, file: &std::path::Path, piece: u64) -> Result<f64> {
     page.send_to("#file", &file.to_string_lossy()).await?;
     let took = call(page, &format!("hash({piece}, 2)")).await?;
     Ok(took.as_f64().context("the bare page gives no time")? / 1000.0)

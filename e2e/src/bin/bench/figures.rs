@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use e2e::samples::Scratch;
-use e2e::{MIB, Page, Tracker, page_folder, process};
+use e2e::{MIB, Page, Tab, Tracker, page_folder, process};
 use serde_json::{Value, json};
 
 use crate::bare::{self, Forwarder, Frames};
@@ -239,7 +239,7 @@ struct Growth {
 
 /// Looks at memory four times a second while something happens.
 async fn growth_during<T>(
-    pages: &[&Page],
+    pages: &[&Tab],
     tracker: Option<u32>,
     happening: impl Future<Output = Result<T>>,
 ) -> (Growth, Result<T>) {
