@@ -7,7 +7,8 @@
 //!   refused, unless both showed the same secret key: then it is the same peer, back before its lost connection was
 //!   noticed, and takes over.
 //! - The offers of an announce go to random other peers of the swarm, one each, never to the announcer itself, whatever
-//!   address family either came by; never from seeder to seeder, who have nothing for each other.
+//!   address family either came by; never from seeder to seeder, who have nothing for each other. Two programs in
+//!   one page share a connection: peers are told apart by their ids alone.
 //! - Our own clients are told of each other by name, and offer to those alone whom they were told of
 //!   ([`Registry::offer`]); what they offer in an announce is for strangers, the clients of other programs.
 //! - An answer is passed on only for an offer that was passed on, between the same two peers, less than
@@ -132,14 +133,14 @@ impl Registry {
         swarm.update(connection, announce, now);
         let peers = name_peers(swarm, connection, announce, rng);
         let strangers = swarm.strangers_for(is_seeder(announce));
-        let forwarded = swarm.forward_offers(connection, announce, now, rng);
+        let forwarded = swarm.forward_offers(announce, now, rng);
         let mut messages = vec![(connection, self.reply(announce, peers, strangers))];
         messages.extend(forwarded);
         Ok(Outcome { messages, superseded, left: false })
     }
 
     /// A peer offers to another. Gives the message to pass on, if the offerer is in the swarm over this connection, and
-    /// the other is there over another one and takes offers.
+    /// the other is there and takes offers.
     pub fn offer(
         &mut self,
         connection: ConnectionId,
@@ -148,8 +149,8 @@ impl Registry {
     ) -> Option<(ConnectionId, ToPeer)> {
         let TargetedOffer { info_hash, peer_id, to_peer_id, offer_id, offer } = offer;
         let swarm = self.swarms.get_mut(&info_hash)?;
-        let to = swarm.get(&to_peer_id).filter(|peer| peer.rtc && peer.connection != connection)?.connection;
         swarm.get(&peer_id).filter(|peer| peer.connection == connection)?;
+        let to = swarm.get(&to_peer_id).filter(|peer| peer.rtc && to_peer_id != peer_id)?.connection;
         swarm.remember_offer(&peer_id, to_peer_id, offer_id, now);
         Some((to, ToPeer::Offer(Forwarded { info_hash, peer_id, offer_id, description: offer })))
     }
@@ -285,10 +286,12 @@ fn name_peers(
     let seeder = is_seeder(announce);
     let want = announce.numwant.unwrap_or(MAX_NUMWANT).min(MAX_NUMWANT);
     let fits = |peer: &Peer| {
-        peer.ours && (hello.relay && peer.relay || hello.rtc && peer.rtc) && !(seeder && peer.seeder)
+        // Over one connection no relay leads to oneself.
+        let relay = hello.relay && peer.relay && peer.connection != connection;
+        peer.ours && (relay || hello.rtc && peer.rtc) && !(seeder && peer.seeder)
     };
     swarm
-        .choose(connection, want, rng, fits)
+        .choose(announce.peer_id, want, rng, fits)
         .map(|(peer_id, peer)| NamedPeer { peer_id, seeder: peer.seeder, relay: peer.relay, rtc: peer.rtc })
         .collect()
 }

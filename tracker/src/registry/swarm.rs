@@ -114,10 +114,10 @@ impl Swarm {
         count(if seeder { self.strangers - self.stranger_seeders } else { self.strangers })
     }
 
-    /// Up to `want` peers that fit, at random, in random order, none of them over the asker's own connection.
+    /// Up to `want` peers that fit, at random, in random order, none of them the asker itself.
     pub(super) fn choose(
         &self,
-        asker: ConnectionId,
+        asker: PeerId,
         want: usize,
         rng: &mut impl Rng,
         fits: impl Fn(&Peer) -> bool,
@@ -126,7 +126,7 @@ impl Swarm {
         rand::seq::index::sample(rng, self.peers.len(), probes)
             .into_iter()
             .filter_map(|index| self.peers.get_index(index))
-            .filter(move |(_, peer)| peer.connection != asker && fits(peer))
+            .filter(move |(peer_id, peer)| **peer_id != asker && fits(peer))
             .map(|(peer_id, peer)| (*peer_id, peer))
             .take(want)
     }
@@ -134,7 +134,6 @@ impl Swarm {
     /// Hands the announcer's offers to random peers, one each, and remembers whom.
     pub(super) fn forward_offers(
         &mut self,
-        connection: ConnectionId,
         announce: &Announce,
         now: Instant,
         rng: &mut impl Rng,
@@ -142,7 +141,7 @@ impl Swarm {
         let (seeder, ours) = (is_seeder(announce), announce.enxame.is_some());
         let want = announce.offers.len().min(announce.numwant.unwrap_or(usize::MAX));
         let chosen: Vec<_> = self
-            .choose(connection, want, rng, |peer| {
+            .choose(announce.peer_id, want, rng, |peer| {
                 peer.rtc && !(seeder && peer.seeder) && !(ours && peer.ours)
             })
             .map(|(peer_id, peer)| (peer_id, peer.connection))
