@@ -99,6 +99,10 @@ fn stats(app: &App) -> serde_json::Value {
         "leechers": counts.totals.peers - counts.totals.seeders,
         "relayChannels": counts.channels,
         "relayedBytes": app.relayed_bytes.load(Ordering::Relaxed),
+        "messages": {
+            "in": app.messages_in.load(Ordering::Relaxed),
+            "out": app.messages_out.load(Ordering::Relaxed),
+        },
     })
 }
 

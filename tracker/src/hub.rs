@@ -18,6 +18,7 @@ use shared::signal::{
 };
 
 use crate::ConnectionId;
+use crate::allowance::Allowance;
 use crate::outbox::{Ending, Outbox};
 use crate::registry::{Membership, Registry, Totals};
 use crate::relay::{Channels, End, Opening};
@@ -48,6 +49,8 @@ pub(crate) struct Hub {
     registry: Registry,
     channels: Channels,
     outboxes: HashMap<ConnectionId, Arc<Outbox>>,
+    /// For offers to named peers; of connections that have made some.
+    allowances: HashMap<ConnectionId, Allowance>,
     next_connection: u64,
     rng: SmallRng,
 }
@@ -58,6 +61,7 @@ impl Hub {
             registry: Registry::new(announce_interval, ice),
             channels: Channels::default(),
             outboxes: HashMap::new(),
+            allowances: HashMap::new(),
             next_connection: 1,
             rng: SmallRng::seed_from_u64(seed),
         }
@@ -75,6 +79,7 @@ impl Hub {
     /// A connection is gone; does nothing the second time.
     pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
         self.outboxes.remove(&connection);
+        self.allowances.remove(&connection);
         self.registry.disconnect(connection);
         for far in self.channels.disconnect(connection) {
             self.close_lane(far, RelayReason::PeerLeft);
@@ -90,7 +95,7 @@ impl Hub {
             ToTracker::Offer(offer) => self.offer(connection, offer, now),
             ToTracker::Answer(answer) => {
                 if let Some((to, message)) = self.registry.answer(connection, answer, now) {
-                    self.send(to, message);
+                    self.forward(to, message);
                 } else {
                     tracing::debug!(%connection, "dropped an answer to an offer that nobody made");
                 }
@@ -165,7 +170,11 @@ impl Hub {
                     self.leave(membership);
                 }
                 for (to, message) in outcome.messages {
-                    self.send(to, message);
+                    if to == connection {
+                        self.send(to, message);
+                    } else {
+                        self.forward(to, message);
+                    }
                 }
             }
             Err(error) => {
@@ -180,11 +189,16 @@ impl Hub {
         }
     }
 
+    /// Passes an offer on to a named peer, or tells the offerer that this was not possible.
     fn offer(&mut self, connection: ConnectionId, offer: TargetedOffer, now: Instant) {
         let TargetedOffer { info_hash, to_peer_id, offer_id, .. } = offer;
-        if let Some((to, message)) = self.registry.offer(connection, offer, now) {
-            self.send(to, message);
-        } else {
+        let allowance = self.allowances.entry(connection).or_insert_with(|| Allowance::new(now));
+        let passed_on = allowance.take(now)
+            && self
+                .registry
+                .offer(connection, offer, now)
+                .is_some_and(|(to, message)| self.forward(to, message));
+        if !passed_on {
             let refused = OfferRefused { info_hash, to_peer_id, offer_id };
             self.send(connection, ToPeer::OfferRefused(refused));
         }
@@ -259,5 +273,14 @@ impl Hub {
         if let Some(outbox) = self.outboxes.get(&to) {
             outbox.signal(message);
         }
+    }
+
+    /// Sends what another connection has for this one, and tells whether that was possible.
+    fn forward(&self, to: ConnectionId, message: ToPeer) -> bool {
+        let passed_on = self.outboxes.get(&to).is_some_and(|outbox| outbox.forward(message));
+        if !passed_on {
+            tracing::debug!(connection = %to, "dropped an offer or an answer: too much is waiting");
+        }
+        passed_on
     }
 }

@@ -9,6 +9,7 @@
 //! In reading order:
 //! - [`registry`]: who is in which swarm, as a pure state machine: no IO, no clock, no randomness of its own;
 //! - [`relay`]: which channels are open and what each direction may send, pure as well;
+//! - `allowance`: how often one connection may do what costs another one;
 //! - `outbox`: what waits for one connection, bounded, and what happens when it is full;
 //! - `hub`: the state machines together, behind one lock, turning decisions into messages;
 //! - `socket`: one WebSocket connection as an actor;
@@ -16,6 +17,7 @@
 //! - [`server`]: the listener, and the orderly end;
 //! - [`settings`], [`listen`]: what can be chosen, and how the port is opened.
 
+mod allowance;
 mod http;
 mod hub;
 pub mod listen;

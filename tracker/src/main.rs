@@ -9,6 +9,7 @@ use std::sync::Mutex;
 
 use anyhow::Context;
 use clap::Parser;
+use shared::signal::parse_ice_servers;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -33,6 +34,13 @@ struct Arguments {
     /// Serve the page in this folder, instead of the one that was built into the program.
     #[arg(long, env = "ENXAME_PAGE", value_name = "DIR")]
     page: Option<PathBuf>,
+
+    /// ICE servers that pages use to find direct ways: addresses between commas, like `stun:stun.example.org:3478`, or a
+    /// JSON list of `RTCIceServer` objects (TURN needs its `username` and `credential`), or `none`.
+    ///
+    /// Pages get the list with its credentials from this tracker. Without this setting they use their own list.
+    #[arg(long, env = "ENXAME_ICE_SERVERS", value_name = "LIST", hide_env_values = true)]
+    ice_servers: Option<String>,
 
     /// Write the log to this file as well; it is appended to.
     #[arg(long, env = "ENXAME_LOG_FILE", value_name = "FILE")]
@@ -60,22 +68,27 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
         Some(folder) => Page::from_folder(folder)?,
         None => Page::embedded(),
     };
+    let mut settings = Settings::new(page);
+    // A variable that is set to nothing is not set.
+    if let Some(list) = arguments.ice_servers.as_deref().filter(|list| !list.trim().is_empty()) {
+        settings.ice = Some(parse_ice_servers(list).context("`--ice-servers` cannot be used")?);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(arguments.listen, page))
+    runtime.block_on(serve(arguments.listen, settings))
 }
 
-async fn serve(address: SocketAddr, page: Page) -> anyhow::Result<()> {
+async fn serve(address: SocketAddr, settings: Settings) -> anyhow::Result<()> {
     let shutdown = stop_signal().context("cannot wait for ctrl-c")?;
     let listener = listen::bind(address)?;
     let url = listen::page_url(listener.local_addr()?);
     // Nobody may be reading: that is no reason to stop.
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "{url}").and_then(|()| stdout.flush());
-    if !page.is_built() {
+    if !settings.page.is_built() {
         eprintln!("The page has not been built yet: {HOW_TO_BUILD}. The WebSocket works.");
     }
     tracing::info!(%url, "listening");
-    tracker::run(listener, Settings::new(page), shutdown).await?;
+    tracker::run(listener, settings, shutdown).await?;
     Ok(())
 }
 

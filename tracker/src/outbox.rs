@@ -2,7 +2,8 @@
 //!
 //! An [`Outbox`] is filled by other connections and by the hub, and emptied by the connection's own actor. Signals go
 //! first, then credits, then the relay channels in turn, a frame each, so that none starves another. Everything in it
-//! is bounded: signals by [`MAX_SIGNAL_BACKLOG`] (a client that lets more pile up is disconnected), credits by one sum
+//! is bounded: signals by [`MAX_SIGNAL_BACKLOG`] (a client that lets more pile up is disconnected; offers and answers of
+//! others are dropped before, so that nobody can be flooded out), credits by one sum
 //! a channel, relayed bytes by the credit of each channel.
 //!
 //! What was accepted on a channel before the other side closed it is still delivered, and the notice of the closing
@@ -26,6 +27,10 @@ use crate::relay::{Credit, CreditError};
 /// Most bytes of signals that wait for one connection: what 15 announces with the most offers of usual size (3 KiB)
 /// bring, or 3 with the longest offers that any client sends. Who is further behind does not read.
 pub(crate) const MAX_SIGNAL_BACKLOG: usize = 1024 * 1024;
+
+/// Most bytes of signals behind which an offer or an answer of somebody else is still queued. The other half is for
+/// replies to the client itself.
+const MAX_FORWARD_BACKLOG: usize = MAX_SIGNAL_BACKLOG / 2;
 
 /// What a signal is counted as beside its session description, in bytes; also bounds their number.
 const SIGNAL_OVERHEAD: usize = 512;
@@ -129,24 +134,28 @@ impl Payload {
 impl Outbox {
     /// Queues a message.
     pub(crate) fn signal(&self, message: ToPeer) {
-        let bytes = SIGNAL_OVERHEAD
-            + match &message {
-                ToPeer::Offer(forwarded) | ToPeer::Answer(forwarded) => forwarded.description.sdp.len(),
-                ToPeer::Announced(reply) => {
-                    reply.enxame.as_ref().map_or(0, |enxame| enxame.peers.len() * 128)
-                }
-                ToPeer::Scraped(reply) => reply.files.len() * 128,
-                _ => 0,
-            };
+        let bytes = cost(&message);
         let mut waiting = lock(&self.waiting);
         if waiting.signal_bytes + bytes > MAX_SIGNAL_BACKLOG {
             waiting.end(Ending::SlowReader);
         } else {
-            waiting.signal_bytes += bytes;
-            waiting.signals.push_back((bytes, message));
+            waiting.push_signal(bytes, message);
         }
         drop(waiting);
         self.waker.wake();
+    }
+
+    /// Queues what another client sends to this one, and tells whether there was room.
+    pub(crate) fn forward(&self, message: ToPeer) -> bool {
+        let bytes = cost(&message);
+        let mut waiting = lock(&self.waiting);
+        if waiting.signal_bytes + bytes > MAX_FORWARD_BACKLOG {
+            return false;
+        }
+        waiting.push_signal(bytes, message);
+        drop(waiting);
+        self.waker.wake();
+        true
     }
 
     /// Ends the connection, before anything that waits.
@@ -279,7 +288,26 @@ impl Outbox {
     }
 }
 
+/// What a signal counts for, in bytes.
+fn cost(message: &ToPeer) -> usize {
+    SIGNAL_OVERHEAD
+        + match message {
+            ToPeer::Offer(forwarded) | ToPeer::Answer(forwarded) => forwarded.description.sdp.len(),
+            ToPeer::Announced(reply) => reply.enxame.as_ref().map_or(0, |enxame| {
+                let ice = enxame.ice.iter().flatten().flat_map(|server| &server.urls).map(String::len);
+                enxame.peers.len() * 128 + ice.sum::<usize>()
+            }),
+            ToPeer::Scraped(reply) => reply.files.len() * 128,
+            _ => 0,
+        }
+}
+
 impl Waiting {
+    fn push_signal(&mut self, bytes: usize, message: ToPeer) {
+        self.signal_bytes += bytes;
+        self.signals.push_back((bytes, message));
+    }
+
     fn end(&mut self, ending: Ending) {
         self.ending.get_or_insert(ending);
     }

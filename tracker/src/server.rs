@@ -36,6 +36,10 @@ pub(crate) struct App {
     pub(crate) ping_interval: Duration,
     pub(crate) started: Instant,
     pub(crate) relayed_bytes: AtomicU64,
+    /// Text messages of clients.
+    pub(crate) messages_in: AtomicU64,
+    /// Text messages to clients.
+    pub(crate) messages_out: AtomicU64,
 }
 
 /// Serves until `shutdown` is done, then ends: no new connections, a close frame to each client, and a few seconds for
@@ -55,6 +59,8 @@ pub async fn run(
         ping_interval: settings.ping_interval,
         started: Instant::now(),
         relayed_bytes: AtomicU64::new(0),
+        messages_in: AtomicU64::new(0),
+        messages_out: AtomicU64::new(0),
     });
     let tasks = TaskTracker::new();
     let ending = CancellationToken::new();

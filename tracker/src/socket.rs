@@ -220,7 +220,7 @@ where
             }
             let Poll::Ready(next) = self.outbox.poll_next(context) else { break };
             match next {
-                Next::Signal(message) => ready_or_continue!(self.write(text(&message))),
+                Next::Signal(message) => ready_or_continue!(self.write_text(&message)),
                 Next::Frame(frame) => ready_or_continue!(self.write(Message::Binary(frame))),
                 Next::Data(channel, payload) => {
                     self.socket.get_mut().relay(channel, payload);
@@ -233,11 +233,11 @@ where
                     if let Some(far) = lock(&self.registration.app.hub).far_end(end) {
                         self.channels.insert(channel, far);
                     }
-                    ready_or_continue!(self.write(text(&message)));
+                    ready_or_continue!(self.write_text(&message));
                 }
                 Next::Closed(channel, message) => {
                     self.channels.remove(&channel);
-                    ready_or_continue!(self.write(text(&message)));
+                    ready_or_continue!(self.write_text(&message));
                 }
                 Next::End(ending) => return Poll::Ready(goodbye(ending)),
             }
@@ -250,6 +250,12 @@ where
             }
         }
         Poll::Pending
+    }
+
+    /// Gathers one message of the tracker's, and counts it.
+    fn write_text(&mut self, message: &ToPeer) -> Poll<Goodbye> {
+        self.registration.app.messages_out.fetch_add(1, Ordering::Relaxed);
+        self.write(Message::Text(Utf8Bytes::from(message.to_json())))
     }
 
     /// Gathers one message. The socket must be ready for it.
@@ -276,6 +282,7 @@ where
     }
 
     fn handle_text(&mut self, text: &str) {
+        self.registration.app.messages_in.fetch_add(1, Ordering::Relaxed);
         match ToTracker::from_json(text) {
             Ok(message) => {
                 if let ToTracker::RelayClose(close) = &message {
@@ -341,12 +348,9 @@ where
     }
 
     fn fail_relay(&self, reason: String) {
-        self.outbox.signal(ToPeer::Failed(Failed { action: "relay".to_owned(), info_hash: None, reason }));
+        let failed = Failed { action: "relay".to_owned(), info_hash: Some(NO_SWARM), reason };
+        self.outbox.signal(ToPeer::Failed(failed));
     }
-}
-
-fn text(message: &ToPeer) -> Message {
-    Message::Text(Utf8Bytes::from(message.to_json()))
 }
 
 fn goodbye(ending: Ending) -> Goodbye {
@@ -358,15 +362,23 @@ fn goodbye(ending: Ending) -> Goodbye {
     })
 }
 
-/// The refusal of a message that was not understood, with as much of it as can be made out: other clients need the
-/// action and the swarm.
+/// The swarm of failures that belong to none, or to nobody knows which. Other clients need the field: without it
+/// bittorrent-tracker's throws where nobody catches, and libtorrent closes the connection. One that is not theirs they ignore.
+const NO_SWARM: InfoHash = InfoHash::new([0; 20]);
+
+/// The refusal of a message that was not understood, with as much of it as can be made out.
 fn failure(text: &str, error: &SignalError) -> Failed {
     let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-    let word = |field: &str| value.get(field).and_then(serde_json::Value::as_str);
+    let action = value.get("action").and_then(serde_json::Value::as_str);
     let known = ["announce", "scrape", "relay-open", "relay-close"];
+    let read = |hash: &serde_json::Value| InfoHash::from_byte_string(hash.as_str()?).ok();
+    let info_hash = value.get("info_hash").and_then(|hash| match hash {
+        serde_json::Value::Array(hashes) => hashes.iter().find_map(read),
+        hash => read(hash),
+    });
     Failed {
-        action: word("action").filter(|action| known.contains(action)).unwrap_or("announce").to_owned(),
-        info_hash: word("info_hash").and_then(|hash| InfoHash::from_byte_string(hash).ok()),
+        action: action.filter(|action| known.contains(action)).unwrap_or("announce").to_owned(),
+        info_hash: Some(info_hash.unwrap_or(NO_SWARM)),
         reason: error.to_string(),
     }
 }
