@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use shared::limits::{MAX_OFFERS, MAX_REASON_BYTES, MAX_SCRAPE_HASHES, MAX_SDP_BYTES, MAX_SIGNAL_BYTES};
+use shared::limits::{
+    MAX_ICE_SECRET_BYTES, MAX_ICE_SERVERS, MAX_ICE_URL_BYTES, MAX_ICE_URLS, MAX_NUMWANT, MAX_OFFERS,
+    MAX_REASON_BYTES, MAX_SCRAPE_HASHES, MAX_SDP_BYTES, MAX_SIGNAL_BYTES,
+};
 use shared::relay::ChannelId;
 use shared::signal::{
-    Announce, Announced, Answer, EnxameHello, EnxameReply, Event, Failed, Forwarded, IceServer, NamedPeer,
-    Offer, OfferRefused, RelayClose, RelayOpen, RelayOpened, RelayReason, Scrape, Scraped,
-    SessionDescription, SignalError, SwarmCounts, TargetedOffer, ToPeer, ToTracker,
+    Announce, Announced, Answer, EnxameHello, EnxameReply, Event, Failed, Forwarded, IceError, IceServer,
+    NamedPeer, Offer, OfferRefused, RelayClose, RelayOpen, RelayOpened, RelayReason, Scrape, Scraped,
+    SessionDescription, SignalError, SwarmCounts, TargetedOffer, ToPeer, ToTracker, parse_ice_servers,
 };
 use shared::{InfoHash, OfferId, PeerId};
 
@@ -92,6 +95,59 @@ fn golden_text_of_an_announce_of_ours() {
         \"enxame\":{\"v\":1,\"relay\":true,\"rtc\":true,\"key\":\"k\"}}";
     assert_eq!(message.to_json(), text);
     assert_eq!(ToTracker::from_json(text), Ok(message));
+}
+
+#[test]
+fn golden_text_of_an_offer_for_a_named_peer() {
+    let message = ToTracker::Offer(TargetedOffer {
+        info_hash: hash(),
+        peer_id: peer(),
+        to_peer_id: PeerId::new([b'q'; 20]),
+        offer_id: OfferId::new([b'o'; 20]),
+        offer: description("offer", "v=0"),
+    });
+    let text = "{\"action\":\"announce\",\"info_hash\":\"hhhhhhhhhhhhhhhhhhhh\",\"peer_id\":\"-WW0300-pppppppppppp\",\
+        \"to_peer_id\":\"qqqqqqqqqqqqqqqqqqqq\",\"offer\":{\"type\":\"offer\",\"sdp\":\"v=0\"},\
+        \"offer_id\":\"oooooooooooooooooooo\"}";
+    assert_eq!(message.to_json(), text);
+    assert_eq!(ToTracker::from_json(text), Ok(message));
+}
+
+#[test]
+fn an_offer_for_a_named_peer_needs_its_id_and_without_a_receiver_it_is_an_announce() {
+    let offer = json!({"type": "offer", "sdp": "v=0"});
+    let fields = json!({"to_peer_id": PEER, "offer": offer});
+    assert_eq!(
+        ToTracker::from_json(&announce_json(fields)),
+        Err(SignalError::Missing { action: "offer", field: "offer_id" })
+    );
+    let plain = announce_json(json!({"offer": offer, "offer_id": "o".repeat(20)}));
+    assert_eq!(announce(&plain), announce(&announce_json(json!({}))));
+}
+
+#[test]
+fn a_description_of_the_wrong_type_is_refused_in_either_direction() {
+    let id = "o".repeat(20);
+    for kind in ["", "pranswer", "rollback", "OFFER", &"offer".repeat(100_000)] {
+        let description = json!({"type": kind, "sdp": "v=0"});
+        for fields in [
+            json!({"offers": [{"offer": description, "offer_id": id}]}),
+            json!({"to_peer_id": PEER, "offer": description, "offer_id": id}),
+            json!({"to_peer_id": PEER, "answer": description, "offer_id": id}),
+        ] {
+            let text = announce_json(fields);
+            assert!(
+                matches!(ToTracker::from_json(&text), Err(SignalError::Malformed(why)) if why.len() < 100),
+                "{kind:.20}"
+            );
+        }
+        for field in ["offer", "answer"] {
+            let text = announce_json(json!({"offer_id": id, field: description}));
+            assert!(matches!(ToPeer::from_json(&text), Err(SignalError::Malformed(_))), "{kind:.20}");
+        }
+    }
+    let crossed = json!({"to_peer_id": PEER, "answer": {"type": "offer", "sdp": ""}, "offer_id": id});
+    assert!(ToTracker::from_json(&announce_json(crossed)).is_err());
 }
 
 #[test]
@@ -332,6 +388,194 @@ fn golden_text_of_an_announce_reply_has_whole_numbers() {
         \"strangers\":3}}";
     assert_eq!(reply.to_json(), text);
     assert_eq!(ToPeer::from_json(text), Ok(reply));
+}
+
+#[test]
+fn golden_text_of_a_reply_with_ice_servers() {
+    let reply = ToPeer::Announced(Announced {
+        info_hash: hash(),
+        interval: 120,
+        complete: 0,
+        incomplete: 1,
+        enxame: Some(EnxameReply {
+            v: 1,
+            window: 9,
+            peers: vec![],
+            strangers: 0,
+            ice: Some(parse_ice_servers("stun:s.example:3478").unwrap()),
+        }),
+    });
+    let text = "{\"action\":\"announce\",\"info_hash\":\"hhhhhhhhhhhhhhhhhhhh\",\"interval\":120,\"complete\":0,\
+        \"incomplete\":1,\"enxame\":{\"v\":1,\"window\":9,\"peers\":[],\"strangers\":0,\
+        \"ice\":[{\"urls\":[\"stun:s.example:3478\"]}]}}";
+    assert_eq!(reply.to_json(), text);
+    assert_eq!(ToPeer::from_json(text), Ok(reply));
+}
+
+fn enxame_reply(enxame: &Value) -> EnxameReply {
+    let text =
+        json!({"action": "announce", "info_hash": HASH, "interval": 120, "enxame": enxame}).to_string();
+    match ToPeer::from_json(&text) {
+        Ok(ToPeer::Announced(Announced { enxame: Some(reply), .. })) => reply,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_reply_from_before_webrtc_names_peers_that_relay() {
+    let reply = enxame_reply(&json!({"v": 1, "window": 9, "peers": [{"peer_id": PEER, "seeder": true}]}));
+    assert_eq!(reply.peers, [NamedPeer { peer_id: peer(), seeder: true, relay: true, rtc: false }]);
+    assert_eq!((reply.strangers, reply.ice), (0, None));
+}
+
+#[test]
+fn a_reply_that_names_too_many_peers_is_cut_short() {
+    let named = json!({"peer_id": PEER, "seeder": true});
+    let reply = enxame_reply(&json!({"v": 1, "window": 9, "peers": vec![named; MAX_NUMWANT + 1]}));
+    assert_eq!(reply.peers.len(), MAX_NUMWANT);
+}
+
+#[test]
+fn ice_servers_that_a_browser_would_throw_at_are_left_out_of_a_reply() {
+    let good = json!({"urls": "stun:s.example"});
+    let servers = [
+        good.clone(),
+        json!({"urls": "http://s.example"}),
+        json!({"urls": []}),
+        json!({"urls": ["turn:t.example"]}),
+        json!({"urls": "stun:s.example", "credential": 7}),
+        json!("stun:s.example"),
+        json!(null),
+        good,
+    ];
+    let read = |ice: Value| enxame_reply(&json!({"v": 1, "window": 9, "peers": [], "ice": ice})).ice;
+    let expected = IceServer { urls: vec!["stun:s.example".into()], username: None, credential: None };
+    assert_eq!(read(json!(servers)), Some(vec![expected.clone(); 2]));
+    assert_eq!(read(json!([])), Some(vec![]));
+    assert_eq!(read(json!(null)), None);
+    assert_eq!(
+        read(json!(vec![json!({"urls": ["stun:s.example"]}); 1000])),
+        Some(vec![expected; MAX_ICE_SERVERS])
+    );
+}
+
+#[test]
+fn golden_text_of_a_refused_offer() {
+    let refused = ToPeer::OfferRefused(OfferRefused {
+        info_hash: hash(),
+        to_peer_id: peer(),
+        offer_id: OfferId::new([b'o'; 20]),
+    });
+    let text = r#"{"action":"offer-refused","info_hash":"hhhhhhhhhhhhhhhhhhhh","to_peer_id":"-WW0300-pppppppppppp","offer_id":"oooooooooooooooooooo"}"#;
+    assert_eq!(refused.to_json(), text);
+    assert_eq!(ToPeer::from_json(text), Ok(refused));
+    for field in ["info_hash", "to_peer_id", "offer_id"] {
+        let mut message: Value = serde_json::from_str(text).unwrap();
+        message.as_object_mut().unwrap().remove(field);
+        assert_eq!(
+            ToPeer::from_json(&message.to_string()),
+            Err(SignalError::Missing { action: "offer-refused", field })
+        );
+    }
+}
+
+// Lists of ICE servers.
+
+#[test]
+fn ice_servers_are_read_as_addresses_or_as_json() {
+    let server = |urls: &[&str]| IceServer {
+        urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+        username: None,
+        credential: None,
+    };
+    for none in ["", "  ", "none", "[]"] {
+        assert_eq!(parse_ice_servers(none), Ok(vec![]), "{none:?}");
+    }
+    assert_eq!(
+        parse_ice_servers(" stun:a.example:3478, stuns:[::1]:5349,STUN:127.0.0.1 "),
+        Ok(vec![
+            server(&["stun:a.example:3478"]),
+            server(&["stuns:[::1]:5349"]),
+            server(&["STUN:127.0.0.1"])
+        ])
+    );
+    let json = r#"[{"urls": "stun:a.example"}, {"urls": ["stun:b.example", "stun:c.example:1"], "credentialType": "password"}]"#;
+    assert_eq!(
+        parse_ice_servers(json),
+        Ok(vec![server(&["stun:a.example"]), server(&["stun:b.example", "stun:c.example:1"])])
+    );
+    let turn = r#"[{"urls": ["turn:t.example:3478?transport=udp", "turns:t.example?transport=tcp"], "username": "u", "credential": "c"}]"#;
+    let servers = parse_ice_servers(turn).unwrap();
+    assert_eq!((servers[0].username.as_deref(), servers[0].credential.as_deref()), (Some("u"), Some("c")));
+    assert_eq!(serde_json::to_string(&servers).unwrap(), turn.replace(": ", ":").replace(", ", ","));
+}
+
+#[test]
+fn what_is_no_ice_server_is_refused_with_a_reason() {
+    let long = format!("stun:{}", "a".repeat(MAX_ICE_URL_BYTES));
+    for (url, reason) in [
+        ("stun.example.org", "no scheme"),
+        ("http:stun.example.org", "begins neither"),
+        ("stun://stun.example.org:3478", "no slashes"),
+        ("stun:", "no host"),
+        ("stun::3478", "no host"),
+        ("stun:[]:3478", "no IPv6 address"),
+        ("stun:[::1", "not closed"),
+        ("stun:[::1]3478", "only a port"),
+        ("stun:2001:db8::1:3478", "no number from 1"),
+        ("stun:a.example:", "no number from 1"),
+        ("stun:a.example:0", "no number from 1"),
+        ("stun:a.example:+1", "no number from 1"),
+        ("stun:a.example:65536", "no number from 1"),
+        ("stun:a example", "a character"),
+        ("stun:user@a.example", "a character"),
+        ("stun:ä.example", "a character"),
+        ("stun:a.example?transport=udp", "nothing can follow"),
+        ("turn:a.example?transport=sctp", "only ?transport="),
+        (&long, "too long"),
+        ("stun:a.example,", "no scheme"),
+    ] {
+        let error = parse_ice_servers(url).unwrap_err();
+        assert!(matches!(error, IceError::Url { .. }), "{url}: {error:?}");
+        assert!(error.to_string().contains(reason), "{url}: {error}");
+        assert!(error.to_string().len() < 300, "{error}");
+    }
+}
+
+#[test]
+fn turn_servers_need_an_account() {
+    assert_eq!(parse_ice_servers("turn:t.example"), Err(IceError::NoCredential("turn:t.example".into())));
+    for json in [
+        r#"[{"urls": "turns:t.example", "username": "u"}]"#,
+        r#"[{"urls": "turns:t.example", "credential": "c"}]"#,
+        r#"[{"urls": "turns:t.example", "username": "u", "credential": ""}]"#,
+    ] {
+        assert_eq!(parse_ice_servers(json), Err(IceError::NoCredential("turns:t.example".into())), "{json}");
+    }
+}
+
+#[test]
+fn lists_of_ice_servers_are_bounded() {
+    let list = |n: usize| vec!["stun:a.example"; n].join(",");
+    assert_eq!(parse_ice_servers(&list(MAX_ICE_SERVERS)).unwrap().len(), MAX_ICE_SERVERS);
+    assert_eq!(parse_ice_servers(&list(MAX_ICE_SERVERS + 1)), Err(IceError::TooMany(MAX_ICE_SERVERS + 1)));
+    let urls = |n: usize| json!([{"urls": vec!["stun:a.example"; n]}]).to_string();
+    assert!(parse_ice_servers(&urls(MAX_ICE_URLS)).is_ok());
+    assert_eq!(parse_ice_servers(&urls(MAX_ICE_URLS + 1)), Err(IceError::Urls(MAX_ICE_URLS + 1)));
+    assert_eq!(parse_ice_servers(&urls(0)), Err(IceError::Urls(0)));
+    let secret = |n: usize| json!([{"urls": "turn:t.example", "username": "u".repeat(n), "credential": "c"}]);
+    assert!(parse_ice_servers(&secret(MAX_ICE_SECRET_BYTES).to_string()).is_ok());
+    assert_eq!(parse_ice_servers(&secret(MAX_ICE_SECRET_BYTES + 1).to_string()), Err(IceError::LongSecret));
+    for json in ["[", "{}", "[1]", r#"{"urls": "stun:a.example"}"#, r#"[{"url": "stun:a.example"}]"#] {
+        assert!(matches!(parse_ice_servers(json), Err(IceError::Json(_))), "{json}");
+    }
+}
+
+#[test]
+fn a_credential_is_not_in_the_log() {
+    let json = r#"[{"urls": "turn:t.example", "username": "u", "credential": "hunter2"}]"#;
+    let shown = format!("{:?}", parse_ice_servers(json).unwrap());
+    assert!(shown.contains("turn:t.example") && !shown.contains("hunter2"), "{shown}");
 }
 
 #[test]
@@ -628,7 +872,20 @@ proptest! {
     }
 
     #[test]
+    fn ice_servers_that_are_accepted_are_written_as_a_list_that_is_accepted(
+        text in "(stuns?|turns?|STUN|x)?:?(/{0,2}[a-z0-9.:\\[\\]]{0,12}|[0-9]{1,3}\\.1:[0-9]{1,5})(\\?transport=(udp|tcp))?",
+        servers in vec(ice_server(), 0..4),
+    ) {
+        prop_assert_eq!(parse_ice_servers(&serde_json::to_string(&servers).unwrap()), Ok(servers));
+        if let Ok(servers) = parse_ice_servers(&text) {
+            prop_assert!(servers.iter().all(|server| server.check().is_ok()));
+            prop_assert_eq!(parse_ice_servers(&serde_json::to_string(&servers).unwrap()), Ok(servers));
+        }
+    }
+
+    #[test]
     fn any_text_is_read_or_refused(text: String) {
+        let _ = parse_ice_servers(&text);
         let _ = ToTracker::from_json(&text);
         let _ = ToPeer::from_json(&text);
     }

@@ -59,7 +59,8 @@ fn every_flag_has_a_variable() {
             .env("ENXAME_LISTEN", "127.0.0.1:0")
             .env("ENXAME_PAGE", page.path())
             .env("ENXAME_LOG_FILE", &log)
-            .env("ENXAME_LOG", "debug"),
+            .env("ENXAME_LOG", "debug")
+            .env("ENXAME_ICE_SERVERS", "stun:127.0.0.1:3478"),
     );
     assert!(line.starts_with("http://localhost:"), "{line:?}");
     drop(program);
@@ -90,6 +91,48 @@ fn a_level_that_is_none_is_named() {
     let (code, said) = fail(command().args(["--listen", "127.0.0.1:0", "--log", "tracker=loud"]));
     assert_eq!(code, Some(1));
     assert!(said.contains("--log tracker=loud"), "{said}");
+}
+
+#[test]
+fn ice_servers_that_are_none_are_named_with_what_is_wrong() {
+    for (list, said_of_it) in [
+        ("stun.example.org:3478", "\"stun.example.org:3478\" is no ICE server's address: it begins neither"),
+        ("stun:a,turn:t.example", "\"turn:t.example\" needs a user name and a credential"),
+        ("[{]", "not a JSON list of ICE servers"),
+    ] {
+        for by_variable in [false, true] {
+            let mut program = command();
+            program.args(["--listen", "127.0.0.1:0"]);
+            if by_variable {
+                program.env("ENXAME_ICE_SERVERS", list);
+            } else {
+                program.args(["--ice-servers", list]);
+            }
+            let (code, said) = fail(&mut program);
+            assert_eq!(code, Some(1));
+            assert!(said.contains("--ice-servers") && said.contains(said_of_it), "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+    }
+}
+
+#[test]
+fn credentials_in_the_environment_are_not_shown_by_the_help() {
+    let json = r#"[{"urls": "turn:t.example", "username": "u", "credential": "hunter2"}]"#;
+    let output = command().env("ENXAME_ICE_SERVERS", json).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        help.contains("--ice-servers") && help.contains("ENXAME_ICE_SERVERS") && !help.contains("hunter2"),
+        "{help}"
+    );
+}
+
+#[test]
+fn a_list_of_ice_servers_may_be_empty() {
+    for list in ["", "none", "[]"] {
+        let (_program, line) = start(command().args(["--listen", "127.0.0.1:0", "--ice-servers", list]));
+        assert!(line.starts_with("http://localhost:"), "{list:?}: {line:?}");
+    }
 }
 
 #[test]

@@ -154,14 +154,34 @@ fn a_channel_that_the_client_closed_is_never_mentioned_again() {
     assert_eq!(outbox.held(), 0);
 }
 
+/// An offer with the longest session description.
+fn long() -> ToPeer {
+    let description = SessionDescription { kind: "offer".into(), sdp: "x".repeat(64 * 1024) };
+    let (peer_id, offer_id) = (PeerId::new([1; 20]), shared::OfferId::new([1; 20]));
+    ToPeer::Offer(Forwarded { info_hash: hash(), peer_id, offer_id, description })
+}
+
+#[test]
+fn nobody_is_flooded_out_by_the_offers_of_others() {
+    let outbox = Outbox::default();
+    let queued = (0..1000).filter(|_| outbox.forward(long())).count();
+    assert!((4..8).contains(&queued), "{queued} in half of the room");
+    for _ in 0..100 {
+        outbox.signal(failed("a reply"));
+    }
+    for _ in 0..queued {
+        assert_eq!(next(&outbox), Some(Next::Signal(long())));
+    }
+    for _ in 0..100 {
+        assert_eq!(next(&outbox), Some(Next::Signal(failed("a reply"))));
+    }
+    assert_eq!(next(&outbox), None);
+    assert!(outbox.forward(long()), "there is room again");
+}
+
 #[test]
 fn a_client_that_does_not_read_its_signals_is_ended() {
     let outbox = Outbox::default();
-    let long = || {
-        let description = SessionDescription { kind: "offer".into(), sdp: "x".repeat(64 * 1024) };
-        let (peer_id, offer_id) = (PeerId::new([1; 20]), shared::OfferId::new([1; 20]));
-        ToPeer::Offer(Forwarded { info_hash: hash(), peer_id, offer_id, description })
-    };
     for _ in 0..15 {
         outbox.signal(long());
     }

@@ -53,6 +53,22 @@ impl Bench {
         self.registry.answer(ConnectionId(connection), answer, self.now)
     }
 
+    fn offer(&mut self, connection: u64, from: u8, to: u8, offer: u8) -> Option<(ConnectionId, ToPeer)> {
+        let offer = TargetedOffer {
+            info_hash: hash(1),
+            peer_id: peer(from),
+            to_peer_id: peer(to),
+            offer_id: OfferId::new([offer; 20]),
+            offer: SessionDescription { kind: "offer".into(), sdp: "v=0".into() },
+        };
+        self.registry.offer(ConnectionId(connection), offer, self.now)
+    }
+
+    /// How many strangers one of ours is told of.
+    fn strangers(&mut self, connection: u64, announce: Announce) -> u32 {
+        self.reply(connection, ours(announce)).enxame.expect("an extended reply").strangers
+    }
+
     fn counts(&self, swarm: u8) -> SwarmCounts {
         self.registry.scrape(&Scrape { info_hashes: vec![hash(swarm)] }).files[&hash(swarm)]
     }
@@ -88,6 +104,11 @@ fn seeder(n: u8) -> Announce {
 /// The same, of our own program.
 fn ours(announce: Announce) -> Announce {
     Announce { enxame: Some(EnxameHello { v: 1, relay: true, rtc: false, key: None }), ..announce }
+}
+
+/// The same, with WebRTC, and with relay or without.
+fn with_ways(announce: Announce, relay: bool, rtc: bool) -> Announce {
+    Announce { enxame: Some(EnxameHello { v: 1, relay, rtc, key: None }), ..announce }
 }
 
 fn with_key(announce: Announce, key: &str) -> Announce {
@@ -198,6 +219,149 @@ fn only_peers_that_can_relay_are_named_and_never_the_asker() {
     assert_eq!(bench.registry.relay_capable(&hash(1), &peer(1)), Some((ConnectionId(1), true)));
     assert_eq!(bench.registry.relay_capable(&hash(1), &peer(2)), Some((ConnectionId(2), false)));
     assert_eq!(bench.registry.relay_capable(&hash(2), &peer(1)), None);
+}
+
+#[test]
+fn peers_are_named_by_the_ways_that_they_share_with_the_asker() {
+    let mut bench = Bench::new();
+    for (n, (relay, rtc)) in [(1, (true, false)), (2, (false, true)), (3, (true, true)), (4, (false, false))]
+    {
+        bench.announce(n.into(), with_ways(leecher(n), relay, rtc));
+    }
+    bench.announce(5, leecher(5));
+    for (relay, rtc, expected) in [
+        (true, false, vec![1, 3]),
+        (false, true, vec![2, 3]),
+        (true, true, vec![1, 2, 3]),
+        (false, false, vec![]),
+    ] {
+        let mut named = bench.named(9, with_ways(leecher(9), relay, rtc));
+        named.sort_by_key(|named| named.peer_id);
+        let ids: Vec<_> = named.iter().map(|named| named.peer_id.as_bytes()[0]).collect();
+        assert_eq!(ids, expected, "relay {relay}, rtc {rtc}");
+        for named in named {
+            let n = named.peer_id.as_bytes()[0];
+            assert_eq!((named.relay, named.rtc), (n != 2, n != 1), "what it can, whoever asks");
+        }
+    }
+}
+
+#[test]
+fn the_offers_of_ours_go_to_strangers_alone_and_those_of_strangers_to_everybody() {
+    let mut bench = Bench::new();
+    bench.announce(1, with_ways(leecher(1), true, true));
+    bench.announce(2, leecher(2));
+    let mine = bench.announce(3, with_offers(with_ways(leecher(3), true, true), 0..5));
+    assert_eq!(offers(&mine).iter().map(|(to, _)| to.0).collect::<Vec<_>>(), [2]);
+    let mut theirs: Vec<_> =
+        offers(&bench.announce(4, with_offers(leecher(4), 0..5))).iter().map(|(to, _)| to.0).collect();
+    theirs.sort_unstable();
+    assert_eq!(theirs, [1, 2, 3]);
+}
+
+#[test]
+fn ours_are_told_how_many_strangers_an_offer_could_reach() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.strangers(9, leecher(9)), 0);
+    bench.announce(1, leecher(1));
+    bench.announce(2, seeder(2));
+    bench.announce(3, ours(leecher(3)));
+    assert_eq!(bench.strangers(9, leecher(9)), 2);
+    assert_eq!(bench.strangers(9, seeder(9)), 1, "a seeder has nothing for the other seeder");
+    bench.announce(1, seeder(1));
+    assert_eq!(bench.strangers(9, seeder(9)), 0);
+    assert_eq!(bench.strangers(9, leecher(9)), 2);
+    bench.announce(1, Announce { event: Event::Stopped, ..seeder(1) });
+    assert_eq!(bench.strangers(9, leecher(9)), 1);
+    bench.registry.disconnect(ConnectionId(2));
+    assert_eq!(bench.strangers(9, leecher(9)), 0);
+}
+
+#[test]
+fn ice_servers_are_for_our_own_clients() {
+    let ice = shared::signal::parse_ice_servers("stun:s.example").unwrap();
+    let mut bench = Bench::new();
+    bench.registry = Registry::new(INTERVAL, Some(ice.clone()));
+    assert_eq!(bench.reply(1, ours(leecher(1))).enxame.unwrap().ice, Some(ice));
+    assert_eq!(bench.reply(2, leecher(2)).enxame, None);
+}
+
+#[test]
+fn two_programs_over_one_connection_meet() {
+    // As two WebTorrents in one page do: they share a socket.
+    let mut bench = Bench::new();
+    bench.announce(1, leecher(1));
+    let sent = offers(&bench.announce(1, with_offers(leecher(2), 7..9)));
+    assert_eq!(sent.iter().map(|(to, _)| to.0).collect::<Vec<_>>(), [1]);
+    let id = sent[0].1.as_bytes()[0];
+    assert!(bench.answer(1, 1, 2, id).is_some());
+    // A relay channel between them would lead nowhere.
+    bench.announce(3, ours(leecher(3)));
+    assert_eq!(bench.named(3, ours(leecher(4))), []);
+}
+
+#[test]
+fn an_offer_for_a_named_peer_goes_to_it_alone_and_its_answer_comes_back_once() {
+    let mut bench = Bench::new();
+    for n in 1..=9 {
+        bench.announce(n.into(), with_ways(leecher(n), true, true));
+    }
+    let (to, message) = bench.offer(1, 1, 5, 7).unwrap();
+    assert_eq!(to, ConnectionId(5));
+    let ToPeer::Offer(forwarded) = message else { panic!("not an offer: {message:?}") };
+    assert_eq!((forwarded.peer_id, forwarded.offer_id), (peer(1), OfferId::new([7; 20])));
+    assert_eq!(bench.answer(6, 6, 1, 7), None, "it was for another");
+    assert_eq!(bench.answer(5, 5, 2, 7), None, "another offered it");
+    assert_eq!(bench.answer(5, 5, 1, 8), None, "it has another id");
+    let (to, message) = bench.answer(5, 5, 1, 7).unwrap();
+    assert_eq!(to, ConnectionId(1));
+    assert!(matches!(message, ToPeer::Answer(_)));
+    assert_eq!(bench.answer(5, 5, 1, 7), None, "it is used up");
+}
+
+#[test]
+fn an_offer_for_a_named_peer_can_be_answered_for_two_minutes() {
+    let mut bench = Bench::new();
+    bench.announce(1, with_ways(leecher(1), true, true));
+    bench.announce(2, with_ways(leecher(2), true, true));
+    bench.offer(1, 1, 2, 7).unwrap();
+    bench.offer(1, 1, 2, 8).unwrap();
+    bench.now += OFFER_LIFETIME;
+    assert!(bench.answer(2, 2, 1, 7).is_some());
+    bench.now += Duration::from_millis(1);
+    assert_eq!(bench.answer(2, 2, 1, 8), None);
+}
+
+#[test]
+fn offers_for_peers_that_are_not_there_or_take_none_go_nowhere() {
+    let mut bench = Bench::new();
+    bench.announce(1, with_ways(leecher(1), true, true));
+    bench.announce(2, with_ways(leecher(2), true, false));
+    bench.announce(3, with_ways(leecher(3), true, true));
+    bench.announce(4, Announce { info_hash: hash(2), ..with_ways(leecher(4), true, true) });
+    assert_eq!(bench.offer(1, 1, 2, 7), None, "it takes no offers");
+    assert_eq!(bench.offer(1, 1, 4, 7), None, "it is in another swarm");
+    assert_eq!(bench.offer(1, 1, 9, 7), None, "it never was");
+    assert_eq!(bench.offer(1, 1, 1, 7), None, "that is itself");
+    assert_eq!(bench.offer(1, 3, 2, 7), None, "it offers in another's name");
+    assert_eq!(bench.offer(8, 8, 3, 7), None, "it is not in the swarm");
+    assert!(bench.offer(1, 1, 3, 7).is_some());
+    bench.registry.disconnect(ConnectionId(3));
+    assert_eq!(bench.offer(1, 1, 3, 8), None, "it left");
+    bench.announce(3, with_ways(leecher(3), true, true));
+    assert_eq!(bench.answer(3, 3, 1, 8), None, "an offer that was refused cannot be answered");
+}
+
+#[test]
+fn offers_that_nobody_answers_do_not_pile_up() {
+    let mut bench = Bench::new();
+    bench.announce(1, with_ways(leecher(1), true, true));
+    bench.announce(2, with_ways(leecher(2), true, true));
+    for offer in 0..=u8::MAX {
+        assert!(bench.offer(1, 1, 2, offer).is_some());
+    }
+    let answered = (0..=u8::MAX).filter(|offer| bench.answer(2, 2, 1, *offer).is_some()).count();
+    assert_eq!(answered, 5 * shared::limits::MAX_OFFERS);
 }
 
 #[test]
@@ -360,7 +524,7 @@ fn unknown_swarms_are_scraped_as_empty_ones() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Announce { connection: u64, swarm: u8, peer: u8, seeder: bool, event: Event },
+    Announce { connection: u64, swarm: u8, peer: u8, seeder: bool, ours: bool, event: Event },
     Disconnect(u64),
     Wait(u64),
 }
@@ -369,8 +533,10 @@ fn step() -> impl Strategy<Value = Step> {
     let event =
         prop_oneof![Just(Event::Started), Just(Event::Update), Just(Event::Completed), Just(Event::Stopped)];
     prop_oneof![
-        8 => (0..4_u64, 0..3_u8, 0..4_u8, any::<bool>(), event).prop_map(
-            |(connection, swarm, peer, seeder, event)| Step::Announce { connection, swarm, peer, seeder, event }
+        8 => (0..4_u64, 0..3_u8, 0..4_u8, any::<[bool; 2]>(), event).prop_map(
+            |(connection, swarm, peer, [seeder, ours], event)| Step::Announce {
+                connection, swarm, peer, seeder, ours, event
+            }
         ),
         1 => (0..4_u64).prop_map(Step::Disconnect),
         1 => (0..200_u64).prop_map(Step::Wait),
@@ -378,39 +544,52 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Against a plain map from (swarm, peer) to (connection, seeder).
+    /// Against a plain map from (swarm, peer) to (connection, seeder, ours).
     #[test]
     fn the_counts_are_those_of_a_plain_map(steps in proptest::collection::vec(step(), 0..100)) {
         let mut bench = Bench::new();
-        let mut model = HashMap::new();
+        let mut model: HashMap<(u8, u8), (u64, bool, bool)> = HashMap::new();
         for step in steps {
             match step {
-                Step::Announce { connection, swarm, peer: id, seeder: full, event } => {
-                    let announce = Announce { info_hash: hash(swarm), event, ..if full { seeder(id) } else { leecher(id) } };
-                    let free = model.get(&(swarm, id)).is_none_or(|(owner, _)| *owner == connection);
+                Step::Announce { connection, swarm, peer: id, seeder: full, ours: mine, event } => {
+                    let announce = if full { seeder(id) } else { leecher(id) };
+                    let announce = if mine { ours(announce) } else { announce };
+                    let announce = Announce { info_hash: hash(swarm), event, ..announce };
+                    let free = model.get(&(swarm, id)).is_none_or(|(owner, ..)| *owner == connection);
                     prop_assert_eq!(bench.try_announce(connection, announce).is_ok(), free);
                     if free && event == Event::Stopped {
                         model.remove(&(swarm, id));
                     } else if free {
-                        model.insert((swarm, id), (connection, full || event == Event::Completed));
+                        model.insert((swarm, id), (connection, full || event == Event::Completed, mine));
                     }
                 }
                 Step::Disconnect(connection) => {
                     bench.registry.disconnect(ConnectionId(connection));
-                    model.retain(|_, (owner, _)| *owner != connection);
+                    model.retain(|_, (owner, ..)| *owner != connection);
                 }
                 Step::Wait(seconds) => {
                     bench.now += Duration::from_secs(seconds);
                     for gone in bench.registry.expire(bench.now) {
                         let key = (gone.info_hash.as_bytes()[0], gone.peer_id.as_bytes()[0]);
-                        prop_assert_eq!(model.remove(&key).map(|(owner, _)| owner), Some(gone.connection.0));
+                        prop_assert_eq!(model.remove(&key).map(|(owner, ..)| owner), Some(gone.connection.0));
                     }
                 }
             }
             let swarms: HashSet<u8> = model.keys().map(|(swarm, _)| *swarm).collect();
-            let seeders = model.values().filter(|(_, seeder)| *seeder).count();
+            let seeders = model.values().filter(|(_, seeder, _)| *seeder).count();
             let totals = Totals { swarms: swarms.len(), peers: model.len(), seeders };
             prop_assert_eq!(bench.registry.totals(), totals);
+            for swarm in swarms {
+                let strangers = |seeders: bool| {
+                    let fits = |((of, _), (_, seeder, ours)): &(&(u8, u8), &(u64, bool, bool))| {
+                        *of == swarm && !ours && (seeders || !seeder)
+                    };
+                    u32::try_from(model.iter().filter(fits).count()).unwrap()
+                };
+                let found = &bench.registry.swarms[&hash(swarm)];
+                prop_assert_eq!(found.strangers_for(false), strangers(true));
+                prop_assert_eq!(found.strangers_for(true), strangers(false));
+            }
         }
     }
 }

@@ -41,7 +41,10 @@ impl Tracker {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), change)
+    }
+
+    pub(crate) fn start_on(listener: TcpListener, change: impl FnOnce(&mut Settings)) -> Self {
         let address = listener.local_addr().unwrap();
         let mut settings = Settings::new(Page::embedded());
         settings.seed = 1;
@@ -59,7 +62,12 @@ impl Tracker {
     }
 
     pub(crate) async fn connect(&self) -> Client {
-        let url = format!("ws://{}/ws", self.address);
+        self.connect_to(self.address).await
+    }
+
+    /// Connects to it at another of its addresses.
+    pub(crate) async fn connect_to(&self, address: SocketAddr) -> Client {
+        let url = format!("ws://{address}/ws");
         let (socket, _) = soon(tokio_tungstenite::connect_async(url)).await.unwrap();
         Client { socket }
     }
@@ -248,6 +256,12 @@ pub(crate) fn ours(n: u8) -> Announce {
         offers: Vec::new(),
         enxame: Some(EnxameHello { v: 1, relay: true, rtc: false, key: None }),
     }
+}
+
+/// The same with WebRTC.
+pub(crate) fn with_rtc(n: u8) -> Announce {
+    let hello = EnxameHello { v: 1, relay: true, rtc: true, key: None };
+    Announce { enxame: Some(hello), ..ours(n) }
 }
 
 /// The same with a key.

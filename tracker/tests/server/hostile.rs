@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use shared::limits::{MAX_RELAY_PAYLOAD, MAX_SIGNAL_BYTES};
+use shared::OfferId;
+use shared::limits::{MAX_RELAY_PAYLOAD, MAX_SDP_BYTES, MAX_SIGNAL_BYTES};
+use shared::signal::{SessionDescription, TargetedOffer, ToPeer, ToTracker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -36,10 +38,74 @@ async fn malformed_texts_get_a_failure_each_and_the_connection_stays() {
     ];
     for text in texts {
         a.send_text(&text).await;
-        let failed = a.failed().await;
-        assert!(!failed.action.is_empty() && !failed.reason.is_empty(), "{text}: {failed:?}");
+        // Other clients throw, or leave, without these fields; they know no other actions.
+        let failed: serde_json::Value = serde_json::from_str(&a.text().await).unwrap();
+        let action = failed["action"].as_str().unwrap();
+        assert!(action == "announce" || text.contains(action), "{text}: {failed}");
+        let swarm = failed["info_hash"].as_str().unwrap();
+        let named = if text.contains(&hash) { hash.clone() } else { "\0".repeat(20) };
+        assert_eq!(swarm, named, "{text}: {failed}");
+        assert!(!failed["failure reason"].as_str().unwrap().is_empty(), "{text}: {failed}");
     }
     a.quiet().await;
+    tracker.stop().await;
+}
+
+#[tokio::test]
+async fn a_scrape_with_one_bad_hash_fails_in_the_name_of_a_good_one() {
+    let tracker = Tracker::start().await;
+    let mut a = tracker.connect().await;
+    let good = "g".repeat(20);
+    a.send_text(&serde_json::json!({"action": "scrape", "info_hash": ["short", 7, good]}).to_string()).await;
+    let failed = a.failed().await;
+    assert_eq!(failed.action, "scrape");
+    assert_eq!(failed.info_hash.map(|hash| hash.to_byte_string()), Some(good));
+    tracker.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_offers_is_refused_and_disturbs_nobody() {
+    let tracker = Tracker::start().await;
+    let mut victim = tracker.connect().await;
+    victim.announced(with_rtc(1)).await;
+    let mut flooder = tracker.connect().await;
+    flooder.announced(with_rtc(2)).await;
+    let offer = |n: u16| {
+        let mut id = [0; 20];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        ToTracker::Offer(TargetedOffer {
+            info_hash: hash(1),
+            peer_id: peer(2),
+            to_peer_id: peer(1),
+            offer_id: OfferId::new(id),
+            offer: SessionDescription { kind: "offer".into(), sdp: "x".repeat(MAX_SDP_BYTES) },
+        })
+    };
+    let mut refused = 0;
+    for n in 0..1000 {
+        flooder.send(&offer(n)).await;
+        // Each is passed on in silence or refused; the scrape behind it tells which.
+        flooder.send_text(r#"{"action":"scrape"}"#).await;
+        match flooder.signal().await {
+            ToPeer::OfferRefused(refusal) => {
+                refused += 1;
+                assert_eq!((refusal.info_hash, refusal.to_peer_id), (hash(1), peer(1)));
+                assert!(matches!(flooder.signal().await, ToPeer::Scraped(_)));
+            }
+            ToPeer::Scraped(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(refused > 500, "only {refused} of 1000 were refused");
+    // The victim has not read a word so far, and is still there.
+    victim.send_text(r#"{"action":"scrape"}"#).await;
+    let mut offers = 0;
+    while let ToPeer::Offer(_) = victim.signal().await {
+        offers += 1;
+    }
+    assert!((1..=1000 - refused).contains(&offers), "{offers}");
+    let mut other = tracker.connect().await;
+    assert_eq!(other.announced(with_rtc(3)).await.incomplete, 3);
     tracker.stop().await;
 }
 

@@ -242,6 +242,13 @@ async fn health_and_stats_are_json() {
     ] {
         assert_eq!(stats[field], value, "{field} in {stats}");
     }
+    // In: two announces and a wish for a channel. Out: two replies, and the channel's opening to each side. Relay frames
+    // are none, and a message that is not understood is one as well.
+    assert_eq!(stats["messages"], serde_json::json!({"in": 3, "out": 4}));
+    a.send_text("?").await;
+    a.failed().await;
+    let stats: serde_json::Value = serde_json::from_slice(&get(&tracker, "/stats", &[]).await.body).unwrap();
+    assert_eq!(stats["messages"], serde_json::json!({"in": 4, "out": 5}));
     tracker.stop().await;
 }
 
