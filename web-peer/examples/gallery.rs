@@ -13,16 +13,16 @@
 //!     www/index.html > $out/index.html
 //! ```
 //!
-//! Serve `target/gallery` over HTTP and open it with `?scene=empty`, `?scene=busy` or `?scene=trouble`; `lang=`
-//! works too.
+//! Serve `target/gallery` over HTTP and open it with `?scene=empty`, `?scene=busy`, `?scene=links` (every way to a peer,
+//! and trackers of every kind) or `?scene=trouble`; `lang=` works too.
 
-use engine::{ByteCounts, PeerSnapshot, PieceCounts, Rates, State, TorrentSnapshot, Transport};
+use engine::{ByteCounts, PeerSnapshot, PieceCounts, Rates, State, TorrentSnapshot, Transport, WhyRelayed};
 use leptos::prelude::{Set, signal_local};
 use shared::InfoHash;
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue};
 use web_peer::snapshot::{
-    Alert, FileView, Snapshot, StorageKind, StorageView, TorrentView, TrackerState, TrackerView, Trouble,
-    Waiting,
+    Alert, FileView, IceChoice, IceView, RtcView, Snapshot, StorageKind, StorageView, TorrentTrackerView,
+    TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode, Trouble, Waiting,
 };
 
 const MIB: u64 = 1 << 20;
@@ -33,6 +33,8 @@ fn main() {
     let query = window.location().search().unwrap_or_default();
     let scene = if query.contains("scene=busy") {
         busy
+    } else if query.contains("scene=links") {
+        links
     } else if query.contains("scene=trouble") {
         trouble
     } else {
@@ -56,6 +58,16 @@ fn empty(_: u64) -> Snapshot {
     Snapshot {
         tracker: TrackerView { url: "ws://localhost:8000/ws".into(), state: TrackerState::Connected },
         storage: StorageView { kind: StorageKind::Private, limit: None },
+        rtc: RtcView {
+            available: true,
+            mode: TransportMode::Auto,
+            ice: IceView {
+                urls: vec!["stun:stun.example.org:3478".into(), "stun:stun.example.net".into()],
+                chosen_by: IceChoice::Usual,
+            },
+            open: 0,
+            made: 0,
+        },
         torrents: Vec::new(),
         alerts: Vec::new(),
     }
@@ -72,7 +84,7 @@ fn busy(tick: u64) -> Snapshot {
     downloading.torrent.peers = vec![
         peer(1, "Enxame 0.1.0", Transport::Direct, 1.0, (9.1e6, 0.0)),
         peer(2, "WebTorrent 3.0.21", Transport::Direct, 0.41, (2.2e6, 1.9e6)),
-        peer(3, "Enxame 0.1.0", Transport::Relay, 0.08, (0.0, 1.5e6)),
+        relayed(peer(3, "Enxame 0.1.0", Transport::Relay, 0.08, (0.0, 1.5e6)), WhyRelayed::Trying),
     ];
     downloading.seconds_left = Some(127.0);
 
@@ -85,7 +97,8 @@ fn busy(tick: u64) -> Snapshot {
     seeding.torrent.bytes.downloaded = 0;
     seeding.torrent.rates.up = 820_000.0;
     seeding.torrent.bytes.uploaded = 1_900 * MIB;
-    seeding.torrent.peers = vec![peer(4, "Enxame 0.1.0", Transport::Relay, 0.63, (0.0, 8.2e5))];
+    seeding.torrent.peers =
+        vec![relayed(peer(4, "Enxame 0.1.0", Transport::Relay, 0.63, (0.0, 8.2e5)), WhyRelayed::NoPath)];
 
     let mut hashing = torrent(3, "backup.tar", State::Hashing, 9_000 * MIB);
     hashing.torrent.bytes.verified = (tick * 64 * MIB).min(9_000 * MIB);
@@ -111,6 +124,83 @@ fn busy(tick: u64) -> Snapshot {
     Snapshot { torrents: vec![done, paused, waiting, metadata, hashing, seeding, downloading], ..empty(tick) }
 }
 
+fn links(_: u64) -> Snapshot {
+    let mut many = torrent(1, "debian-13.0.0-amd64-netinst.iso", State::Downloading, 700 * MIB);
+    many.torrent.bytes.verified = 233 * MIB;
+    many.torrent.pieces.have = 160;
+    many.torrent.rates = Rates { down: 9.4e6, up: 2.1e6 };
+    many.seconds_left = Some(52.0);
+    let whys = [
+        WhyRelayed::Trying,
+        WhyRelayed::NoPath,
+        WhyRelayed::NoAnswer,
+        WhyRelayed::Lost,
+        WhyRelayed::NotHere,
+        WhyRelayed::SwitchedOff,
+        WhyRelayed::NotThere,
+        WhyRelayed::TooMany,
+        WhyRelayed::Refused,
+    ];
+    many.torrent.peers = vec![
+        peer(1, "Enxame 0.1.0", Transport::Direct, 1.0, (5.1e6, 0.0)),
+        PeerSnapshot { introduced: true, ..peer(2, "Enxame 0.1.0", Transport::Direct, 0.7, (3.3e6, 1.2e6)) },
+        PeerSnapshot {
+            introduced: true,
+            ..peer(
+                3,
+                "a client that goes by a rather long name, 12.34.56",
+                Transport::Direct,
+                0.2,
+                (0.0, 0.0),
+            )
+        },
+    ];
+    let numbers = 4..;
+    many.torrent.peers.extend(whys.into_iter().zip(numbers).map(|(why, number)| {
+        relayed(peer(number, "Enxame 0.1.0", Transport::Relay, 0.3, (1.1e5, 1.0e5)), why)
+    }));
+    many.trackers = vec![
+        tracker("ws://192.168.0.2:8000/ws", TrackerState::Connected, Some(TrackerKind::Enxame), (1, 12)),
+        tracker(
+            "wss://tracker.example.org/announce",
+            TrackerState::Connected,
+            Some(TrackerKind::WebTorrent),
+            (1_204, 1),
+        ),
+        tracker("wss://tracker.example.net:7443/", TrackerState::Unreachable, None, (0, 0)),
+        tracker("wss://slow.example.com/", TrackerState::Connecting, None, (0, 0)),
+        TorrentTrackerView {
+            failure: Some("info_hash is not on this tracker's list of allowed torrents".into()),
+            ..tracker(
+                "wss://a-tracker-whose-name-does-not-fit-into-a-narrow-window.private.example.com/x/announce",
+                TrackerState::Connected,
+                Some(TrackerKind::WebTorrent),
+                (0, 0),
+            )
+        },
+    ];
+    let mut alone = torrent(2, "gravação.ogg", State::Metadata, 0);
+    alone.files.clear();
+    alone.waiting = Some(Waiting::Tracker);
+    alone.trackers = vec![
+        tracker("wss://tracker.example.org/announce", TrackerState::Unreachable, None, (0, 0)),
+        tracker("wss://tracker.example.net:7443/", TrackerState::Unreachable, None, (0, 0)),
+    ];
+    let rtc = RtcView {
+        ice: IceView {
+            urls: vec![
+                "stun:stun.example.org:3478".into(),
+                "turns:turn.example.org:443?transport=tcp".into(),
+            ],
+            chosen_by: IceChoice::User,
+        },
+        open: 3,
+        made: 17,
+        ..empty(0).rtc
+    };
+    Snapshot { rtc, torrents: vec![alone, many], ..empty(0) }
+}
+
 fn trouble(_: u64) -> Snapshot {
     let mut full = torrent(1, "conjunto-de-dados.parquet", State::Error, 48_000 * MIB);
     full.torrent.bytes.verified = 31_000 * MIB;
@@ -130,10 +220,19 @@ fn trouble(_: u64) -> Snapshot {
                 detail: "bencode: unexpected end at byte 14".into(),
             },
         },
+        Alert {
+            id: 3,
+            trouble: Trouble::BadIceServers {
+                detail: "\"http://example.org\" is no ICE server's address: it begins neither with stun: or stuns: nor \
+                         with turn: or turns: (for example stun:stun.example.org:3478)"
+                    .into(),
+            },
+        },
     ];
     Snapshot {
         tracker: TrackerView { url: "ws://localhost:8000/ws".into(), state: TrackerState::Unreachable },
         storage: StorageView { kind: StorageKind::Memory, limit: Some(1_024 * MIB) },
+        rtc: RtcView { mode: TransportMode::Relay, ..empty(0).rtc },
         torrents: vec![full, mismatch],
         alerts,
     }
@@ -153,12 +252,32 @@ fn torrent(key: u32, name: &str, state: State, total: u64) -> TorrentView {
             peers: Vec::new(),
         },
         files: vec![FileView { path: name.into(), length: total }],
+        trackers: vec![tracker(
+            "ws://localhost:8000/ws",
+            TrackerState::Connected,
+            Some(TrackerKind::Enxame),
+            (1, 2),
+        )],
         link: format!("http://localhost:8000/#{hash}"),
         magnet: format!("magnet:?xt=urn:btih:{hash}"),
         waiting: None,
         trouble: None,
         seconds_left: None,
     }
+}
+
+fn tracker(
+    url: &str,
+    state: TrackerState,
+    kind: Option<TrackerKind>,
+    (complete, incomplete): (u32, u32),
+) -> TorrentTrackerView {
+    let own = url.starts_with("ws:");
+    TorrentTrackerView { url: url.into(), state, own, kind, complete, incomplete, failure: None }
+}
+
+fn relayed(peer: PeerSnapshot, why: WhyRelayed) -> PeerSnapshot {
+    PeerSnapshot { why_relayed: Some(why), ..peer }
 }
 
 fn peer(
@@ -172,6 +291,8 @@ fn peer(
         id: format!("{number:040x}"),
         client: client.into(),
         transport,
+        why_relayed: None,
+        introduced: false,
         am_choking: up == 0.0,
         am_interested: down > 0.0,
         peer_choking: down == 0.0,

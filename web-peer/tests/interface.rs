@@ -6,15 +6,15 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use engine::{ByteCounts, PeerSnapshot, PieceCounts, Rates, State, TorrentSnapshot, Transport};
+use engine::{ByteCounts, PeerSnapshot, PieceCounts, Rates, State, TorrentSnapshot, Transport, WhyRelayed};
 use leptos::prelude::{LocalStorage, Set, WriteSignal, signal_local};
 use shared::InfoHash;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_peer::command::Command;
 use web_peer::snapshot::{
-    Alert, FileView, Snapshot, StorageKind, StorageView, TorrentView, TrackerState, TrackerView, Trouble,
-    Waiting,
+    Alert, FileView, IceChoice, IceView, RtcView, Snapshot, StorageKind, StorageView, TorrentTrackerView,
+    TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode, Trouble, Waiting,
 };
 use web_sys::{
     ClipboardEvent, ClipboardEventInit, DataTransfer, DragEvent, DragEventInit, Element, File, HtmlElement,
@@ -57,6 +57,11 @@ impl Page {
         self.find(test_id).unwrap_or_else(|| panic!("no {test_id}"))
     }
 
+    fn all(&self, test_id: &str) -> Vec<HtmlElement> {
+        let found = self.app.query_selector_all(&format!("[data-testid={test_id}]")).unwrap();
+        (0..found.length()).map(|place| found.item(place).unwrap().unchecked_into()).collect()
+    }
+
     fn text(&self, test_id: &str) -> String {
         self.get(test_id).text_content().unwrap()
     }
@@ -93,6 +98,13 @@ fn nothing() -> Snapshot {
     Snapshot {
         tracker: TrackerView { url: "ws://localhost/ws".into(), state: TrackerState::Connected },
         storage: StorageView { kind: StorageKind::Private, limit: None },
+        rtc: RtcView {
+            available: true,
+            mode: TransportMode::Auto,
+            ice: IceView::default(),
+            open: 0,
+            made: 0,
+        },
         torrents: Vec::new(),
         alerts: Vec::new(),
     }
@@ -112,6 +124,7 @@ fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
             peers: Vec::new(),
         },
         files: vec![FileView { path: format!("file {key}"), length: total }],
+        trackers: vec![tracker("ws://localhost/ws")],
         link: format!("http://localhost/#{hash}"),
         magnet: format!("magnet:?xt=urn:btih:{hash}"),
         waiting: None,
@@ -125,6 +138,8 @@ fn peer(transport: Transport) -> PeerSnapshot {
         id: "2d".repeat(20),
         client: "Enxame 0.1.0".into(),
         transport,
+        why_relayed: None,
+        introduced: false,
         am_choking: false,
         am_interested: true,
         peer_choking: false,
@@ -133,6 +148,22 @@ fn peer(transport: Transport) -> PeerSnapshot {
         rates: Rates { down: 1_000_000.0, up: 0.0 },
         downloaded: 0,
         uploaded: 0,
+    }
+}
+
+fn relayed(why: WhyRelayed) -> PeerSnapshot {
+    PeerSnapshot { why_relayed: Some(why), ..peer(Transport::Relay) }
+}
+
+fn tracker(url: &str) -> TorrentTrackerView {
+    TorrentTrackerView {
+        url: url.into(),
+        state: TrackerState::Connected,
+        own: url == "ws://localhost/ws",
+        kind: Some(TrackerKind::Enxame),
+        complete: 3,
+        incomplete: 41,
+        failure: None,
     }
 }
 
@@ -376,4 +407,199 @@ async fn switching_the_language_changes_every_word_and_the_address_without_loadi
     page.get("language").click();
     settle().await;
     assert!(page.text("torrent").contains(number(&before.0)));
+}
+
+fn write(field: &HtmlElement, text: &str) {
+    js_sys::Reflect::set(field, &"value".into(), &text.into()).unwrap();
+    field.dispatch_event(&web_sys::Event::new("input").unwrap()).unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn each_relayed_peer_says_why_in_words_of_its_own_and_direct_ones_have_nothing_to_say() {
+    let mut with_peers = torrent(1, State::Downloading, 1, 10);
+    let mut said = Vec::new();
+    let page = Page::open(nothing());
+    for why in [
+        WhyRelayed::Trying,
+        WhyRelayed::NoPath,
+        WhyRelayed::NoAnswer,
+        WhyRelayed::Lost,
+        WhyRelayed::NotHere,
+        WhyRelayed::SwitchedOff,
+        WhyRelayed::NotThere,
+        WhyRelayed::TooMany,
+        WhyRelayed::Refused,
+    ] {
+        with_peers.torrent.peers = vec![relayed(why)];
+        page.show(with(vec![with_peers.clone()])).await;
+        let words = page.get("why-relayed");
+        assert!(!words.hidden());
+        let words = words.text_content().unwrap().trim().to_owned();
+        assert!(words.contains(' ') && !said.contains(&words), "{why:?}: {words}");
+        said.push(words);
+    }
+    with_peers.torrent.peers = vec![peer(Transport::Direct)];
+    page.show(with(vec![with_peers])).await;
+    assert_eq!(page.get("peer").get_attribute("data-transport").as_deref(), Some("direct"));
+    assert!(page.get("why-relayed").hidden());
+}
+
+#[wasm_bindgen_test]
+async fn the_reason_changes_in_place_and_an_introduction_has_its_mark_with_its_meaning_said_once() {
+    let other = |id: u8, introduced| PeerSnapshot {
+        id: format!("{id:02x}").repeat(20),
+        introduced,
+        ..peer(Transport::Direct)
+    };
+    let mut view = torrent(1, State::Downloading, 1, 10);
+    view.torrent.peers = vec![relayed(WhyRelayed::Trying), other(1, false), other(2, true), other(3, true)];
+    let page = Page::open(with(vec![view.clone()]));
+    settle().await;
+    let marked: Vec<bool> = page.all("introduced").iter().map(|mark| !mark.hidden()).collect();
+    assert_eq!(marked, [false, false, true, true]);
+    let legend = |page: &Page| {
+        let lines = page.app.query_selector_all(".legend:not([hidden])").unwrap();
+        (0..lines.length()).map(|line| lines.item(line).unwrap().text_content().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(legend(&page).len(), 3);
+
+    let (row, before) = (page.get("peer"), page.text("why-relayed"));
+    view.torrent.peers = vec![relayed(WhyRelayed::NoPath), other(1, false)];
+    page.show(with(vec![view.clone()])).await;
+    assert!(same(&row, &page.get("peer")));
+    assert_ne!(page.text("why-relayed"), before);
+    let plain = legend(&page);
+    assert_eq!(plain.len(), 2);
+
+    // Behind a TURN server it would not be true that nothing is between the two.
+    let mut turn = with(vec![view]);
+    turn.rtc.ice.urls = vec!["turn:turn.example.org".into()];
+    page.show(turn).await;
+    let turned = legend(&page);
+    assert!(turned[0].contains("TURN") && !plain[0].contains("TURN"));
+    assert_eq!(turned[1], plain[1]);
+}
+
+#[wasm_bindgen_test]
+async fn each_tracker_of_a_torrent_has_its_line() {
+    let foreign = TorrentTrackerView {
+        kind: Some(TrackerKind::WebTorrent),
+        failure: Some("<b>not allowed</b>".into()),
+        ..tracker("wss://tracker.example.org:7443/secret/announce")
+    };
+    let mut view = torrent(1, State::Downloading, 1, 10);
+    view.trackers = vec![tracker("ws://localhost/ws"), foreign.clone()];
+    let page = Page::open(with(vec![view.clone()]));
+    settle().await;
+    let lines = page.all("torrent-tracker");
+    let [own, other] = lines.as_slice() else { panic!("{} lines", lines.len()) };
+    assert!(own.has_attribute("data-own") && !other.has_attribute("data-own"));
+    assert_eq!(other.get_attribute("data-state").as_deref(), Some("connected"));
+    let words = |line: &HtmlElement| line.text_content().unwrap();
+    assert!(words(own).contains("41") && words(own).contains('3'));
+    // Its host alone, the whole address when pointed at; and what it says is text.
+    assert!(words(other).contains("tracker.example.org:7443") && !words(other).contains("secret"));
+    assert!(
+        other.query_selector("[title=\"wss://tracker.example.org:7443/secret/announce\"]").unwrap().is_some()
+    );
+    assert!(words(other).contains("<b>not allowed</b>"));
+
+    // Out of reach, what it counted earlier is not news.
+    view.trackers = vec![
+        tracker("ws://localhost/ws"),
+        TorrentTrackerView { state: TrackerState::Unreachable, failure: None, ..foreign },
+    ];
+    page.show(with(vec![view.clone()])).await;
+    assert!(same(other, &page.all("torrent-tracker")[1]));
+    assert_eq!(other.get_attribute("data-state").as_deref(), Some("unreachable"));
+    assert!(!words(other).contains("41") && !words(other).contains("allowed"));
+    assert!(page.text("trackers").contains('1'));
+
+    view.trackers.clear();
+    page.show(with(vec![view])).await;
+    assert!(page.get("trackers").hidden());
+}
+
+#[wasm_bindgen_test]
+async fn waiting_for_trackers_says_whether_one_or_several_are_out_of_reach_or_only_not_reached_yet() {
+    let lost = |url: &str, state| TorrentTrackerView { state, ..tracker(url) };
+    let mut view = torrent(1, State::Downloading, 1, 10);
+    view.waiting = Some(Waiting::Tracker);
+    let page = Page::open(nothing());
+    let mut said = Vec::new();
+    for trackers in [
+        vec![lost("ws://a/", TrackerState::Unreachable)],
+        vec![lost("ws://a/", TrackerState::Unreachable), lost("ws://b/", TrackerState::Unreachable)],
+        vec![lost("ws://a/", TrackerState::Unreachable), lost("ws://b/", TrackerState::Connecting)],
+    ] {
+        view.trackers = trackers;
+        page.show(with(vec![view.clone()])).await;
+        let words = page.text("waiting");
+        assert!(!said.contains(&words), "{words}");
+        said.push(words);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn ways_that_are_closed_are_said_once_and_open_ones_are_not() {
+    let page = Page::open(nothing());
+    settle().await;
+    assert!(page.find("transport-notice").is_none());
+    for (mode, available, word) in [
+        (TransportMode::Relay, true, "transport=relay"),
+        (TransportMode::Direct, true, "transport=direct"),
+        (TransportMode::Auto, false, "WebRTC"),
+        (TransportMode::Direct, false, "WebRTC"),
+    ] {
+        let rtc = RtcView { mode, available, ..nothing().rtc };
+        page.show(Snapshot { rtc, ..with(vec![torrent(1, State::Seeding, 1, 1)]) }).await;
+        assert_eq!(page.all("transport-notice").len(), 1);
+        assert!(page.text("transport-notice").contains(word));
+    }
+    page.show(nothing()).await;
+    assert!(page.find("transport-notice").is_none());
+}
+
+#[wasm_bindgen_test]
+async fn ice_servers_are_shown_saved_and_given_back_to_the_tracker_and_what_is_wrong_is_said_beside_them() {
+    let ice = IceView { urls: vec!["stun:stun.example.org".into()], chosen_by: IceChoice::Tracker };
+    let page = Page::open(Snapshot { rtc: RtcView { ice, ..nothing().rtc }, ..nothing() });
+    settle().await;
+    let chosen_by = || page.get("ice-in-force").get_attribute("data-chosen-by");
+    assert!(page.text("ice-in-force").contains("stun:stun.example.org"));
+    assert_eq!(chosen_by().as_deref(), Some("tracker"));
+    let (field, save, reset) = (page.get("ice-input"), page.get("ice-save"), page.get("ice-reset"));
+    assert!(save.has_attribute("disabled") && reset.has_attribute("disabled"));
+
+    write(&field, " http://example.org ");
+    settle().await;
+    save.click();
+    settle().await;
+    assert!(page.taken().is_empty());
+    let alert = page.get("alert");
+    assert!(page.get("connection-settings").contains(Some(&alert)));
+    assert!(page.text("connection-settings").contains("http://example.org"));
+
+    write(&field, " stun:a.example:3478,stun:b.example\n");
+    save.click();
+    settle().await;
+    assert_eq!(page.taken(), ["SetIce(Some(\"stun:a.example:3478,stun:b.example\"))"]);
+    assert!(page.find("alert").is_none());
+
+    let ice = IceView { urls: Vec::new(), chosen_by: IceChoice::User };
+    page.show(Snapshot { rtc: RtcView { ice, ..nothing().rtc }, ..nothing() }).await;
+    assert_eq!(chosen_by().as_deref(), Some("user"));
+    assert!(!page.text("ice-in-force").contains("stun:"));
+    reset.click();
+    assert_eq!(page.taken(), ["SetIce(None)"]);
+}
+
+#[wasm_bindgen_test]
+async fn an_alert_about_ice_servers_has_its_sentence_and_its_details() {
+    let trouble = Trouble::BadIceServers { detail: "\"x\" is no ICE server's address".into() };
+    let page = Page::open(Snapshot { alerts: vec![Alert { id: 1, trouble }], ..nothing() });
+    settle().await;
+    assert!(page.text("alert").contains("ICE") && !page.text("alert").contains("address"));
+    let alert = page.app.query_selector(".alert").unwrap().unwrap();
+    assert!(alert.text_content().unwrap().contains("\"x\" is no ICE server's address"));
 }

@@ -7,8 +7,9 @@ use super::alerts::alerts;
 use super::announcer::announcer;
 use super::chooser::{add_form, seed_card, steps};
 use super::gestures::gestures;
-use super::parts::{Button, button, each_once, flag, icon, list, logo, sometimes, text};
+use super::parts::{Button, Text, button, each_once, flag, icon, list, logo, sometimes, text};
 use super::phrase::{self, Phrase, Value};
+use super::settings::settings;
 use super::torrent::torrent_row;
 use super::{Ui, remember_language};
 use crate::snapshot::StorageKind;
@@ -33,7 +34,7 @@ pub(super) fn frame(ui: Ui) -> AnyView {
             </a>
             {header(ui)}
             <main>
-                {memory_warning(ui)} {alerts(ui)} <div class="columns">
+                {memory_warning(ui)} {closed_ways(ui)} {alerts(ui)} <div class="columns">
                     <div class="start">{seed_card(ui)} {add_form(ui)}</div>
                     <div class="rest">
                         {sometimes(move || empty.get().then(|| steps(ui)))}
@@ -103,12 +104,26 @@ fn memory_warning(ui: Ui) -> impl IntoView {
             None => warning,
         }
     });
+    notice("memory-warning", "warning", words)
+}
+
+/// Ways to reach peers that are closed: without this, rates and rows that differ from what others see would be a riddle.
+fn closed_ways(ui: Ui) -> impl IntoView {
+    let words = text(move || {
+        let ways = ui.snapshot.with(|snapshot| phrase::ways(&snapshot.rtc));
+        ways.map(|key| ui.word(key)).unwrap_or_default()
+    });
+    notice("transport-notice", "relay", words)
+}
+
+/// A sentence above everything else, while there is one.
+fn notice(test_id: &'static str, icon_name: &'static str, words: Text) -> impl IntoView {
     sometimes(move || {
         let words = words.get();
         let notice = || {
             view! {
-                <p class="notice" data-testid="memory-warning">
-                    {icon("warning")} <span>{words.clone()}</span>
+                <p class="notice" data-testid=test_id>
+                    {icon(icon_name)} <span>{words.clone()}</span>
                 </p>
             }
             .into_any()
@@ -136,6 +151,7 @@ fn footer(ui: Ui) -> AnyView {
         <footer class="bottom">
             <p>{ui.word("page.foot_open_tab")} " " {kept}</p>
             <div lang=other.tag()>{switch}</div>
+            {settings(ui)}
         </footer>
     }
     .into_any()

@@ -3,8 +3,9 @@
 //!
 //! - `phrase`, `figures`: which sentence and which unit, decided without a browser;
 //! - `catalogue`, `speech`: the sentences in the page's language, with numbers as `Intl` writes them;
-//! - `frame`: header, footer and what is between them; `chooser`: what starts a torrent; `torrent`, `peers`:
-//!   the list; `alerts`, `announcer`: what went wrong, and what screen readers hear;
+//! - `frame`: header, footer and what is between them; `chooser`: what starts a torrent; `torrent`, `peers`,
+//!   `trackers`: the list; `settings`: what direct links are made with; `alerts`, `announcer`: what went wrong, and
+//!   what screen readers hear;
 //! - `parts`: texts, buttons, drawings and lists, of which all of it is made;
 //! - `gestures`, `gather`, `clipboard`: dropping, pasting, reading dropped folders, copying.
 //!
@@ -23,8 +24,10 @@ mod gestures;
 mod parts;
 mod peers;
 mod phrase;
+mod settings;
 mod speech;
 mod torrent;
+mod trackers;
 
 use std::rc::Rc;
 

@@ -6,7 +6,7 @@ use engine::{PeerSnapshot, Transport};
 use leptos::prelude::*;
 
 use super::Ui;
-use super::parts::{Text, each_once, icon, is_blank, list};
+use super::parts::{Flag, Text, each_once, icon, is_blank, list, not, text};
 use super::phrase::{self, Phrase, Value};
 use super::torrent::{Row, rate};
 
@@ -17,7 +17,33 @@ fn key(peer: &PeerSnapshot) -> u64 {
     hasher.finish()
 }
 
-/// A summary and the list; nothing while there is nobody.
+/// What each way means.
+#[derive(Clone, Copy)]
+struct Meaning {
+    direct: Text,
+    relay: Text,
+}
+
+impl Meaning {
+    fn new(ui: Ui) -> Self {
+        let meaning = |transport| {
+            text(move || {
+                let uses_turn = ui.snapshot.with(|snapshot| phrase::uses_turn(&snapshot.rtc));
+                ui.word(phrase::transport(transport, uses_turn))
+            })
+        };
+        Self { direct: meaning(Transport::Direct), relay: meaning(Transport::Relay) }
+    }
+
+    fn of(self, transport: Transport) -> Text {
+        match transport {
+            Transport::Direct => self.direct,
+            Transport::Relay => self.relay,
+        }
+    }
+}
+
+/// A summary and the list, with what its words mean; nothing while there is nobody.
 pub(super) fn peers(row: Row) -> AnyView {
     let ui = row.ui;
     let keys = row.watch(|view| each_once(view.peers().iter().map(key)));
@@ -25,40 +51,38 @@ pub(super) fn peers(row: Row) -> AnyView {
     let count = row.text(|view| Some(view.peers().len().to_string()));
     let summary =
         row.text(move |view| Some(ui.say(&Phrase::counted("peers.count", view.peers().len() as u64))));
-    let some = |transport: Transport, say: fn(Ui, Transport, usize) -> String| {
-        row.text(move |view| {
+    let meaning = Meaning::new(ui);
+    let counted = |transport: Transport| {
+        let words = row.text(move |view| {
             let count = view.peers().iter().filter(|peer| peer.transport == transport).count();
-            (count > 0).then(|| say(ui, transport, count))
-        })
-    };
-    let counted = |transport| {
-        let words = some(transport, |ui, transport, count| {
-            format!("{count}× {}", ui.word(phrase::transport_word(transport)))
+            (count > 0).then(|| format!("{count}× {}", ui.word(phrase::transport_word(transport))))
         });
-        way(ui, transport, words)
+        way(transport, words, meaning)
     };
-    let explained = |transport| {
-        let words = some(transport, |ui, transport, _| ui.word(phrase::transport(transport)));
-        view! { <p class="hint">{words}</p> }
+    let explained = |transport: Transport| {
+        let some = row.flag(move |view| view.peers().iter().any(|peer| peer.transport == transport));
+        legend(phrase::transport_name(transport), meaning.of(transport), some)
     };
+    let introduced = row.flag(|view| view.peers().iter().any(|peer| peer.introduced));
     view! {
         <details class="fold peers" open data-testid="peers" data-count=count hidden=nobody>
             <summary>
                 {icon("chevron")} <span>{summary}</span> {counted(Transport::Direct)} {counted(Transport::Relay)}
             </summary>
-            <ul>{list(keys, move |key| peer_row(row, key))}</ul>
+            <ul>{list(keys, move |key| peer_row(row, meaning, key))}</ul>
             {explained(Transport::Direct)}
             {explained(Transport::Relay)}
+            {legend("peers", ui.word("peers.introduced").into(), introduced)}
         </details>
     }
     .into_any()
 }
 
 /// How peers are reached, with its icon; gone while there are no words.
-fn way(ui: Ui, transport: Transport, words: Text) -> AnyView {
+fn way(transport: Transport, words: Text, meaning: Meaning) -> AnyView {
     let name = phrase::transport_name(transport);
     view! {
-        <span class="way" data-way=name title=ui.word(phrase::transport(transport)) hidden=is_blank(words)>
+        <span class="way" data-way=name title=meaning.of(transport) hidden=is_blank(words)>
             {icon(name)}
             <span>{words}</span>
         </span>
@@ -66,7 +90,17 @@ fn way(ui: Ui, transport: Transport, words: Text) -> AnyView {
     .into_any()
 }
 
-fn peer_row(row: Row, of: u64) -> AnyView {
+/// What a mark in the list means, while `shown`.
+fn legend(mark: &'static str, words: Text, shown: Flag) -> AnyView {
+    view! {
+        <p class="hint legend" hidden=not(shown)>
+            {icon(mark)} <span>{words}</span>
+        </p>
+    }
+    .into_any()
+}
+
+fn peer_row(row: Row, meaning: Meaning, of: u64) -> AnyView {
     let ui = row.ui;
     let peer = move |write: fn(Ui, &PeerSnapshot) -> String| {
         row.text(move |view| view.peers().iter().find(|peer| key(peer) == of).map(|peer| write(ui, peer)))
@@ -79,6 +113,9 @@ fn peer_row(row: Row, of: u64) -> AnyView {
     let down = peer(|ui, peer| ui.speech().rate(peer.rates.down));
     let up = peer(|ui, peer| ui.speech().rate(peer.rates.up));
     let id = peer(|_, peer| peer.id.clone());
+    let why =
+        peer(|ui, peer| peer.why_relayed.map(|why| ui.word(phrase::why_relayed(why))).unwrap_or_default());
+    let introduced = row.flag(move |view| view.peers().iter().any(|peer| key(peer) == of && peer.introduced));
     // Part of the key, so it never changes.
     let transport =
         row.read(|view| view.peers().iter().find(|peer| key(peer) == of).map(|peer| peer.transport));
@@ -90,12 +127,28 @@ fn peer_row(row: Row, of: u64) -> AnyView {
             data-transport=phrase::transport_name(transport)
             data-peer-id=id
         >
-            {way(ui, transport, ui.word(phrase::transport_word(transport)).into())}
-            <span class="client">{client}</span>
+            {way(transport, ui.word(phrase::transport_word(transport)).into(), meaning)}
+            <span class="client">
+                <span class="client-name" title=client>
+                    {client}
+                </span>
+                <span
+                    class="introduced"
+                    data-testid="introduced"
+                    title=ui.word("peers.introduced")
+                    hidden=not(introduced)
+                >
+                    {icon("peers")}
+                    <span class="visually-hidden">{ui.word("peers.introduced")}</span>
+                </span>
+            </span>
             <span class="exchange">{exchange}</span>
             <span class="has">{has}</span>
             {rate(ui, "down", down)}
             {rate(ui, "up", up)}
+            <span class="why" data-testid="why-relayed" hidden=is_blank(why)>
+                {why}
+            </span>
         </li>
     }
     .into_any()

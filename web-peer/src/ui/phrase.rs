@@ -1,9 +1,11 @@
 //! What is said, apart from how: the key of a sentence in the catalogue and what goes into it. Every decision about
 //! words (which sentence a state, a wait or a failure gets) is here, without a browser, so it is tested natively.
 
-use engine::{PeerSnapshot, State, Transport};
+use engine::{PeerSnapshot, State, Transport, WhyRelayed};
 
-use crate::snapshot::{StorageKind, TorrentView, TrackerState, Trouble, Waiting};
+use crate::snapshot::{
+    IceChoice, RtcView, StorageKind, TorrentView, TrackerKind, TrackerState, TransportMode, Trouble, Waiting,
+};
 
 /// A sentence of the catalogue (`www/locales/`) with what goes into it.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +91,11 @@ pub(super) fn waiting(view: &TorrentView) -> Option<Phrase> {
         state == State::Seeding && view.peers().is_empty() && bytes.uploaded == 0 && bytes.downloaded == 0;
     let waiting = view.waiting.or_else(|| unshared.then_some(Waiting::Peers))?;
     Some(Phrase::plain(match waiting {
+        // The first attempts are under way: nothing is out of reach yet.
+        Waiting::Tracker if view.trackers.iter().any(|tracker| tracker.state == TrackerState::Connecting) => {
+            "tracker.connecting"
+        }
+        Waiting::Tracker if view.trackers.len() > 1 => "waiting.trackers",
         Waiting::Tracker => "waiting.tracker",
         Waiting::Peers if state == State::Seeding => "waiting.peers_seeding",
         Waiting::Peers => "waiting.peers",
@@ -130,6 +137,7 @@ pub(super) fn trouble(trouble: &Trouble) -> Phrase {
             .with("total", Value::Bytes(*total))
             .with("limit", Value::Bytes(*limit)),
         Trouble::StoreFailed { .. } => Phrase::plain("trouble.store_failed"),
+        Trouble::BadIceServers { .. } => Phrase::plain("trouble.bad_ice_servers"),
         Trouble::SaveFailed { .. } => Phrase::plain("trouble.save_failed"),
     }
 }
@@ -139,6 +147,7 @@ pub(super) fn trouble_detail(trouble: &Trouble) -> Option<&str> {
     match trouble {
         Trouble::BadMetainfo { detail, .. }
         | Trouble::StoreFailed { detail }
+        | Trouble::BadIceServers { detail }
         | Trouble::SaveFailed { detail } => Some(detail.as_str()).filter(|detail| !detail.is_empty()),
         _ => None,
     }
@@ -162,6 +171,32 @@ pub(super) fn tracker_name(state: TrackerState) -> &'static str {
     }
 }
 
+/// Whether one tracker of a torrent can be reached, in a word or two.
+pub(super) fn torrent_tracker(state: TrackerState) -> &'static str {
+    match state {
+        TrackerState::Connecting => "trackers.connecting",
+        TrackerState::Connected => "trackers.connected",
+        TrackerState::Unreachable => "trackers.unreachable",
+    }
+}
+
+/// What a tracker does for peers.
+pub(super) fn tracker_kind(kind: TrackerKind) -> &'static str {
+    match kind {
+        TrackerKind::Enxame => "trackers.relays",
+        TrackerKind::WebTorrent => "trackers.introduces",
+    }
+}
+
+/// The host of an address, with its port where it names one: what people know a tracker by.
+pub(super) fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // Who logs in there is nobody's business (RFC 3986, section 3.2.1).
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if host.is_empty() { url } else { host }
+}
+
 /// Where downloads are kept. Memory has a warning of its own.
 pub(super) fn storage(kind: StorageKind) -> Option<Phrase> {
     match kind {
@@ -179,11 +214,57 @@ pub(super) fn transport_word(transport: Transport) -> &'static str {
     }
 }
 
-/// How a peer is reached, in a sentence.
-pub(super) fn transport(transport: Transport) -> &'static str {
+/// How a peer is reached, in a sentence. With TURN servers a direct link may have a stop on its way, which the page
+/// is not told of.
+pub(super) fn transport(transport: Transport, uses_turn: bool) -> &'static str {
     match transport {
+        Transport::Direct if uses_turn => "peers.direct_turn",
         Transport::Direct => "peers.direct",
         Transport::Relay => "peers.relay",
+    }
+}
+
+/// Whether a TURN server is among the ICE servers (RFC 7065).
+pub(super) fn uses_turn(rtc: &RtcView) -> bool {
+    let is_turn = |url: &str| {
+        let scheme = url.split(':').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case("turn") || scheme.eq_ignore_ascii_case("turns")
+    };
+    rtc.ice.urls.iter().any(|url| is_turn(url))
+}
+
+/// Why a peer's bytes go through the tracker.
+pub(super) fn why_relayed(why: WhyRelayed) -> &'static str {
+    match why {
+        WhyRelayed::Trying => "why.trying",
+        WhyRelayed::NoPath => "why.no_path",
+        WhyRelayed::NoAnswer => "why.no_answer",
+        WhyRelayed::Lost => "why.lost",
+        WhyRelayed::NotHere => "why.not_here",
+        WhyRelayed::SwitchedOff => "why.switched_off",
+        WhyRelayed::NotThere => "why.not_there",
+        WhyRelayed::TooMany => "why.too_many",
+        WhyRelayed::Refused => "why.refused",
+    }
+}
+
+/// What this page cannot do, or was told not to do, to reach peers; nothing when every way is open.
+pub(super) fn ways(rtc: &RtcView) -> Option<&'static str> {
+    match (rtc.mode, rtc.available) {
+        (TransportMode::Auto, true) => None,
+        (TransportMode::Auto, false) => Some("ways.no_webrtc"),
+        (TransportMode::Relay, _) => Some("ways.relay_only"),
+        (TransportMode::Direct, true) => Some("ways.direct_only"),
+        (TransportMode::Direct, false) => Some("ways.none"),
+    }
+}
+
+/// Whose choice the ICE servers in force are.
+pub(super) fn ice_choice(choice: IceChoice) -> &'static str {
+    match choice {
+        IceChoice::User => "settings.ice_by_user",
+        IceChoice::Tracker => "settings.ice_by_tracker",
+        IceChoice::Usual => "settings.ice_usual",
     }
 }
 
@@ -242,7 +323,10 @@ pub(super) fn names_a_torrent(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::snapshot::IceView;
 
     const HASH: &str = "0123456789abcdef0123456789ABCDEF01234567";
 
@@ -282,6 +366,8 @@ mod tests {
             id: String::new(),
             client: String::new(),
             transport: Transport::Relay,
+            why_relayed: None,
+            introduced: false,
             am_choking,
             am_interested,
             peer_choking,
@@ -297,6 +383,47 @@ mod tests {
         assert_eq!(exchange(&peer(true, true, true, true)).key, "peers.turn_ours");
         assert_eq!(exchange(&peer(false, true, true, true)).key, "peers.turn_theirs");
         assert_eq!(exchange(&peer(false, true, false, true)).key, "peers.idle");
+    }
+
+    #[test]
+    fn a_tracker_is_called_by_its_host() {
+        for (url, expected) in [
+            ("wss://tracker.example.org/announce", "tracker.example.org"),
+            ("ws://192.168.0.2:8000/ws", "192.168.0.2:8000"),
+            ("ws://[::1]:8000/ws?a=b/c#d", "[::1]:8000"),
+            ("wss://me:secret@tracker.example.org:443", "tracker.example.org:443"),
+            ("wss://tracker.example.org?key=a@b", "tracker.example.org"),
+            ("tracker.example.org/announce", "tracker.example.org"),
+            ("wss:///", "wss:///"),
+            ("", ""),
+        ] {
+            assert_eq!(host(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn every_way_that_is_closed_is_said_and_open_ones_are_not() {
+        let rtc = |mode, available| RtcView { available, mode, ice: IceView::default(), open: 0, made: 0 };
+        assert_eq!(ways(&rtc(TransportMode::Auto, true)), None);
+        let closed = [
+            (TransportMode::Auto, false),
+            (TransportMode::Relay, true),
+            (TransportMode::Direct, true),
+            (TransportMode::Direct, false),
+        ];
+        let said: BTreeSet<_> = closed.iter().filter_map(|(mode, here)| ways(&rtc(*mode, *here))).collect();
+        assert_eq!(said.len(), closed.len());
+    }
+
+    #[test]
+    fn turn_servers_are_told_from_stun_servers() {
+        let with = |urls: &[&str]| {
+            let ice = IceView { urls: urls.iter().map(|&url| url.into()).collect(), ..IceView::default() };
+            uses_turn(&RtcView { available: true, mode: TransportMode::Auto, ice, open: 0, made: 0 })
+        };
+        assert!(with(&["stun:a.example", "TURNS:b.example:443?transport=tcp"]));
+        assert!(!with(&["stun:turn.example", "stuns:a.example"]));
+        assert!(!with(&[]));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::clipboard::{copy_button, copy_hash};
 use super::parts::{Button, Flag, Text, button, icon, is_blank, not, sometimes, text};
 use super::peers::peers;
 use super::phrase::{self, Phrase, Value};
+use super::trackers::trackers;
 use super::{Ui, figures};
 use crate::command::Command;
 use crate::snapshot::TorrentView;
@@ -133,6 +134,7 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
             {sometimes(move || known.get().then(|| share(row)))}
             {files_list(row)}
             {peers(row)}
+            {trackers(row)}
         </article>
     }
     .into_any()
