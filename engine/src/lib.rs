@@ -3,10 +3,17 @@
 //! No socket, file, clock, thread or randomness of its own: time and seed are arguments, so the same engine runs
 //! in the page and in a native simulation with a virtual clock.
 //!
+//! Nothing in the data's path waits for a timer: blocks are asked for, sent, and handed from one link to another when
+//! something arrives, or room is reported, or the store answers. Deadlines only end what hangs, repeat what failed, let HAVEs
+//! wait for company, and look after slots. So a hidden tab, whose timers browsers slow down to one a second or a minute,
+//! transfers like a visible one; the simulation's `hidden` tests hold it to that.
+//!
 //! In reading order, which is that of the data's path:
 //! - `api`: what goes in and comes out ([`Action`], [`Notice`], [`TorrentSnapshot`]);
 //! - [`Session`]: one torrent, put together from the rest;
 //! - `swarm`: the peers that are linked, could be, or never will be again;
+//! - `direct`: links from peer to peer that could be, are being made, or broke;
+//! - `introductions`: what it takes to carry offers and answers for others;
 //! - `peer`: one remote: choke, interest, requests, what is to be said next;
 //! - `metadata`: the info dictionary, fetched by its hash alone;
 //! - `picker`: which piece to begin next;
@@ -17,6 +24,8 @@
 
 mod api;
 mod choker;
+mod direct;
+mod introductions;
 mod metadata;
 mod peer;
 mod picker;

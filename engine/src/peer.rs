@@ -12,6 +12,7 @@ use shared::wire::{Bitfield, Decoder, Handshake, Message};
 use shared::{BlockSpan, Geometry, PeerId, PieceIndex};
 
 use crate::api::{Time, Transport};
+use crate::introductions::Neighbour;
 use crate::rate::Rate;
 
 /// Bytes asked of one of our own peers before its rate is known: the relay is full from the first round trip on.
@@ -88,6 +89,14 @@ pub(crate) struct Peer {
     /// Who it is: as the transport said, or its handshake.
     pub(crate) id: Option<PeerId>,
     opened_at: Time,
+    /// Since when nothing is asked for on this link any more: another to the same peer has taken over.
+    pub(crate) retiring: Option<Time>,
+    /// Since when the other side behaves as if this link were dead.
+    pub(crate) doubted: Option<Time>,
+    /// A neighbour carried the offer and the answer from which this link came.
+    pub(crate) introduced: bool,
+    /// What it says about others, and we to it.
+    pub(crate) neighbour: Neighbour,
     /// What arrived and is not understood yet.
     pub(crate) decoder: Decoder,
     /// Its handshake.
@@ -162,6 +171,10 @@ impl Peer {
             initiator,
             id,
             opened_at: now,
+            retiring: None,
+            doubted: None,
+            introduced: false,
+            neighbour: Neighbour::new(now),
             decoder: Decoder::new(),
             handshake: None,
             greeted: false,
@@ -211,6 +224,21 @@ impl Peer {
     /// It is this program, so blocks may be longer than strangers take.
     pub(crate) fn is_own(&self) -> bool {
         self.block_len() > BLOCK_LEN
+    }
+
+    /// The number under which it takes `enxame_signal` messages, once its handshake has come.
+    pub(crate) fn signal_number(&self) -> Option<u8> {
+        self.extended.as_ref().filter(|_| self.handshake.is_some())?.enxame_signal
+    }
+
+    /// Whether it says that it takes direct links.
+    pub(crate) fn takes_direct(&self) -> bool {
+        self.extended.as_ref().and_then(|extended| extended.rtc) == Some(true)
+    }
+
+    /// Whether its extended handshake is yet to come.
+    pub(crate) fn may_yet_introduce_itself(&self) -> bool {
+        self.extended.is_none() && self.handshake.is_none_or(|handshake| handshake.extended)
     }
 
     /// Longest block to ask it for, in bytes.
@@ -287,6 +315,11 @@ impl Peer {
         let reqq = self.extended.as_ref().and_then(|extended| extended.reqq).unwrap_or(DEFAULT_REQQ);
         self.outstanding_bytes < pipeline
             && self.outstanding.len() < reqq.min(MAX_QUEUED_REQUESTS as u32) as usize
+    }
+
+    /// Whether it serves us, has something that is wanted, and is believed to be there.
+    pub(crate) fn may_be_asked(&self) -> bool {
+        self.am_interested && !self.peer_choking && self.doubted.is_none() && self.retiring.is_none()
     }
 
     /// Whether nothing is waited for.
@@ -375,7 +408,9 @@ impl Peer {
 
     /// Says whether it has something we want, if that is news.
     pub(crate) fn show_interest(&mut self, now: Time, interested: bool) {
-        if interested == self.am_interested {
+        // On a link that retires the last word means that everything has come.
+        let is_too_early = self.retiring.is_some() && (interested || self.awaited().next().is_some());
+        if interested == self.am_interested || is_too_early {
             return;
         }
         self.am_interested = interested;
@@ -484,6 +519,11 @@ impl Peer {
     /// How long nothing has gone to it.
     pub(crate) fn unspoken_for(&self, now: Time) -> Duration {
         now.since(self.last_sent)
+    }
+
+    /// When the link opened.
+    pub(crate) fn opened_at(&self) -> Time {
+        self.opened_at
     }
 
     /// How long the link has been open.

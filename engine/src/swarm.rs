@@ -42,7 +42,7 @@ pub(crate) struct Swarm {
     /// Linked peers.
     pub(crate) links: BTreeMap<LinkId, Peer>,
     candidates: BTreeMap<PeerId, Candidate>,
-    banned: BTreeSet<PeerId>,
+    pub(crate) banned: BTreeSet<PeerId>,
 }
 
 impl Swarm {
@@ -57,8 +57,25 @@ impl Swarm {
         links.map(|(link, _)| *link).collect()
     }
 
-    fn is_linked(&self, peer: PeerId) -> bool {
+    /// Whether there is a link to this peer.
+    pub(crate) fn is_linked(&self, peer: PeerId) -> bool {
         self.links.values().any(|other| other.id == Some(peer))
+    }
+
+    /// Linked peers, those with several links counted once.
+    pub(crate) fn peer_count(&self) -> usize {
+        let known: BTreeSet<_> = self.links.values().filter_map(|peer| peer.id).collect();
+        known.len() + self.links.values().filter(|peer| peer.id.is_none()).count()
+    }
+
+    /// Whether it is being dialed, or will be, and there is no sign that this is in vain.
+    pub(crate) fn may_be_reached(&self, peer: PeerId) -> bool {
+        self.candidates.get(&peer).is_some_and(|candidate| candidate.failures == 0)
+    }
+
+    /// Whether it was ever named or linked as one that can be dialed.
+    pub(crate) fn can_be_dialed(&self, peer: PeerId) -> bool {
+        self.candidates.contains_key(&peer)
     }
 
     /// Never links to this peer again.
@@ -145,7 +162,7 @@ impl Swarm {
         }
         let dialing = self.dialing();
         let room =
-            MAX_DIALING.saturating_sub(dialing).min(max_peers.saturating_sub(self.links.len() + dialing));
+            MAX_DIALING.saturating_sub(dialing).min(max_peers.saturating_sub(self.peer_count() + dialing));
         if room == 0 {
             return Vec::new();
         }
@@ -180,7 +197,7 @@ impl Swarm {
     /// When [`Self::dial`] has something to do next.
     pub(crate) fn deadline(&self, max_peers: usize, complete: bool) -> Option<Time> {
         let dialing = self.dialing();
-        let has_room = dialing < MAX_DIALING && self.links.len() + dialing < max_peers;
+        let has_room = dialing < MAX_DIALING && self.peer_count() + dialing < max_peers;
         let linked: BTreeSet<_> = self.links.values().filter_map(|peer| peer.id).collect();
         self.candidates
             .iter()

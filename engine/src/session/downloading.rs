@@ -28,7 +28,7 @@ impl Session {
         let mut idle = false;
         for snubbed in [false, true] {
             for (link, peer) in &mut self.swarm.links {
-                if peer.snubbed != snubbed || peer.peer_choking || !peer.am_interested {
+                if peer.snubbed != snubbed || !peer.may_be_asked() {
                     continue;
                 }
                 if peer.nothing_at != Some(self.epoch) {
@@ -45,16 +45,20 @@ impl Session {
     /// Asks idle peers for blocks that others owe.
     fn endgame(&mut self, now: Time) {
         let Some(torrent) = &mut self.torrent else { return };
-        let owed = self.swarm.links.values().flat_map(Peer::awaited);
-        let late = owed.filter(|outstanding| now.since(outstanding.asked_at) >= ENDGAME_AFTER);
-        let mut late: Vec<_> = late.map(|outstanding| (outstanding.asked_at, outstanding.span)).collect();
+        let owed = self.swarm.links.values().flat_map(|peer| peer.awaited().map(move |owed| (peer, owed)));
+        let late = owed.filter(|(_, outstanding)| now.since(outstanding.asked_at) >= ENDGAME_AFTER);
+        // Who owes a block on a link that is doubted may be asked for it on another.
+        let late =
+            late.map(|(peer, owed)| (owed.asked_at, owed.span, peer.id.filter(|_| peer.doubted.is_none())));
+        let mut late: Vec<_> = late.collect();
         late.sort_unstable();
         for (link, peer) in &mut self.swarm.links {
-            if peer.peer_choking || !peer.am_interested || peer.snubbed || !peer.is_idle() {
+            if !peer.may_be_asked() || peer.snubbed || !peer.is_idle() {
                 continue;
             }
             let mut asked = 0;
-            for (_, span) in &late {
+            let id = peer.id;
+            for (_, span, _) in late.iter().filter(|(_, _, debtor)| debtor.is_none() || *debtor != id) {
                 let piece = span.piece();
                 let fits =
                     peer.has().is_some_and(|has| has.has(piece)) && torrent.pieces.may_ask(piece, *link);
@@ -230,6 +234,7 @@ impl Session {
     /// A peer sent a piece, all of it, that fails its hash.
     fn ban(&mut self, now: Time, liar: PeerId, piece: PieceIndex) {
         self.swarm.ban(liar);
+        self.directs.remove(liar);
         if let Some(torrent) = &mut self.torrent {
             // What else it had a part in would fail too, and look like everybody's doing.
             for touched in torrent.pieces.touched_by(liar) {

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use shared::wire::Message;
-use shared::wire::extension::{self, ExtendedHandshake, HANDSHAKE_ID, OUR_LT_DONTHAVE, OUR_UT_METADATA};
+use shared::wire::extension::{
+    self, ExtendedHandshake, HANDSHAKE_ID, OUR_ENXAME_SIGNAL, OUR_LT_DONTHAVE, OUR_UT_METADATA,
+};
 
 use super::Session;
 use crate::api::{CloseReason, LinkId, Time};
@@ -23,6 +25,7 @@ impl Session {
         let Some(peer) = self.swarm.get_mut(link) else { return };
         peer.heard(now);
         peer.decoder.push(bytes);
+        self.trust(now, link);
         // The link may end at any message.
         while let Some(peer) = self.swarm.get_mut(link) {
             let heard = if peer.handshake.is_none() {
@@ -65,6 +68,7 @@ impl Session {
             Message::KeepAlive | Message::Port(_) | Message::SuggestPiece(_) | Message::AllowedFast(_) => {}
             Message::Choke => {
                 peer.peer_choking = true;
+                self.stirred = true;
                 // Without the fast extension that drops all requests; with it each one is rejected by name.
                 if !peer.is_fast() {
                     let spans = peer.forget_all();
@@ -73,6 +77,7 @@ impl Session {
             }
             Message::Unchoke => {
                 peer.peer_choking = false;
+                self.stirred = true;
                 peer.nothing_at = None;
             }
             Message::Interested => {
@@ -89,7 +94,7 @@ impl Session {
             Message::Piece { piece, begin, data } => self.block_came(now, link, piece, begin, data)?,
             Message::RejectRequest(block) => self.rejection_came(link, block),
             Message::Extended { id: HANDSHAKE_ID, payload } => {
-                self.extended_handshake_came(link, &payload)?;
+                self.extended_handshake_came(now, link, &payload)?;
             }
             Message::Extended { id: OUR_UT_METADATA, payload } => {
                 self.metadata_message_came(now, link, &payload)?;
@@ -98,13 +103,16 @@ impl Session {
                 let piece = extension::decode_dont_have(&payload).map_err(offence)?;
                 self.dont_have_came(now, link, piece)?;
             }
+            Message::Extended { id: OUR_ENXAME_SIGNAL, payload } => {
+                self.introduction_came(now, link, &payload)?;
+            }
             // An extension that we never offered.
             Message::Extended { .. } => {}
         }
         Ok(())
     }
 
-    fn extended_handshake_came(&mut self, link: LinkId, payload: &Bytes) -> Result<(), Offence> {
+    fn extended_handshake_came(&mut self, now: Time, link: LinkId, payload: &Bytes) -> Result<(), Offence> {
         let said = ExtendedHandshake::decode(payload).map_err(offence)?;
         let wants_metadata = self.torrent.is_none();
         let Some(mut peer) = self.swarm.links.remove(&link) else { return Ok(()) };
@@ -132,7 +140,13 @@ impl Session {
         if peer.is_own() {
             self.unchoke_early(&mut peer);
         }
+        if let Some(id) = peer.id.filter(|_| peer.takes_direct() && self.takes_direct()) {
+            self.directs.know(now, id);
+        }
         self.swarm.links.insert(link, peer);
+        self.look_for_ways(now);
+        self.members_changed(now);
+        self.stirred = true;
         Ok(())
     }
 
@@ -162,6 +176,7 @@ impl Session {
         peer.useful = useful as u32;
         peer.nothing_at = None;
         peer.show_interest(now, useful > 0);
+        self.stirred = true;
         Ok(())
     }
 

@@ -66,6 +66,7 @@ impl Session {
         self.fetch.spoiled(info.len() as u32, from.len() > 1);
         if let [liar] = from {
             self.swarm.ban(*liar);
+            self.directs.remove(*liar);
             self.close_all_links_to(now, *liar);
         }
     }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use shared::PeerId;
 use shared::ids::PEER_ID_PREFIX;
 use shared::limits::MAX_BLOCK_BYTES;
-use shared::wire::extension::{ExtendedHandshake, HANDSHAKE_ID, OUR_LT_DONTHAVE, OUR_UT_METADATA};
+use shared::wire::extension::{
+    ExtendedHandshake, HANDSHAKE_ID, OUR_ENXAME_SIGNAL, OUR_LT_DONTHAVE, OUR_UT_METADATA,
+};
 use shared::wire::{Handshake, Message};
 
 use super::Session;
@@ -17,6 +19,12 @@ use crate::peer::{MAX_QUEUED_REQUESTS, Peer};
 const REDIAL_OURS: Duration = Duration::from_secs(1);
 /// … and after this one by the other, should the first not succeed.
 const REDIAL_THEIRS: Duration = Duration::from_secs(4);
+/// When a direct link was lost, the relay is dialed by the side that had opened it at once, …
+const FALL_BACK_OURS: Duration = Duration::ZERO;
+/// … and by the other after this pause.
+const FALL_BACK_THEIRS: Duration = Duration::from_secs(2);
+/// Of two direct links to one peer, one that opened so much later shows that the peer has lost the other.
+const MUCH_LATER: Duration = Duration::from_secs(10);
 /// The tracker is asked for peers this often while there are none, …
 const BEG_ALONE: Duration = Duration::from_secs(15);
 /// … and this often while there are few.
@@ -46,7 +54,7 @@ impl Session {
         if now < self.next_beg || !self.may_beg() {
             return;
         }
-        let peers = self.swarm.links.len();
+        let peers = self.swarm.peer_count();
         let alone = peers == 0 && !self.swarm.has_candidates(false);
         self.next_beg = now + if peers == 0 { BEG_ALONE } else { BEG_FEW };
         if alone || (1..=FEW_PEERS).contains(&peers) {
@@ -65,9 +73,9 @@ impl Session {
         if self.swarm.links.contains_key(&link) {
             return;
         }
-        let refusal = if self.paused {
+        let refusal = if self.paused || !self.may_use(transport) {
             Some(CloseReason::Stopped)
-        } else if remote == Some(self.peer_id) || self.swarm.links.len() >= self.max_peers {
+        } else if remote == Some(self.peer_id) || !self.has_room_for(remote) {
             Some(CloseReason::Redundant)
         } else if remote.is_some_and(|remote| self.swarm.is_banned(remote)) {
             Some(CloseReason::BadData)
@@ -83,7 +91,10 @@ impl Session {
             Handshake { info_hash: self.info_hash, peer_id: self.peer_id, extended: true, fast: true };
         peer.say_raw(&handshake.encode());
         if let Some(remote) = remote {
-            self.swarm.linked(remote);
+            match transport {
+                Transport::Relay => self.swarm.linked(remote),
+                Transport::Direct => peer.introduced = self.direct_opened(now, remote, initiator),
+            }
         }
         // Our own program has the extensions: there is no need to wait half a round trip for its handshake to say so.
         let is_own = remote.is_some_and(|remote| remote.as_bytes().starts_with(&PEER_ID_PREFIX[..3]));
@@ -95,6 +106,22 @@ impl Session {
         if let Some(remote) = remote {
             self.keep_one_link(now, link, remote);
         }
+        if transport == Transport::Relay {
+            self.doubt_direct(now, link);
+        }
+    }
+
+    /// Whether links of this kind are welcome.
+    fn may_use(&self, transport: Transport) -> bool {
+        match transport {
+            Transport::Relay => self.ways.relay,
+            Transport::Direct => self.takes_direct(),
+        }
+    }
+
+    /// Whether one more link fits: a second one to the same peer always does.
+    fn has_room_for(&self, remote: Option<PeerId>) -> bool {
+        self.swarm.peer_count() < self.max_peers || remote.is_some_and(|remote| self.swarm.is_linked(remote))
     }
 
     /// Says what belongs behind the handshakes: the extended handshake, and which pieces are here.
@@ -114,8 +141,8 @@ impl Session {
         let handshake = ExtendedHandshake {
             ut_metadata: Some(OUR_UT_METADATA),
             lt_donthave: Some(OUR_LT_DONTHAVE),
-            enxame_signal: None,
-            rtc: None,
+            enxame_signal: Some(OUR_ENXAME_SIGNAL),
+            rtc: Some(self.takes_direct()),
             metadata_size: self.torrent.as_ref().map(|torrent| torrent.info.raw().len() as u32),
             reqq: Some(MAX_QUEUED_REQUESTS as u32),
             client: Some(self.client.clone()),
@@ -168,23 +195,35 @@ impl Session {
         self.swarm.linked(handshake.peer_id);
         if let Some(mut peer) = self.swarm.links.remove(&link) {
             self.greet(&mut peer, handshake.extended, handshake.fast);
+            // A peer that is served goes on being served when it changes links.
+            let others = self.swarm.links_to(handshake.peer_id, link);
+            if peer.am_choking
+                && others.iter().any(|other| self.swarm.links.get(other).is_some_and(|o| !o.am_choking))
+            {
+                peer.am_choking = false;
+                peer.say(&Message::Unchoke);
+            }
             self.swarm.links.insert(link, peer);
         }
+        self.stirred = true;
         self.keep_one_link(now, link, handshake.peer_id);
     }
 
-    /// Of several links to one peer, keeps the best: a direct one, once its handshake is done, before a relayed one. Of two
-    /// alike, both sides keep the same: the one opened by the side with the lower id; or, when one side opened both, the
-    /// later, since that side must have lost the earlier.
+    /// Of two links of one kind to one peer, both sides keep the same: the one opened by the side with the lower id; or,
+    /// when one side opened both, the later, since that side must have lost the earlier. A relay link and a direct one are
+    /// for [`Session::hand_over`] to decide.
     fn keep_one_link(&mut self, now: Time, link: LinkId, id: PeerId) {
         for other in self.swarm.links_to(id, link) {
             let (Some(a), Some(b)) = (self.swarm.links.get(&link), self.swarm.links.get(&other)) else {
                 return;
             };
+            let both_shaken = a.handshake.is_some() && b.handshake.is_some();
+            let apart = a.opened_at().since(b.opened_at()).max(b.opened_at().since(a.opened_at()));
             let spare = match (a.transport, b.transport) {
-                (Transport::Direct, Transport::Relay) if a.handshake.is_some() => Some(other),
-                (Transport::Relay, Transport::Direct) if b.handshake.is_some() => Some(link),
                 (Transport::Direct, Transport::Relay) | (Transport::Relay, Transport::Direct) => None,
+                // A direct link that has only opened may never work, or be somebody else's.
+                (Transport::Direct, Transport::Direct) if !both_shaken => None,
+                (Transport::Direct, Transport::Direct) if apart >= MUCH_LATER => Some(link.min(other)),
                 _ if a.initiator == b.initiator => Some(link.min(other)),
                 _ => Some(if a.initiator == (self.peer_id < id) { other } else { link }),
             };
@@ -213,6 +252,10 @@ impl Session {
     fn unlink(&mut self, now: Time, link: LinkId, ending: &Ending) {
         let Some(mut peer) = self.swarm.links.remove(&link) else { return };
         self.fetch.peer_left(link);
+        self.directs.link_gone(link);
+        self.look_for_ways(now);
+        self.members_changed(now);
+        self.stirred = true;
         if let Some(torrent) = &mut self.torrent {
             for span in peer.forget_all() {
                 torrent.pieces.released(span);
@@ -227,14 +270,44 @@ impl Session {
             self.next_beg = self.next_beg.min(now + REDIAL_OURS);
         }
         let Some(id) = peer.id.filter(|id| *id != self.peer_id) else { return };
-        if !self.swarm.links_to(id, link).is_empty() {
-            return;
-        }
-        let pause = if peer.initiator { REDIAL_OURS } else { REDIAL_THEIRS };
-        let failed = match ending {
-            Ending::Lost => peer.handshake.is_none(),
+        let others = self.swarm.links_to(id, link);
+        let is_direct = peer.transport == Transport::Direct;
+        let broke = match ending {
+            Ending::Lost => true,
             Ending::Closed(CloseReason::Protocol(_) | CloseReason::TimedOut | CloseReason::BadData) => true,
             Ending::Closed(CloseReason::Redundant | CloseReason::BothSeed | CloseReason::Stopped) => false,
+        };
+        let was_last = |other: &LinkId| {
+            self.swarm.links.get(other).is_none_or(|peer| peer.transport != Transport::Direct)
+        };
+        if is_direct && broke && others.iter().all(was_last) {
+            self.directs.broke(now, id, peer.age(now), &mut self.rng);
+        }
+        if peer.is_complete()
+            && let Some(prospect) = self.directs.get_mut(id)
+        {
+            prospect.complete = true;
+        }
+        if let Some(other) = others.first().and_then(|other| self.swarm.get_mut(*other)) {
+            // What the user is shown is the peer's, whichever link it came by.
+            other.downloaded += peer.downloaded;
+            other.uploaded += peer.uploaded;
+            return;
+        }
+        if is_direct && !self.swarm.can_be_dialed(id) {
+            return;
+        }
+        let pause = match (peer.transport, peer.initiator) {
+            (Transport::Direct, true) => FALL_BACK_OURS,
+            (Transport::Direct, false) => FALL_BACK_THEIRS,
+            (Transport::Relay, true) => REDIAL_OURS,
+            (Transport::Relay, false) => REDIAL_THEIRS,
+        };
+        // How a direct link ends says nothing about the relay, but what the peer is says it of both.
+        let failed = match ending {
+            Ending::Lost => peer.handshake.is_none() && !is_direct,
+            Ending::Closed(CloseReason::TimedOut) => !is_direct,
+            Ending::Closed(_) => broke,
         };
         self.swarm.unlinked(now, id, pause, failed, &mut self.rng);
         if peer.is_complete() {

@@ -2,14 +2,20 @@
 //!
 //! This file has the edge and the common path out ([`Session::settle`]); the ways in are in
 //! - `linking`: links open and close, peers are reached for and greeted;
+//! - `directing`: direct links: whom to try, by which way an offer goes, what becomes of it;
+//! - `introducing`: peers introduce peers;
+//! - `handover`: from relay to direct, and back;
 //! - `incoming`: what a peer said;
 //! - `learning`: the metadata, in both directions;
 //! - `downloading`: blocks are asked for, come, and become pieces;
 //! - `uploading`: blocks are asked of us;
 //! - `ticking`: what happens because time passes.
 
+mod directing;
 mod downloading;
+mod handover;
 mod incoming;
+mod introducing;
 mod learning;
 mod linking;
 mod ticking;
@@ -30,6 +36,8 @@ use crate::api::{
     Rates, Signal, State, StoreOutcome, Time, TorrentSnapshot, Transport, Ways,
 };
 use crate::choker::Choker;
+use crate::direct::{Directs, Way};
+use crate::introductions::Forwards;
 use crate::metadata::Fetch;
 use crate::peer::Peer;
 use crate::picker::Picker;
@@ -147,6 +155,7 @@ pub struct Session {
     name_hint: String,
     client: String,
     max_peers: usize,
+    ways: Ways,
     rng: Rng,
     actions: VecDeque<Action>,
 
@@ -154,6 +163,13 @@ pub struct Session {
     error: Option<String>,
 
     swarm: Swarm,
+    directs: Directs,
+    forwards: Forwards,
+    /// When direct links are to be looked after, and neighbours to be told of each other.
+    direct_due: Option<Time>,
+    gossip_due: Option<Time>,
+    /// Something has happened by which one link may take over from another.
+    stirred: bool,
     fetch: Fetch,
     torrent: Option<Torrent>,
     store: Store,
@@ -207,11 +223,17 @@ impl Session {
             name_hint: config.name_hint,
             client: config.client,
             max_peers: config.max_peers,
+            ways: config.ways,
             rng: Rng::with_seed(seed),
             actions: VecDeque::new(),
             paused: false,
             error: None,
             swarm: Swarm::default(),
+            directs: Directs::default(),
+            forwards: Forwards::default(),
+            direct_due: None,
+            gossip_due: None,
+            stirred: false,
             fetch: Fetch::default(),
             torrent,
             store,
@@ -234,42 +256,52 @@ impl Session {
 
     // Events.
 
-    /// The tracker named these peers.
+    /// A tracker named these peers.
     pub fn handle_peers_found(&mut self, now: Time, peers: &[Found]) {
-        for found in peers.iter().filter(|found| found.peer != self.peer_id) {
-            self.swarm.found(now, found.peer);
+        for Found { peer, relay, direct } in peers.iter().copied() {
+            if peer == self.peer_id || self.swarm.is_banned(peer) {
+                continue;
+            }
+            if relay && self.ways.relay {
+                self.swarm.found(now, peer);
+            }
+            if direct && self.takes_direct() {
+                self.directs.named(now, peer);
+            }
         }
+        self.look_for_ways(now);
         self.settle(now);
     }
 
     /// A peer that was to be reached ([`Action::Dial`]) could not be.
     pub fn handle_dial_failed(&mut self, now: Time, peer: PeerId) {
         self.swarm.dial_failed(now, peer, &mut self.rng);
+        self.look_for_ways(now);
         self.settle(now);
     }
 
     /// Our transport made an offer ([`Action::DialDirect`]) or an answer ([`Action::TakeSignal`]) for this peer.
     pub fn handle_signal_made(&mut self, now: Time, to: PeerId, signal: Signal) {
-        let _ = (to, signal);
+        self.signal_made(now, to, signal);
         self.settle(now);
     }
 
     /// A tracker brought an offer from this peer, made for us or for anybody. (Answers that trackers bring are for the
     /// transport alone.)
     pub fn handle_signal_came(&mut self, now: Time, from: PeerId, signal: Signal) {
-        let _ = (from, signal);
+        self.offer_came(now, from, signal, Way::Tracker);
         self.settle(now);
     }
 
     /// No tracker could carry this to that peer ([`Action::TellTracker`]), or it refused to.
     pub fn handle_signal_lost(&mut self, now: Time, to: PeerId, offer_id: OfferId) {
-        let _ = (to, offer_id);
+        self.signal_lost(now, to, offer_id);
         self.settle(now);
     }
 
     /// A direct link to this peer could not be made ([`Action::DialDirect`], or an offer in [`Action::TakeSignal`]).
     pub fn handle_direct_failed(&mut self, now: Time, peer: PeerId, why: DirectFailure) {
-        let _ = (peer, why);
+        self.direct_failed(now, peer, why);
         self.settle(now);
     }
 
@@ -351,6 +383,8 @@ impl Session {
             self.close(now, link, CloseReason::Stopped);
         }
         self.swarm.stop_dialing();
+        self.directs.stop();
+        self.forwards.clear();
         self.uploads.clear();
         if let Some(torrent) = &mut self.torrent {
             for piece in torrent.pieces.drop_all_begun() {
@@ -364,6 +398,7 @@ impl Session {
         self.paused = false;
         self.error = None;
         self.next_beg = now;
+        self.look_for_ways(now);
         if let Store::Failed(waiting) = &mut self.store {
             self.store = Store::Opening(std::mem::take(waiting));
             self.ask_for_store();
@@ -386,7 +421,8 @@ impl Session {
         let dial =
             if self.is_running() { self.swarm.deadline(self.max_peers, self.is_complete()) } else { None };
         let beg = self.may_beg().then_some(self.next_beg);
-        [tick, haves, dial, beg].into_iter().flatten().min()
+        let direct = self.direct_due.into_iter().chain(self.gossip_due).min().filter(|_| self.is_running());
+        [tick, haves, dial, beg, direct].into_iter().flatten().min()
     }
 
     // Views.
@@ -440,7 +476,7 @@ impl Session {
     /// Whether it would link to more peers: so does one that has everything, since others may be waiting for it who
     /// came before it.
     pub fn wants_peers(&self) -> bool {
-        self.is_running() && self.swarm.links.len() + self.swarm.dialing() < self.max_peers
+        self.is_running() && self.swarm.peer_count() + self.swarm.dialing() < self.max_peers
     }
 
     /// Everything that users are shown.
@@ -461,8 +497,53 @@ impl Session {
                 total: torrent.map_or(0, |torrent| torrent.geometry.piece_count()),
                 have: torrent.map_or(0, |torrent| torrent.pieces.have().count()),
             },
-            peers: self.swarm.links.values().filter_map(|peer| peer_snapshot(now, peer)).collect(),
+            peers: self.peer_snapshots(now),
         }
+    }
+
+    /// One row a peer, also where a relay link has not quite handed over to a direct one.
+    fn peer_snapshots(&self, now: Time) -> Vec<PeerSnapshot> {
+        let mut rows: Vec<((bool, bool), PeerSnapshot)> = Vec::new();
+        for peer in self.swarm.links.values() {
+            let Some(mut row) = self.peer_snapshot(now, peer) else { continue };
+            let in_use = peer.retiring.is_none() && peer.doubted.is_none() && peer.has().is_some();
+            let mut weight = (in_use, peer.transport == Transport::Direct);
+            let Some((least, other)) = rows.iter_mut().find(|(_, other)| other.id == row.id) else {
+                rows.push((weight, row));
+                continue;
+            };
+            let rates = Rates { down: other.rates.down + row.rates.down, up: other.rates.up + row.rates.up };
+            let (downloaded, uploaded) = (other.downloaded + row.downloaded, other.uploaded + row.uploaded);
+            if weight > *least {
+                std::mem::swap(least, &mut weight);
+                std::mem::swap(other, &mut row);
+            }
+            (other.rates, other.downloaded, other.uploaded) = (rates, downloaded, uploaded);
+        }
+        rows.into_iter().map(|(_, row)| row).collect()
+    }
+
+    fn peer_snapshot(&self, now: Time, peer: &Peer) -> Option<PeerSnapshot> {
+        let id = peer.handshake?.peer_id;
+        let has = peer.has();
+        Some(PeerSnapshot {
+            id: id.to_string(),
+            client: peer.extended.as_ref().and_then(|extended| extended.client.clone()).unwrap_or_default(),
+            transport: peer.transport,
+            why_relayed: self.why_relayed(peer),
+            introduced: peer.introduced,
+            am_choking: peer.am_choking,
+            am_interested: peer.am_interested,
+            peer_choking: peer.peer_choking,
+            peer_interested: peer.peer_interested,
+            progress: has.map_or(0.0, |has| match has.pieces() {
+                0 => 1.0,
+                pieces => f64::from(has.count()) / f64::from(pieces),
+            }),
+            rates: Rates { down: peer.down.per_second(now), up: peer.up.per_second(now) },
+            downloaded: peer.downloaded,
+            uploaded: peer.uploaded,
+        })
     }
 
     // Within.
@@ -500,18 +581,29 @@ impl Session {
 
     /// Everything that may follow from any event, in the order in which it should reach the wire: control before blocks.
     fn settle(&mut self, now: Time) {
-        if self.is_running() {
-            self.dial(now);
-            self.beg(now);
-            self.ask_for_metadata(now);
-            self.ask_for_blocks(now);
+        // Each round but the last closes a link.
+        loop {
+            if self.is_running() {
+                self.dial(now);
+                self.dial_direct(now);
+                self.gossip(now);
+                self.hand_over(now);
+                self.beg(now);
+                self.ask_for_metadata(now);
+                self.ask_for_blocks(now);
+            }
+            self.take_leave(now);
+            let mut closed = self.flush(now);
+            self.serve(now);
+            closed |= self.end_retirements(now);
+            if !closed {
+                return;
+            }
         }
-        self.flush(now);
-        self.serve(now);
     }
 
-    /// Sends what has been said.
-    fn flush(&mut self, now: Time) {
+    /// Sends what has been said. Whether a link was closed.
+    fn flush(&mut self, now: Time) -> bool {
         let mut deaf = Vec::new();
         for (link, peer) in &mut self.swarm.links {
             let sends = peer.take_outbox(now).into_iter();
@@ -520,9 +612,10 @@ impl Session {
                 deaf.push(*link);
             }
         }
-        for link in deaf {
-            self.close(now, link, CloseReason::Protocol("it makes us talk and does not listen".into()));
+        for link in &deaf {
+            self.close(now, *link, CloseReason::Protocol("it makes us talk and does not listen".into()));
         }
+        !deaf.is_empty()
     }
 }
 
@@ -532,27 +625,4 @@ fn bitfield(geometry: &Geometry, have: &[bool]) -> Bitfield {
         field.insert(piece);
     }
     field
-}
-
-fn peer_snapshot(now: Time, peer: &Peer) -> Option<PeerSnapshot> {
-    let id = peer.handshake?.peer_id;
-    let has = peer.has();
-    Some(PeerSnapshot {
-        id: id.to_string(),
-        client: peer.extended.as_ref().and_then(|extended| extended.client.clone()).unwrap_or_default(),
-        transport: peer.transport,
-        why_relayed: None,
-        introduced: false,
-        am_choking: peer.am_choking,
-        am_interested: peer.am_interested,
-        peer_choking: peer.peer_choking,
-        peer_interested: peer.peer_interested,
-        progress: has.map_or(0.0, |has| match has.pieces() {
-            0 => 1.0,
-            pieces => f64::from(has.count()) / f64::from(pieces),
-        }),
-        rates: Rates { down: peer.down.per_second(now), up: peer.up.per_second(now) },
-        downloaded: peer.downloaded,
-        uploaded: peer.uploaded,
-    })
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Session;
+use super::handover::DOUBT;
 use crate::api::{CloseReason, LinkId, Time};
 use shared::wire::Message;
 
@@ -44,7 +45,8 @@ impl Session {
         let complete = self.is_complete();
         let peer = self.swarm.get_mut(link)?;
         let mute = peer.handshake.is_none() && peer.age(now) >= HANDSHAKE_PATIENCE;
-        if mute || peer.silent_for(now) >= SILENCE_PATIENCE {
+        let dead = peer.doubted.is_some_and(|since| now.since(since) >= DOUBT);
+        if mute || dead || peer.silent_for(now) >= SILENCE_PATIENCE {
             return Some(CloseReason::TimedOut);
         }
         if complete && peer.is_complete() {

@@ -66,7 +66,8 @@ impl Session {
         let chosen = self.choker.choose(now, &contenders, &mut self.rng);
         for (link, peer) in &mut self.swarm.links {
             let choke = !chosen.contains(link);
-            if choke == peer.am_choking || peer.handshake.is_none() {
+            // Who is being handed over is served until that is done.
+            if choke == peer.am_choking || peer.handshake.is_none() || peer.retiring.is_some() {
                 continue;
             }
             peer.am_choking = choke;
@@ -153,5 +154,6 @@ fn refuse(peer: &mut Peer, block: BlockRequest) {
 /// Who wants to be served; our own need not ask, once they have been.
 fn is_contender(peer: &Peer) -> bool {
     peer.handshake.is_some()
+        && peer.retiring.is_none()
         && (peer.peer_interested || (!peer.am_choking && peer.is_own() && !peer.is_complete()))
 }

@@ -10,6 +10,7 @@ mod world;
 
 mod bad_data;
 mod blocks;
+mod direct;
 mod hostile_input;
 mod links;
 mod metadata;

@@ -132,7 +132,7 @@ fn two_who_have_everything_part_once_both_know() {
 #[test]
 fn the_link_is_kept_full() {
     let network =
-        Network { latency: Duration::from_millis(50), rate: 10 << 20, window: 2 << 20, cut_every: None };
+        Network { latency: Duration::from_millis(50), rate: 10 << 20, window: 2 << 20, ..Network::default() };
     let mut world = World::new(1, torrent(1, 32 << 20, 256 << 10), network);
     world.seeder();
     let leecher = world.leecher();

@@ -27,6 +27,7 @@ fn any_swarm_with_an_honest_source_completes() {
             rate: rng.u64(200_000..10_000_000),
             window: rng.usize(64 << 10..2 << 20),
             cut_every: rng.bool().then(|| Duration::from_millis(rng.u64(1000..20_000))),
+            ..Network::default()
         };
         let mut world = World::new(seed, torrent(seed, len, piece_length), network);
         let info = world.torrent.info.raw().clone();

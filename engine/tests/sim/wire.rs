@@ -8,7 +8,7 @@ use shared::wire::extension::ExtendedHandshake;
 use shared::wire::{Decoder, HANDSHAKE_LEN, Handshake, Message};
 use shared::{InfoHash, PeerId};
 
-use crate::world::Torrent;
+use crate::world::{BOTH_WAYS, Torrent};
 
 pub(crate) const OUR_ID: PeerId = PeerId::new(*b"-EX0100-ourselves...");
 
@@ -27,7 +27,7 @@ pub(crate) struct Script {
 impl Script {
     pub(crate) fn new(torrent: &Torrent, content: Content) -> Self {
         let info_hash = torrent.info.info_hash();
-        let config = SessionConfig { content, ..SessionConfig::new(info_hash, OUR_ID) };
+        let config = SessionConfig { content, ways: BOTH_WAYS, ..SessionConfig::new(info_hash, OUR_ID) };
         let session = Session::new(Time::default(), config, 1).unwrap();
         Self {
             now: Time::default(),

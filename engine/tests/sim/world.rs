@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::{
-    Action, CloseReason, Content, Found, LinkId, LoadId, Notice, Session, SessionConfig, State, StoreOutcome,
-    Time, Transport,
+    Action, CloseReason, Content, Direct, DirectFailure, Found, LinkId, LoadId, Notice, Session,
+    SessionConfig, Signal, State, StoreOutcome, Time, Transport, Ways,
 };
 use fastrand::Rng;
 use sha1::{Digest, Sha1};
 use shared::metainfo::{Info, Layout};
-use shared::{BlockSpan, PeerId, PieceIndex};
+use shared::signal::SessionDescription;
+use shared::{BlockSpan, OfferId, PeerId, PieceIndex};
 
 /// A torrent and its bytes.
 #[derive(Clone)]
@@ -42,11 +43,19 @@ pub(crate) struct Network {
     pub(crate) window: usize,
     /// A random link is cut this often.
     pub(crate) cut_every: Option<Duration>,
+    /// The ends of a direct link that was cut notice it after up to this long, each in its time.
+    pub(crate) notice: Duration,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { latency: Duration::from_millis(20), rate: 4 << 20, window: 1 << 20, cut_every: None }
+        Self {
+            latency: Duration::from_millis(20),
+            rate: 4 << 20,
+            window: 1 << 20,
+            cut_every: None,
+            notice: Duration::ZERO,
+        }
     }
 }
 
@@ -61,7 +70,25 @@ pub(crate) struct Habits {
     pub(crate) store_fails_after: Option<usize>,
     /// It stops doing anything, without its links closing, at this time.
     pub(crate) freezes_at: Option<Time>,
+    /// How it may be linked.
+    pub(crate) ways: Ways,
+    /// Its timers fire only at multiples of this, as browsers do it to hidden tabs.
+    pub(crate) timers_every: Duration,
+    /// Offers of its own that may wait for answers, at most.
+    pub(crate) most_offers: usize,
 }
+
+/// Through the tracker and from peer to peer.
+pub(crate) const BOTH_WAYS: Ways = Ways { relay: true, direct: Direct::Open };
+/// From peer to peer alone.
+pub(crate) const DIRECT_ONLY: Ways = Ways { relay: false, direct: Direct::Open };
+/// Through the tracker alone, since the user wants it so.
+pub(crate) const RELAY_ONLY: Ways = Ways { relay: true, direct: Direct::Off };
+
+/// The patience of transports: with an offer that nobody answers, …
+const OFFER_PATIENCE: Duration = Duration::from_secs(50);
+/// … and with a connection that finds no path.
+const PATH_PATIENCE: Duration = Duration::from_secs(25);
 
 impl Default for Habits {
     fn default() -> Self {
@@ -70,6 +97,9 @@ impl Default for Habits {
             lies: BTreeSet::new(),
             store_fails_after: None,
             freezes_at: None,
+            ways: Ways::default(),
+            timers_every: Duration::ZERO,
+            most_offers: usize::MAX,
         }
     }
 }
@@ -83,6 +113,10 @@ pub(crate) struct Node {
     pub(crate) most_buffered: u64,
     pub(crate) most_storing: usize,
     pub(crate) alive: bool,
+    /// Offers and answers that its transport made.
+    pub(crate) made: usize,
+    /// Offers that wait for their answers.
+    pub(crate) offers: BTreeMap<OfferId, PeerId>,
     storing: usize,
     stored: BTreeMap<PieceIndex, Bytes>,
     store_free_at: Time,
@@ -94,6 +128,12 @@ enum Event {
     Dial { from: usize, to: PeerId },
     Bytes { link: LinkId, bytes: Bytes },
     Closed { link: LinkId },
+    SignalMade { node: usize, to: PeerId, signal: Signal },
+    Carried { from: usize, to: PeerId, signal: Signal },
+    SignalLost { node: usize, to: PeerId, offer_id: OfferId },
+    OfferLapses { node: usize, offer_id: OfferId },
+    Meet { offerer: usize, answerer: usize },
+    DirectFailed { node: usize, peer: PeerId, why: DirectFailure },
     StoreOpened(usize),
     Stored { node: usize, piece: PieceIndex, outcome: StoreOutcome },
     Loaded { node: usize, load: LoadId, data: Option<Bytes> },
@@ -111,6 +151,7 @@ struct Pipe {
 struct Pair {
     nodes: [usize; 2],
     pipes: [Pipe; 2],
+    transport: Transport,
 }
 
 pub(crate) struct World {
@@ -121,6 +162,12 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     /// Every message of one `Send`: who, to whom, its bytes.
     pub(crate) sends: usize,
+    /// The tracker can be reached.
+    pub(crate) tracker: bool,
+    /// Offers and answers that it carried.
+    pub(crate) carried: usize,
+    /// Between these no direct path leads.
+    pub(crate) walls: BTreeSet<(usize, usize)>,
     rng: Rng,
     events: BinaryHeap<Reverse<(Time, u64)>>,
     pending: BTreeMap<u64, Event>,
@@ -140,6 +187,9 @@ impl World {
             network,
             nodes: Vec::new(),
             sends: 0,
+            tracker: true,
+            carried: 0,
+            walls: BTreeSet::new(),
             rng: Rng::with_seed(seed),
             events: BinaryHeap::new(),
             pending: BTreeMap::new(),
@@ -177,7 +227,8 @@ impl World {
             Content::Known { have: Some(have), .. } => have[piece.as_usize()],
         };
         let stored = geometry.pieces().filter(has).map(|piece| (piece, self.piece(piece))).collect();
-        let config = SessionConfig { content, ..SessionConfig::new(self.torrent.info.info_hash(), id) };
+        let new = SessionConfig::new(self.torrent.info.info_hash(), id);
+        let config = SessionConfig { content, ways: habits.ways, ..new };
         let session = Session::new(self.now, config, self.rng.u64(..)).unwrap();
         self.nodes.push(Node {
             id,
@@ -188,6 +239,8 @@ impl World {
             most_buffered: 0,
             most_storing: 0,
             alive: true,
+            made: 0,
+            offers: BTreeMap::new(),
             storing: 0,
             stored,
             store_free_at: self.now,
@@ -203,6 +256,51 @@ impl World {
         for pair in self.pairs_of(node) {
             self.cut(pair);
         }
+    }
+
+    /// A node that has everything and may be linked in these ways.
+    pub(crate) fn seeder_by(&mut self, ways: Ways) -> usize {
+        let info = self.torrent.info.raw().clone();
+        self.join(Content::Known { info, have: None }, Habits { ways, ..Habits::default() })
+    }
+
+    /// A node that has only the hash and may be linked in these ways.
+    pub(crate) fn leecher_by(&mut self, ways: Ways) -> usize {
+        self.join(Content::Unknown, Habits { ways, ..Habits::default() })
+    }
+
+    /// The tracker goes, and every relay link with it, or comes back.
+    pub(crate) fn set_tracker(&mut self, up: bool) {
+        self.tracker = up;
+        if up {
+            (0..self.nodes.len()).for_each(|node| self.announce(node, self.network.latency));
+        } else {
+            let relayed = self.pairs.iter().filter(|(_, pair)| pair.transport == Transport::Relay);
+            let relayed: Vec<_> = relayed.map(|(number, _)| *number).collect();
+            relayed.into_iter().for_each(|pair| self.cut(pair));
+        }
+    }
+
+    /// How these two are linked.
+    pub(crate) fn transports(&self, a: usize, b: usize) -> Vec<Transport> {
+        let between = |pair: &&Pair| pair.nodes == [a, b] || pair.nodes == [b, a];
+        self.pairs.values().filter(between).map(|pair| pair.transport).collect()
+    }
+
+    /// Cuts every link of this kind between these two.
+    pub(crate) fn cut_between(&mut self, a: usize, b: usize, transport: Transport) {
+        let between =
+            |pair: &Pair| pair.transport == transport && (pair.nodes == [a, b] || pair.nodes == [b, a]);
+        let pairs = self.pairs.iter().filter(|(_, pair)| between(pair));
+        let pairs: Vec<_> = pairs.map(|(number, _)| *number).collect();
+        assert!(!pairs.is_empty(), "seed {}: nothing to cut", self.seed);
+        pairs.into_iter().for_each(|pair| self.cut(pair));
+    }
+
+    /// What one node shows of another.
+    pub(crate) fn row(&self, node: usize, of: usize) -> Option<engine::PeerSnapshot> {
+        let id = self.nodes[of].id.to_string();
+        self.nodes[node].session.snapshot(self.now).peers.into_iter().find(|peer| peer.id == id)
     }
 
     pub(crate) fn has_all(&self, node: usize) -> bool {
@@ -267,7 +365,8 @@ impl World {
     fn step(&mut self, end: Time) -> bool {
         let event = self.events.peek().map(|Reverse((time, _))| *time);
         let awake = self.nodes.iter().enumerate().filter(|(_, node)| node.is_awake(self.now));
-        let timer = awake.filter_map(|(index, node)| Some((node.session.deadline()?, index))).min();
+        let timer =
+            awake.filter_map(|(index, node)| Some((node.wakes(node.session.deadline()?), index))).min();
         match (event, timer) {
             (Some(event), timer) if event <= end && timer.is_none_or(|(time, _)| event <= time) => {
                 let Some(Reverse((time, number))) = self.events.pop() else { return false };
@@ -297,19 +396,23 @@ impl World {
         match event {
             Event::Announce(node) => {
                 self.nodes[node].announce_due = false;
-                if !self.nodes[node].is_awake(self.now) {
+                if !self.nodes[node].is_awake(self.now) || !self.tracker {
                     return;
                 }
                 let others =
                     self.nodes.iter().enumerate().filter(|(other, node_)| *other != node && node_.alive);
-                let peers: Vec<_> =
-                    others.map(|(_, other)| Found { peer: other.id, relay: true, direct: false }).collect();
+                let found = |other: &Node| {
+                    let Ways { relay, direct } = other.habits.ways;
+                    Found { peer: other.id, relay, direct: direct == Direct::Open }
+                };
+                let peers: Vec<_> = others.map(|(_, other)| found(other)).collect();
                 self.tell(node, |session, now| session.handle_peers_found(now, &peers));
             }
             Event::Dial { from, to } => {
                 let target = self.nodes.iter().position(|node| node.id == to && node.alive);
+                let target = target.filter(|to| self.nodes[*to].habits.ways.relay && self.tracker);
                 match target.filter(|_| self.nodes[from].alive) {
-                    Some(target) => self.connect(from, target),
+                    Some(target) => self.connect(from, target, Transport::Relay),
                     None => self.tell(from, |session, now| session.handle_dial_failed(now, to)),
                 }
             }
@@ -328,6 +431,33 @@ impl World {
             Event::Closed { link } => {
                 let node = self.ends[&link];
                 self.tell(node, |session, now| session.handle_link_closed(now, link));
+            }
+            Event::SignalMade { node, to, signal } => {
+                self.tell(node, |session, now| session.handle_signal_made(now, to, signal));
+            }
+            Event::Carried { from, to, signal } => self.carry(from, to, signal),
+            Event::SignalLost { node, to, offer_id } => {
+                self.tell(node, |session, now| session.handle_signal_lost(now, to, offer_id));
+            }
+            Event::OfferLapses { node, offer_id } => {
+                if let Some(peer) = self.nodes[node].offers.remove(&offer_id) {
+                    let why = DirectFailure::NoAnswer;
+                    self.tell(node, |session, now| session.handle_direct_failed(now, peer, why));
+                }
+            }
+            Event::Meet { offerer, answerer } => {
+                let both = [(offerer, answerer), (answerer, offerer)];
+                if !both.iter().any(|pair| self.walls.contains(pair)) {
+                    self.connect(offerer, answerer, Transport::Direct);
+                    return;
+                }
+                for (node, other) in both {
+                    let (peer, why) = (self.nodes[other].id, DirectFailure::NoPath);
+                    self.after(PATH_PATIENCE, Event::DirectFailed { node, peer, why });
+                }
+            }
+            Event::DirectFailed { node, peer, why } => {
+                self.tell(node, |session, now| session.handle_direct_failed(now, peer, why));
             }
             Event::StoreOpened(node) => {
                 let geometry = self.torrent.info.geometry();
@@ -354,10 +484,45 @@ impl World {
         }
     }
 
-    fn connect(&mut self, from: usize, to: usize) {
+    /// The tracker carries an offer or an answer.
+    fn carry(&mut self, from: usize, to: PeerId, signal: Signal) {
+        let target = self.nodes.iter().position(|node| node.id == to && node.alive);
+        let target = target.filter(|to| self.nodes[*to].habits.ways.direct == Direct::Open);
+        let (id, offer_id) = (self.nodes[from].id, signal.offer_id);
+        let Some(target) = target.filter(|_| self.tracker) else {
+            self.after(self.network.latency, Event::SignalLost { node: from, to, offer_id });
+            return;
+        };
+        self.carried += 1;
+        if signal.description.kind == "offer" {
+            self.tell(target, |session, now| session.handle_signal_came(now, id, signal));
+        } else {
+            self.accept(target, id, &signal);
+        }
+    }
+
+    /// A transport is given an answer to one of its offers.
+    fn accept(&mut self, offerer: usize, from: PeerId, answer: &Signal) {
+        let node = &mut self.nodes[offerer];
+        if node.offers.get(&answer.offer_id) != Some(&from) || !node.is_awake(self.now) {
+            return;
+        }
+        node.offers.remove(&answer.offer_id);
+        // What was carried says who it was that answered, and what.
+        let (answerer, answered) = answer.description.sdp.split_once(" answers ").unwrap();
+        assert_eq!(answered, answer.offer_id.to_string());
+        let answerer = answerer.parse().unwrap();
+        self.after(self.network.latency, Event::Meet { offerer, answerer });
+    }
+
+    /// Links these two, whoever wanted it.
+    pub(crate) fn connect(&mut self, from: usize, to: usize, transport: Transport) {
+        if !self.nodes[from].alive || !self.nodes[to].alive {
+            return;
+        }
         let number = self.next_pair;
         self.next_pair += 1;
-        self.pairs.insert(number, Pair { nodes: [from, to], pipes: Default::default() });
+        self.pairs.insert(number, Pair { nodes: [from, to], pipes: Default::default(), transport });
         let ids = [self.nodes[from].id, self.nodes[to].id];
         for (end, node) in [from, to].into_iter().enumerate() {
             let link = LinkId(number * 2 + end as u64);
@@ -365,7 +530,7 @@ impl World {
             self.ends.insert(link, node);
             let window = self.network.window;
             self.tell(node, |session, now| {
-                session.handle_link_opened(now, link, Transport::Relay, remote, end == 0);
+                session.handle_link_opened(now, link, transport, remote, end == 0);
                 session.handle_room(now, link, window);
             });
         }
@@ -373,10 +538,13 @@ impl World {
 
     /// Both ends are told; what is on the way is lost.
     fn cut(&mut self, number: u64) {
-        if self.pairs.remove(&number).is_some() {
-            for end in 0..2 {
-                self.after(self.network.latency, Event::Closed { link: LinkId(number * 2 + end) });
-            }
+        let Some(pair) = self.pairs.remove(&number) else { return };
+        for end in 0..2 {
+            let notice = match pair.transport {
+                Transport::Relay => Duration::ZERO,
+                Transport::Direct => self.network.notice.mul_f64(self.rng.f64()),
+            };
+            self.after(self.network.latency + notice, Event::Closed { link: LinkId(number * 2 + end) });
         }
     }
 
@@ -417,8 +585,25 @@ impl World {
                 }
             }
             Action::Dial { peer } => self.after(self.network.latency, Event::Dial { from: index, to: peer }),
-            Action::DialDirect { .. } | Action::TellTracker { .. } | Action::TakeSignal { .. } => {
-                panic!("seed {}: nobody here takes direct links", self.seed)
+            Action::DialDirect { peer } => self.offer(index, peer),
+            Action::TellTracker { to, signal } => {
+                let (delay, offer_id) = (self.network.latency, signal.offer_id);
+                if self.tracker {
+                    self.after(delay, Event::Carried { from: index, to, signal });
+                } else {
+                    self.after(Duration::ZERO, Event::SignalLost { node: index, to, offer_id });
+                }
+            }
+            Action::TakeSignal { from, signal } if signal.description.kind == "answer" => {
+                self.accept(index, from, &signal);
+            }
+            Action::TakeSignal { from, signal } => {
+                assert_eq!(self.nodes[signal.description.sdp.parse::<usize>().unwrap()].id, from);
+                self.nodes[index].made += 1;
+                let sdp = format!("{index} answers {}", signal.offer_id);
+                let description = SessionDescription { kind: "answer".into(), sdp };
+                let signal = Signal { description, ..signal };
+                self.after(Duration::from_millis(5), Event::SignalMade { node: index, to: from, signal });
             }
             Action::VerifyAndStore { piece, data, expected } => {
                 let right = Sha1::digest(&data)[..] == expected;
@@ -454,6 +639,25 @@ impl World {
         }
     }
 
+    /// A transport makes an offer.
+    fn offer(&mut self, index: usize, peer: PeerId) {
+        let node = &mut self.nodes[index];
+        if node.offers.len() >= node.habits.most_offers {
+            let why = DirectFailure::TooMany;
+            self.after(Duration::ZERO, Event::DirectFailed { node: index, peer, why });
+            return;
+        }
+        let mut offer_id = [0; 20];
+        self.rng.fill(&mut offer_id);
+        let offer_id = OfferId::new(offer_id);
+        node.made += 1;
+        node.offers.insert(offer_id, peer);
+        let description = SessionDescription { kind: "offer".into(), sdp: index.to_string() };
+        let signal = Signal { offer_id, description };
+        self.after(Duration::from_millis(5), Event::SignalMade { node: index, to: peer, signal });
+        self.after(OFFER_PATIENCE, Event::OfferLapses { node: index, offer_id });
+    }
+
     fn send(&mut self, link: LinkId, bytes: Bytes) {
         self.sends += 1;
         let Some(pair) = self.pairs.get_mut(&(link.0 / 2)) else { return };
@@ -486,6 +690,16 @@ impl World {
 }
 
 impl Node {
+    /// When its timer for this deadline fires.
+    fn wakes(&self, deadline: Time) -> Time {
+        let every = self.habits.timers_every.as_nanos();
+        if every == 0 {
+            return deadline;
+        }
+        let nanos = deadline.as_duration().as_nanos().div_ceil(every) * every;
+        Time::since_start(Duration::from_nanos(nanos as u64))
+    }
+
     fn is_awake(&self, now: Time) -> bool {
         self.alive && self.habits.freezes_at.is_none_or(|time| now < time)
     }
