@@ -107,6 +107,7 @@ fn busy(tick: u64) -> Snapshot {
     hashing.torrent.pieces = PieceCounts::default();
     hashing.files.clear();
     hashing.link.clear();
+    hashing.trackers.clear();
 
     let mut metadata = torrent(4, "", State::Metadata, 0);
     metadata.files.clear();
@@ -211,6 +212,9 @@ fn trouble(_: u64) -> Snapshot {
     mismatch.torrent.pieces.have = 48;
     mismatch.trouble = Some(Trouble::HashMismatch { peer: "2d".into(), piece: 17 });
     mismatch.waiting = Some(Waiting::Tracker);
+    for tracker in full.trackers.iter_mut().chain(&mut mismatch.trackers) {
+        tracker.state = TrackerState::Unreachable;
+    }
     let alerts = vec![
         Alert { id: 1, trouble: Trouble::NotATorrent { text: "olá mundo".into() } },
         Alert {
