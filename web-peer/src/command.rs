@@ -32,6 +32,9 @@ pub enum Command {
     Save(InfoHash),
     /// Save one file of the torrent, by its place in the list.
     SaveFile(InfoHash, usize),
+    /// Use these ICE servers for direct links from now on, and keep the choice: addresses between commas or a JSON list
+    /// (`shared::signal::parse_ice_servers`), `none` for none. `None` leaves it to the tracker again.
+    SetIce(Option<String>),
     /// The user has read this alert.
     Dismiss(u32),
 }

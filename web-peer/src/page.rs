@@ -2,11 +2,13 @@
 
 use leptos::prelude::{Set, signal_local};
 use shared::PeerId;
+use shared::signal::{IceServer, parse_ice_servers};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::{Closure, JsValue};
-use web_sys::{Url, Window};
+use web_sys::{Url, UrlSearchParams, Window};
 
-use crate::driver::{self, Settings};
+use crate::driver::{self, ICE_KEY, Settings};
+use crate::snapshot::TransportMode;
 use crate::{command::Command, ui};
 
 /// Starts the peer in this page.
@@ -66,10 +68,28 @@ fn expose(window: &Window, handle: &driver::Handle) {
     let _ = js_sys::Reflect::set(window, &"enxame".into(), &enxame);
 }
 
+/// The switch `transport=auto|relay|direct`.
+fn transport(word: Option<&str>) -> TransportMode {
+    match word {
+        Some("relay") => TransportMode::Relay,
+        Some("direct") => TransportMode::Direct,
+        _ => TransportMode::Auto,
+    }
+}
+
+/// The user's ICE servers: the switch `ice=`, else what the page's settings keep; none of either leaves it to the tracker.
+/// What cannot be read counts as not said.
+fn ice(window: &Window, switch: Option<String>) -> Option<Vec<IceServer>> {
+    let kept = || window.local_storage().ok().flatten()?.get_item(ICE_KEY).ok().flatten();
+    parse_ice_servers(&switch.or_else(kept)?).ok()
+}
+
 fn settings(window: &Window) -> Option<Settings> {
     let location = window.location();
     let page = Url::new(&location.href().ok()?).ok()?;
-    let tracker = page.search_params().get("tracker").filter(|url| !url.is_empty());
+    // The parameters follow the address: they are read before it is shortened.
+    let page_query = UrlSearchParams::new_with_str(&page.search()).ok()?;
+    let tracker = page_query.get("tracker").filter(|url| !url.is_empty());
     page.set_hash("");
     page.set_search("");
     let mut page_address = page.href();
@@ -86,6 +106,8 @@ fn settings(window: &Window) -> Option<Settings> {
     let (id, rest) = random.split_first_chunk::<12>()?;
     let (key, seed) = rest.split_first_chunk::<16>()?;
     Some(Settings {
+        transport: transport(page_query.get("transport").as_deref()),
+        ice: ice(window, page_query.get("ice")),
         tracker: tracker.unwrap_or_else(own_tracker),
         page_address,
         peer_id: PeerId::with_prefix(*id),

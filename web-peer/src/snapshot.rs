@@ -12,6 +12,8 @@ pub struct Snapshot {
     pub tracker: TrackerView,
     /// Where downloads are kept.
     pub storage: StorageView,
+    /// Direct links of this tab.
+    pub rtc: RtcView,
     /// Torrents in the order in which they were added.
     pub torrents: Vec<TorrentView>,
     /// What went wrong and belongs to no torrent, oldest first; shown until dismissed.
@@ -38,6 +40,88 @@ pub enum TrackerState {
     Connected,
     /// Not reachable; trying again.
     Unreachable,
+}
+
+/// What a tracker speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrackerKind {
+    /// Our extension: it names peers, and relays.
+    Enxame,
+    /// WebTorrent's protocol alone.
+    WebTorrent,
+}
+
+/// One tracker of one torrent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TorrentTrackerView {
+    /// `ws://…` or `wss://…`.
+    pub url: String,
+    /// Whether it can be reached.
+    pub state: TrackerState,
+    /// Whether it is the page's own.
+    pub own: bool,
+    /// What it speaks, once it has replied.
+    pub kind: Option<TrackerKind>,
+    /// Seeders in the swarm, as it counts.
+    pub complete: u32,
+    /// Leechers in the swarm, as it counts.
+    pub incomplete: u32,
+    /// What it last said against us, in its own words.
+    pub failure: Option<String>,
+}
+
+/// Direct links of this tab.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RtcView {
+    /// Whether this browser has WebRTC.
+    pub available: bool,
+    /// What the user allows.
+    pub mode: TransportMode,
+    /// The ICE servers in force, addresses only, and whose choice they are.
+    pub ice: IceView,
+    /// Connections that are alive now, those being tried included.
+    pub open: usize,
+    /// Connections made since the page was opened.
+    pub made: u64,
+}
+
+/// The ICE servers in force.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IceView {
+    /// Their addresses.
+    pub urls: Vec<String>,
+    /// Whose choice they are.
+    pub chosen_by: IceChoice,
+}
+
+/// Whose choice the ICE servers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IceChoice {
+    /// The user's.
+    User,
+    /// The tracker's.
+    Tracker,
+    /// Nobody's: the usual ones.
+    #[default]
+    Usual,
+}
+
+/// The ways that peers may be reached; the words of the page's `transport` switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransportMode {
+    /// Directly where that is possible, else through the tracker.
+    #[default]
+    Auto,
+    /// Through the tracker only.
+    Relay,
+    /// Directly only.
+    Direct,
 }
 
 /// Where downloads are kept.
@@ -73,6 +157,8 @@ pub struct TorrentView {
     pub torrent: TorrentSnapshot,
     /// Its files, in order; empty before the metadata is known.
     pub files: Vec<FileView>,
+    /// Its trackers, the page's own first.
+    pub trackers: Vec<TorrentTrackerView>,
     /// The page's address that opens this torrent: `http://…/#<hash>`.
     pub link: String,
     /// `magnet:?xt=…`.
@@ -170,6 +256,11 @@ pub enum Trouble {
     /// The store failed otherwise.
     StoreFailed {
         /// The browser's words.
+        detail: String,
+    },
+    /// What the user wrote as ICE servers cannot be used.
+    BadIceServers {
+        /// Why, in English, for those who want to know.
         detail: String,
     },
     /// Saving failed.

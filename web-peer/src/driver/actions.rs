@@ -1,7 +1,7 @@
 //! Performing what the engine wants done.
 
 use bytes::Bytes;
-use engine::{Action, Session, Time};
+use engine::{Action, Notice, Session, Time};
 use shared::InfoHash;
 use shared::metainfo::Info;
 use wasm_bindgen_futures::spawn_local;
@@ -30,16 +30,12 @@ impl Peer {
 
     pub(super) fn perform(&mut self, now: Time, key: u32, action: Action) {
         match action {
-            Action::Send { link, bytes } => {
-                let socket = &self.connection.socket;
-                self.relay.send(link, bytes, |message| {
-                    if let Some(socket) = socket {
-                        socket.send_binary(&message);
-                    }
-                });
-            }
+            Action::Send { link, bytes } => self.send(link, bytes),
             Action::CloseLink { link, reason } => self.close_link(link, &reason),
             Action::Dial { peer } => self.dial(now, key, peer),
+            Action::DialDirect { peer } => self.dial_direct(now, key, peer),
+            Action::TellTracker { to, signal } => self.tell_tracker(now, key, to, signal),
+            Action::TakeSignal { from, signal } => self.take_signal(now, key, from, &signal),
             Action::VerifyAndStore { piece, data, expected } => {
                 let Some((store, hash, offset)) = self.place(key, |info| info.geometry().piece_offset(piece))
                 else {
@@ -64,8 +60,15 @@ impl Peer {
             }
             Action::OpenStore { info } => self.open_store(key, info),
             Action::Notice(notice) => {
-                if let Some(torrent) = self.torrent(key) {
-                    torrent.note(now, notice);
+                match notice {
+                    Notice::Completed => self.tell_completed(now, key),
+                    Notice::WantPeers => self.want_peers(key),
+                    _ => {}
+                }
+                let Some(torrent) = self.torrent(key) else { return };
+                torrent.note(now, notice);
+                if torrent.halted {
+                    self.leave_swarm(now, key);
                 }
             }
         }

@@ -9,6 +9,8 @@ use shared::signal::Event;
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(15);
 /// Longest time between two announces, whatever the tracker says.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
+/// The same for trackers that do not ping: some close a socket on which nothing is said for a minute and a half.
+const LONGEST_FOREIGN_INTERVAL: Duration = Duration::from_secs(55);
 /// After an announce, the first moment at which too few peers are a reason for another; doubles each time.
 const FIRST_HUNGRY_WAIT: Duration = Duration::from_secs(3);
 /// An announce that is not answered for this long means that the connection is dead, whatever the browser thinks.
@@ -82,14 +84,23 @@ impl Announcer {
         Some(std::mem::take(&mut self.event))
     }
 
-    /// The tracker answered, and wants the next announce in `interval` seconds. Errors count as answers.
-    pub(super) fn answered(&mut self, now: Time, interval: Option<u32>) {
+    /// The tracker answered, and wants the next announce in `interval` seconds; `foreign` when it speaks WebTorrent's protocol
+    /// alone. Errors count as answers.
+    pub(super) fn answered(&mut self, now: Time, interval: Option<u32>, foreign: bool) {
         self.unanswered_since = None;
         if !self.connected || self.event != Event::Update {
             return;
         }
         let interval = interval.map_or(LONGEST_INTERVAL / 60, |seconds| Duration::from_secs(seconds.into()));
-        self.due = Some(now + interval.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL));
+        let longest = if foreign { LONGEST_FOREIGN_INTERVAL } else { LONGEST_INTERVAL };
+        self.due = Some(now + interval.clamp(SHORTEST_INTERVAL, longest));
+    }
+
+    /// There is more to say than at the last announce: offers that were not ready then.
+    pub(super) fn again(&mut self, now: Time) {
+        if self.connected {
+            self.due = Some(self.due.map_or(now, |due| due.min(now)));
+        }
     }
 
     /// Somebody was found: hunger starts from the beginning.
@@ -113,7 +124,7 @@ mod tests {
         announcer.connected(at(1));
         assert_eq!(announcer.take(at(1)), Some(Event::Started));
         assert_eq!(announcer.take(at(1)), None);
-        announcer.answered(at(2), Some(120));
+        announcer.answered(at(2), Some(120), false);
         assert_eq!(announcer.due(), Some(at(122)));
         assert_eq!(announcer.take(at(121)), None);
         assert_eq!(announcer.take(at(122)), Some(Event::Update));
@@ -127,9 +138,9 @@ mod tests {
         announcer.connected(at(1));
         announcer.completed(at(1));
         assert_eq!(announcer.take(at(1)), Some(Event::Started));
-        announcer.answered(at(1), Some(120));
+        announcer.answered(at(1), Some(120), false);
         announcer.completed(at(5));
-        announcer.answered(at(5), Some(120));
+        announcer.answered(at(5), Some(120), false);
         assert_eq!(announcer.take(at(5)), Some(Event::Completed));
     }
 
@@ -141,7 +152,7 @@ mod tests {
         for _ in 0..5 {
             let due = announcer.due().unwrap();
             announcer.take(due);
-            announcer.answered(due, Some(120));
+            announcer.answered(due, Some(120), false);
             announcer.want_peers();
             announcer.want_peers();
             times.push(due.as_duration().as_secs());
@@ -154,11 +165,32 @@ mod tests {
         let mut announcer = Announcer::default();
         announcer.connected(at(0));
         announcer.take(at(0));
-        announcer.answered(at(0), Some(0));
+        announcer.answered(at(0), Some(0), false);
         assert_eq!(announcer.due(), Some(at(15)));
         announcer.take(at(15));
-        announcer.answered(at(15), Some(u32::MAX));
+        announcer.answered(at(15), Some(u32::MAX), false);
         assert_eq!(announcer.due(), Some(at(15 + 3600)));
+    }
+
+    #[test]
+    fn a_foreign_tracker_hears_of_us_before_it_takes_the_socket_for_dead() {
+        let mut announcer = Announcer::default();
+        announcer.connected(at(0));
+        announcer.take(at(0));
+        announcer.answered(at(0), Some(120), true);
+        assert_eq!(announcer.due(), Some(at(55)));
+    }
+
+    #[test]
+    fn offers_that_become_ready_after_the_answer_are_announced_at_once() {
+        let mut announcer = Announcer::default();
+        announcer.again(at(0));
+        assert_eq!(announcer.due(), None);
+        announcer.connected(at(0));
+        announcer.take(at(0));
+        announcer.answered(at(0), Some(120), false);
+        announcer.again(at(1));
+        assert_eq!(announcer.take(at(1)), Some(Event::Update));
     }
 
     #[test]
@@ -167,7 +199,7 @@ mod tests {
         announcer.connected(at(0));
         announcer.take(at(0));
         assert_eq!(announcer.dead_at(), Some(at(20)));
-        announcer.answered(at(3), None);
+        announcer.answered(at(3), None, false);
         assert_eq!(announcer.dead_at(), None);
     }
 }

@@ -5,6 +5,7 @@ use engine::{Content, Session, SessionConfig, Time};
 use shared::InfoHash;
 use shared::magnet::{self, Magnet};
 use shared::metainfo::Metainfo;
+use shared::signal::parse_ice_servers;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::File;
 
@@ -15,11 +16,14 @@ use crate::browser_error;
 use crate::command::{ChosenFile, Command};
 use crate::intake::{self, Group, Intake, IntakeError};
 use crate::save;
-use crate::snapshot::{TrackerState, Trouble};
+use crate::snapshot::Trouble;
 use crate::store::StoreError;
+use crate::transport::address;
 
 /// Who we say we are in the extended handshake (BEP 10 `v`).
 const CLIENT: &str = concat!("Enxame ", env!("CARGO_PKG_VERSION"));
+/// Where the browser keeps the user's ICE servers, written as [`parse_ice_servers`] reads them.
+pub(crate) const ICE_KEY: &str = "enxame.ice";
 /// Longest text repeated in an alert, in characters.
 const MAX_QUOTED: usize = 60;
 
@@ -37,10 +41,27 @@ impl Peer {
             Command::Pause(hash) => self.pause(now, hash),
             Command::Resume(hash) => self.resume(now, hash),
             Command::Remove(hash) => self.remove(now, hash),
-            Command::RemoveRow(key) => self.torrents.retain(|torrent| torrent.key != key),
+            Command::RemoveRow(key) => self.drop_row(key),
             Command::Save(hash) => self.save(hash, None),
             Command::SaveFile(hash, file) => self.save(hash, Some(file)),
+            Command::SetIce(text) => self.set_ice(text),
             Command::Dismiss(id) => self.alerts.retain(|alert| alert.id != id),
+        }
+    }
+
+    fn set_ice(&mut self, text: Option<String>) {
+        let ice = match text.as_deref().map(parse_ice_servers).transpose() {
+            Ok(ice) => ice,
+            Err(error) => return self.alert(Trouble::BadIceServers { detail: error.to_string() }),
+        };
+        self.settings.ice = ice;
+        let storage = web_sys::window().and_then(|window| window.local_storage().ok().flatten());
+        if let Some(storage) = storage {
+            // A browser that keeps nothing forgets this with the tab, too.
+            let _ = match text {
+                Some(text) => storage.set_item(ICE_KEY, &text),
+                None => storage.remove_item(ICE_KEY),
+            };
         }
     }
 
@@ -102,21 +123,24 @@ impl Peer {
             return;
         }
         // The files are those of a torrent that is in the list: that row becomes the seeder's.
-        if let Some(older) = self.by_hash(hash).map(|torrent| torrent.key) {
+        let mut magnet = None;
+        if let Some((older, of_it)) = self.by_hash(hash).map(|torrent| (torrent.key, torrent.magnet.take())) {
+            magnet = of_it;
             self.leave_swarm(now, older);
-            self.torrents.retain(|torrent| torrent.key != older);
+            self.drop_row(older);
         }
         let config = self.config(hash, String::new(), Content::Known { info: intake.info, have: None });
         let seed = self.draw();
-        let connected = self.connection.state == TrackerState::Connected;
+        let named = magnet.as_ref().map_or(&[][..], |magnet| &magnet.trackers);
+        let trackers = self.trackers.take(now, &address::usable(named, &self.settings.tracker));
         let Some(torrent) = self.torrent(key) else { return };
         match Session::new(now, config, seed) {
             Ok(session) => {
                 torrent.phase = Phase::Live(Box::new(session));
                 torrent.from_files = true;
-                if connected {
-                    torrent.announcer.connected(now);
-                }
+                torrent.magnet = magnet;
+                torrent.trackers = trackers;
+                self.join_swarm(now, key);
             }
             Err(error) => torrent.stillborn(Trouble::StoreFailed { detail: error.to_string() }),
         }
@@ -174,17 +198,20 @@ impl Peer {
         let hash = magnet.info_hash;
         let config = self.config(hash, magnet.display_name.clone().unwrap_or_default(), content);
         let seed = self.draw();
-        let connected = self.connection.state == TrackerState::Connected;
         match Session::new(now, config, seed) {
             Ok(mut session) => {
                 if paused {
                     session.pause(now);
                 }
+                let urls = address::usable(&magnet.trackers, &self.settings.tracker);
+                let trackers = self.trackers.take(now, &urls);
                 let torrent = self.push(Phase::Live(Box::new(session)));
                 torrent.magnet = Some(magnet);
                 torrent.added = added;
-                if connected {
-                    torrent.announcer.connected(now);
+                torrent.trackers = trackers;
+                let key = torrent.key;
+                if !paused {
+                    self.join_swarm(now, key);
                 }
             }
             Err(error) => {
@@ -196,6 +223,7 @@ impl Peer {
 
     pub(super) fn config(&self, info_hash: InfoHash, name_hint: String, content: Content) -> SessionConfig {
         SessionConfig {
+            ways: self.direct.ways(),
             name_hint,
             client: CLIENT.into(),
             content,
@@ -215,26 +243,31 @@ impl Peer {
     }
 
     pub(super) fn resume(&mut self, now: Time, hash: InfoHash) {
-        let connected = self.connection.state == TrackerState::Connected;
         let Some(torrent) = self.by_hash(hash) else { return };
+        let key = torrent.key;
         torrent.trouble = None;
         torrent.halted = false;
         if let Some(session) = torrent.session_mut() {
             session.resume(now);
         }
-        if connected {
-            torrent.announcer.connected(now);
-        }
+        self.join_swarm(now, key);
         self.remember(hash);
     }
 
     pub(super) fn remove(&mut self, now: Time, hash: InfoHash) {
         let Some(key) = self.by_hash(hash).map(|torrent| torrent.key) else { return };
         self.leave_swarm(now, key);
-        self.torrents.retain(|torrent| torrent.key != key);
+        self.drop_row(key);
         if let Some(store) = self.store.clone() {
             spawn_local(async move { store.remove(hash).await });
         }
+    }
+
+    /// Takes a row out of the list, and lets go of trackers that nothing else needs.
+    fn drop_row(&mut self, key: u32) {
+        self.torrents.retain(|torrent| torrent.key != key);
+        let torrents = &self.torrents;
+        self.trackers.keep(|id| torrents.iter().any(|torrent| torrent.trackers.contains(&id)));
     }
 
     pub(super) fn save(&mut self, hash: InfoHash, file: Option<usize>) {

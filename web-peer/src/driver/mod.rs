@@ -5,15 +5,21 @@
 //! engine's actions and performs them. Callbacks elsewhere only translate and enqueue.
 //!
 //! The queue has no bound of its own, because what fills it has: relay frames by the credit that is given only when
-//! they are taken out, the store's answers by the questions asked, commands by the user's hands.
+//! they are taken out, a data channel's messages by the browser, which lets the loop run between any two of them, the
+//! store's answers by the questions asked, commands by the user's hands.
+//!
+//! No byte waits for a timer, so a hidden tab, whose timers the browser slows down, transfers like a visible one.
 
 mod actions;
 mod announcer;
 mod commands;
+mod direct;
+mod links;
 mod peer;
 mod storage;
 mod torrent;
 mod tracker;
+mod trackers;
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -26,15 +32,21 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Either, select};
 use gloo_timers::future::TimeoutFuture;
+use shared::signal::IceServer;
 use shared::{PeerId, PieceIndex};
 use wasm_bindgen_futures::spawn_local;
 
 use crate::command::Command;
 use crate::intake::{Intake, IntakeError};
-use crate::snapshot::{Snapshot, StorageKind, StorageView, TrackerState, TrackerView};
+use crate::snapshot::{
+    IceView, RtcView, Snapshot, StorageKind, StorageView, TrackerState, TrackerView, TransportMode,
+};
 use crate::store::{LoadError, Remembered, Store, StoreError, Verdict};
+use crate::transport::rtc::{RtcEvent, RtcId, RtcLinks};
 use crate::transport::socket::SocketEvent;
+pub(crate) use commands::ICE_KEY;
 use peer::Peer;
+use trackers::TrackerId;
 
 /// Shortest time between two snapshots for the user interface.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(250);
@@ -46,6 +58,10 @@ const BATCH: usize = 32;
 pub struct Settings {
     /// The tracker's address, `ws://…` or `wss://…`.
     pub tracker: String,
+    /// The ways that peers may be reached.
+    pub transport: TransportMode,
+    /// The ICE servers that the user chose; `None` leaves it to the tracker.
+    pub ice: Option<Vec<IceServer>>,
     /// The page's address without a fragment; a torrent's link is this, `#`, and its hash.
     pub page_address: String,
     /// Who this tab is.
@@ -59,8 +75,9 @@ pub struct Settings {
 /// Everything that happens to the peer.
 pub(crate) enum Event {
     Command(Command),
-    /// From the socket with this number; older sockets' last words are not heard.
-    Socket(u32, SocketEvent),
+    /// From this tracker's socket with this number; older sockets' last words are not heard.
+    Socket(TrackerId, u32, SocketEvent),
+    Rtc(RtcId, RtcEvent),
     NetworkIsBack,
     StoreReady(Store, Vec<Remembered>),
     HashingProgress {
@@ -131,6 +148,13 @@ pub fn first_snapshot(settings: &Settings) -> Snapshot {
     Snapshot {
         tracker: TrackerView { url: settings.tracker.clone(), state: TrackerState::Connecting },
         storage: StorageView { kind: StorageKind::Opening, limit: None },
+        rtc: RtcView {
+            available: RtcLinks::is_available(),
+            mode: settings.transport,
+            ice: IceView::default(),
+            open: 0,
+            made: 0,
+        },
         torrents: Vec::new(),
         alerts: Vec::new(),
     }
@@ -156,7 +180,7 @@ async fn run(
     mut events: mpsc::UnboundedReceiver<Event>,
     publish: impl Fn(Snapshot),
 ) {
-    peer.borrow_mut().connect(now());
+    peer.borrow_mut().connect_own(now());
     let mut published = Time::default();
     let mut alarm = Alarm::default();
     loop {

@@ -1,4 +1,4 @@
-//! This tab's peer: its torrents, its connection to the tracker, and what happens when.
+//! This tab's peer: its torrents, its trackers and links, and what happens when.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -8,28 +8,18 @@ use engine::{LinkId, Session, Time};
 use futures::channel::mpsc;
 use shared::InfoHash;
 
+use super::direct::Direct;
+use super::links::Link;
 use super::torrent::{Phase, Torrent};
+use super::trackers::{Tracker, Trackers};
 use super::{Event, Settings};
 use crate::command::Command;
-use crate::snapshot::{Alert, Snapshot, StorageKind, StorageView, TrackerState, TrackerView, Trouble};
+use crate::snapshot::{Alert, Snapshot, StorageKind, StorageView, TrackerView, Trouble};
 use crate::store::Store;
-use crate::transport::backoff::Backoff;
-use crate::transport::relay::RelayChannels;
-use crate::transport::socket::TrackerSocket;
 use crate::verify::HashPool;
 
 /// Most alerts that are kept; the oldest go first.
 const MAX_ALERTS: usize = 5;
-/// The connection to the tracker.
-pub(super) struct Connection {
-    pub(super) socket: Option<TrackerSocket>,
-    /// Numbers the sockets, so that an old one's last words are told apart.
-    pub(super) number: u32,
-    pub(super) state: TrackerState,
-    pub(super) backoff: Backoff,
-    /// When to give up the attempt under way, or to start the next.
-    pub(super) due: Option<Time>,
-}
 
 /// This tab's peer.
 pub(super) struct Peer {
@@ -39,10 +29,10 @@ pub(super) struct Peer {
     /// Commands that came before the store was ready.
     pub(super) early: Vec<Command>,
     pub(super) pool: HashPool,
-    pub(super) connection: Connection,
-    pub(super) relay: RelayChannels,
-    /// Which torrent each open link belongs to, by its key.
-    pub(super) links: HashMap<LinkId, u32>,
+    pub(super) trackers: Trackers,
+    pub(super) direct: Direct,
+    /// Every open link.
+    pub(super) links: HashMap<LinkId, Link>,
     pub(super) torrents: Vec<Torrent>,
     pub(super) alerts: Vec<Alert>,
     pub(super) next_key: u32,
@@ -55,19 +45,13 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(settings: Settings, events: mpsc::UnboundedSender<Event>) -> Self {
         Self {
+            trackers: Trackers::new(&settings.tracker),
+            direct: Direct::new(settings.transport, events.clone()),
             settings,
             events,
             store: None,
             early: Vec::new(),
             pool: HashPool::new(),
-            connection: Connection {
-                socket: None,
-                number: 0,
-                state: TrackerState::Connecting,
-                backoff: Backoff::default(),
-                due: None,
-            },
-            relay: RelayChannels::default(),
             links: HashMap::new(),
             torrents: Vec::new(),
             alerts: Vec::new(),
@@ -92,11 +76,12 @@ impl Peer {
 
     pub(super) fn snapshot(&self, now: Time) -> Snapshot {
         let opening = StorageView { kind: StorageKind::Opening, limit: None };
-        let state = self.connection.state;
-        let view = |torrent: &Torrent| torrent.view(now, &self.settings.page_address, state);
+        let own = self.trackers.own();
+        let view = |torrent: &Torrent| torrent.view(now, &self.settings, &self.trackers);
         Snapshot {
-            tracker: TrackerView { url: self.settings.tracker.clone(), state },
+            tracker: TrackerView { url: own.url.clone(), state: own.state },
             storage: self.store.as_ref().map_or(opening, Store::kind),
+            rtc: self.direct.view(self.ice_view()),
             torrents: self.torrents.iter().map(view).collect(),
             alerts: self.alerts.clone(),
         }
@@ -104,25 +89,15 @@ impl Peer {
 
     /// When [`Peer::handle_deadlines`] should be called next.
     pub(super) fn deadline(&self) -> Option<Time> {
-        let torrents = self.torrents.iter().flat_map(|torrent| {
-            let session = torrent.session().and_then(Session::deadline);
-            let announce = if torrent.is_active() { torrent.announcer.due() } else { None };
-            [session, announce, torrent.announcer.dead_at()]
-        });
-        torrents.chain([self.connection.due]).flatten().min()
+        let sessions =
+            self.torrents.iter().filter_map(|torrent| torrent.session().and_then(Session::deadline));
+        let trackers = self.trackers.iter().filter_map(Tracker::deadline);
+        sessions.chain(trackers).chain(self.direct.deadline()).min()
     }
 
     pub(super) fn handle_deadlines(&mut self, now: Time) {
-        if self.connection.due.is_some_and(|due| due <= now) {
-            if self.connection.socket.is_some() {
-                self.disconnected(now);
-            } else {
-                self.connect(now);
-            }
-        }
-        if self.torrents.iter().any(|torrent| torrent.announcer.dead_at().is_some_and(|dead| dead <= now)) {
-            self.disconnected(now);
-        }
+        self.tracker_deadlines(now);
+        self.direct_deadlines(now);
         for torrent in &mut self.torrents {
             if let Some(session) = torrent.session_mut()
                 && session.deadline().is_some_and(|deadline| deadline <= now)
@@ -140,14 +115,9 @@ impl Peer {
         match event {
             Event::Command(command) if self.store.is_none() => self.early.push(command),
             Event::Command(command) => self.command(now, command),
-            Event::Socket(number, event) if number == self.connection.number => self.socket_event(now, event),
-            Event::Socket(..) => {}
-            Event::NetworkIsBack => {
-                if self.connection.state != TrackerState::Connected {
-                    self.connection.backoff.reset();
-                    self.connect(now);
-                }
-            }
+            Event::Socket(tracker, number, event) => self.socket_event(now, tracker, number, event),
+            Event::Rtc(id, event) => self.rtc_event(now, id, event),
+            Event::NetworkIsBack => self.connect_all(now),
             Event::StoreReady(store, remembered) => self.store_ready(now, store, remembered),
             Event::HashingProgress { key, done: hashed, total: of } => {
                 if let Some(Torrent { phase: Phase::Hashing { done, total, .. }, .. }) = self.torrent(key) {

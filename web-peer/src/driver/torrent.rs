@@ -1,11 +1,17 @@
 //! One row of the list: a torrent from the moment its files are chosen or its hash is pasted.
 
-use engine::{ByteCounts, LinkId, Notice, PieceCounts, Rates, Session, State, Time, TorrentSnapshot};
+use std::collections::HashMap;
+
+use engine::{ByteCounts, Notice, PieceCounts, Rates, Session, State, Time, TorrentSnapshot};
 use shared::magnet::Magnet;
 use shared::{InfoHash, PeerId};
 
-use super::announcer::Announcer;
-use crate::snapshot::{FileView, TorrentView, TrackerState, Trouble, Waiting};
+use super::Settings;
+use super::trackers::{TrackerId, Trackers};
+use crate::snapshot::{FileView, TorrentTrackerView, TorrentView, TrackerState, Trouble, Waiting};
+
+/// Peers of which it is remembered who named them, at most; the others are looked for at any tracker.
+const MAX_NAMED: usize = 500;
 
 /// What there is of it.
 pub(super) enum Phase {
@@ -31,11 +37,12 @@ pub(super) struct Torrent {
     pub(super) halted: bool,
     /// Its bytes come from files that the user chose, not from the store.
     pub(super) from_files: bool,
-    pub(super) announcer: Announcer,
-    /// Links of this torrent that are open, for the driver's bookkeeping.
-    pub(super) links: Vec<LinkId>,
-    /// Peers that a relay channel was asked for.
-    pub(super) dialing: Vec<PeerId>,
+    /// Its trackers, the page's own first.
+    pub(super) trackers: Vec<TrackerId>,
+    /// Peers that a relay channel was asked for, and of which tracker.
+    pub(super) dialing: Vec<(PeerId, TrackerId)>,
+    /// Which tracker named a peer last.
+    named: HashMap<PeerId, TrackerId>,
 }
 
 impl Torrent {
@@ -48,9 +55,9 @@ impl Torrent {
             trouble: None,
             halted: false,
             from_files: false,
-            announcer: Announcer::default(),
-            links: Vec::new(),
+            trackers: Vec::new(),
             dialing: Vec::new(),
+            named: HashMap::new(),
         }
     }
 
@@ -80,6 +87,26 @@ impl Torrent {
             })
     }
 
+    /// Takes the attempts for which `which` holds off the list; whom they were for.
+    pub(super) fn take_dials(&mut self, which: impl Fn(PeerId, TrackerId) -> bool) -> Vec<PeerId> {
+        let taken = self.dialing.extract_if(.., |(peer, tracker)| which(*peer, *tracker));
+        taken.map(|(peer, _)| peer).collect()
+    }
+
+    /// A tracker names these peers.
+    pub(super) fn named(&mut self, by: TrackerId, peers: impl Iterator<Item = PeerId>) {
+        for peer in peers {
+            if self.named.len() < MAX_NAMED || self.named.contains_key(&peer) {
+                self.named.insert(peer, by);
+            }
+        }
+    }
+
+    /// The tracker that named this peer last.
+    pub(super) fn named_by(&self, peer: PeerId) -> Option<TrackerId> {
+        self.named.get(&peer).copied()
+    }
+
     /// Hashing, or what comes right after it, failed.
     pub(super) fn stillborn(&mut self, trouble: Trouble) {
         if let Phase::Hashing { name, .. } = &mut self.phase {
@@ -101,11 +128,10 @@ impl Torrent {
     pub(super) fn note(&mut self, now: Time, notice: Notice) {
         match notice {
             Notice::Completed => {
-                self.announcer.completed(now);
                 // Everything is verified: what somebody sent meanwhile matters no more.
                 self.trouble.take_if(|trouble| matches!(trouble, Trouble::HashMismatch { .. }));
             }
-            Notice::WantPeers => self.announcer.want_peers(),
+            Notice::WantPeers => {}
             Notice::Banned { peer, piece } => {
                 self.trouble = Some(Trouble::HashMismatch { peer: peer.to_string(), piece: piece.as_u32() });
             }
@@ -125,7 +151,7 @@ impl Torrent {
     }
 
     /// The row as the user sees it.
-    pub(super) fn view(&self, now: Time, page_address: &str, tracker: TrackerState) -> TorrentView {
+    pub(super) fn view(&self, now: Time, settings: &Settings, trackers: &Trackers) -> TorrentView {
         let mut torrent = match &self.phase {
             Phase::Live(session) => session.snapshot(now),
             Phase::Hashing { name, done, total } => without_session(name, State::Hashing, *done, *total),
@@ -139,25 +165,53 @@ impl Torrent {
             files.map(|file| FileView { path: file.display_path(), length: file.length }).collect()
         });
         let (link, magnet) = match self.info_hash() {
-            Some(hash) => (format!("{page_address}#{hash}"), self.magnet_link(hash, &torrent)),
+            Some(hash) => (
+                format!("{}#{hash}", settings.page_address),
+                self.magnet_link(hash, &torrent, &settings.tracker),
+            ),
             None => (String::new(), String::new()),
         };
         let missing = torrent.bytes.total.saturating_sub(torrent.bytes.verified);
         let moving = torrent.state == State::Downloading && torrent.rates.down >= 1.0;
+        let trackers = self.tracker_views(trackers);
+        let reached = trackers.iter().any(|tracker| tracker.state == TrackerState::Connected);
         TorrentView {
             key: self.key,
-            waiting: waiting(&torrent, tracker),
+            waiting: waiting(&torrent, reached),
             trouble: self.trouble.clone(),
             seconds_left: moving.then(|| missing as f64 / torrent.rates.down),
             files: files.unwrap_or_default(),
+            trackers,
             link,
             magnet,
             torrent,
         }
     }
 
-    fn magnet_link(&self, hash: InfoHash, torrent: &TorrentSnapshot) -> String {
+    fn tracker_views(&self, trackers: &Trackers) -> Vec<TorrentTrackerView> {
+        let own = trackers.own().id;
+        let used = self.trackers.iter().filter_map(|id| trackers.get(*id));
+        used.map(|tracker| {
+            let membership = tracker.memberships.get(&self.key);
+            TorrentTrackerView {
+                url: tracker.url.clone(),
+                state: tracker.state,
+                own: tracker.id == own,
+                kind: tracker.kind,
+                complete: membership.map_or(0, |membership| membership.complete),
+                incomplete: membership.map_or(0, |membership| membership.incomplete),
+                failure: membership.and_then(|membership| membership.failure.clone()),
+            }
+        })
+        .collect()
+    }
+
+    /// With the page's own tracker, so that it opens in other clients.
+    fn magnet_link(&self, hash: InfoHash, torrent: &TorrentSnapshot, own: &str) -> String {
         let mut magnet = self.magnet.clone().unwrap_or_else(|| Magnet::new(hash));
+        if !magnet.trackers.iter().any(|tracker| tracker == own) {
+            magnet.trackers.insert(0, own.to_owned());
+        }
         if !torrent.name.is_empty() {
             magnet.display_name = Some(torrent.name.clone());
         }
@@ -180,15 +234,14 @@ fn without_session(name: &str, state: State, done: u64, total: u64) -> TorrentSn
     }
 }
 
-/// What a torrent that does not move is waiting for.
-fn waiting(torrent: &TorrentSnapshot, tracker: TrackerState) -> Option<Waiting> {
+/// What a torrent that does not move is waiting for, if a tracker is `reached` or not.
+fn waiting(torrent: &TorrentSnapshot, reached: bool) -> Option<Waiting> {
     match torrent.state {
         State::Metadata | State::Downloading => {}
         _ => return None,
     }
     if torrent.peers.is_empty() {
-        let connected = tracker == TrackerState::Connected;
-        Some(if connected { Waiting::Peers } else { Waiting::Tracker })
+        Some(if reached { Waiting::Peers } else { Waiting::Tracker })
     } else if torrent.state == State::Metadata {
         Some(Waiting::Metadata)
     } else if torrent.rates.down < 1.0 {

@@ -1,56 +1,75 @@
-//! The connection to the tracker: reconnecting, announcing, and the relay channels inside it.
+//! Talking to the trackers: connecting and reconnecting, announcing, and what they say.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use engine::{CloseReason, LinkId, Session, Time, Transport};
-use shared::PeerId;
+use engine::{Found, Time};
+use sha1::{Digest, Sha1};
 use shared::limits::MAX_NUMWANT;
-use shared::relay::{ChannelId, Frame};
-use shared::signal::{
-    self, Announce, ENXAME_VERSION, EnxameHello, RelayClose, RelayOpen, RelayOpened, RelayReason, ToPeer,
-    ToTracker,
-};
+use shared::relay::Frame;
+use shared::signal::{self, Announce, Announced, ENXAME_VERSION, EnxameHello, RelayOpen, ToPeer, ToTracker};
+use shared::{InfoHash, PeerId};
 
 use super::Event;
 use super::peer::Peer;
-use crate::snapshot::TrackerState;
+use super::trackers::{Membership, Tracker, TrackerId};
+use crate::snapshot::{TrackerKind, TrackerState, TransportMode};
 use crate::transport::socket::{SocketEvent, TrackerSocket};
 
-/// Longest attempt to open the socket before the next one.
+/// Longest attempt to open a socket before the next one.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 impl Peer {
-    /// Starts an attempt to reach the tracker.
-    pub(super) fn connect(&mut self, now: Time) {
-        self.connection.number += 1;
-        let number = self.connection.number;
-        let events = self.events.clone();
-        let connected = TrackerSocket::connect(&self.settings.tracker, move |event| {
-            let _ = events.unbounded_send(Event::Socket(number, event));
-        });
-        match connected {
-            Ok(socket) => {
-                self.connection.socket = Some(socket);
-                self.connection.due = Some(now + CONNECT_WITHIN);
+    /// Starts an attempt to reach the page's own tracker.
+    pub(super) fn connect_own(&mut self, now: Time) {
+        let own = self.trackers.own().id;
+        self.connect(now, own);
+    }
+
+    /// The network is back: tries every tracker that is out of reach, at once.
+    pub(super) fn connect_all(&mut self, now: Time) {
+        for id in self.trackers.ids() {
+            let Some(tracker) = self.trackers.get_mut(id) else { continue };
+            if !tracker.is_connected() {
+                tracker.backoff.reset();
+                self.connect(now, id);
             }
-            // An address that the browser will not even try.
-            Err(_) => self.disconnected(now),
         }
     }
 
-    pub(super) fn disconnected(&mut self, now: Time) {
+    fn connect(&mut self, now: Time, id: TrackerId) {
+        let events = self.events.clone();
+        let Some(tracker) = self.trackers.get_mut(id) else { return };
+        tracker.number += 1;
+        let number = tracker.number;
+        let connected = TrackerSocket::connect(&tracker.url, move |event| {
+            let _ = events.unbounded_send(Event::Socket(id, number, event));
+        });
+        match connected {
+            Ok(socket) => {
+                tracker.socket = Some(socket);
+                tracker.due = Some(now + CONNECT_WITHIN);
+            }
+            // An address that the browser will not even try.
+            Err(_) => self.disconnected(now, id),
+        }
+    }
+
+    fn disconnected(&mut self, now: Time, id: TrackerId) {
         self.changed = true;
-        self.connection.socket = None;
-        self.connection.state = TrackerState::Unreachable;
+        // Eleven bits less: what a float holds exactly.
         let jitter = (self.draw() >> 11) as f64 / (1_u64 << 53) as f64;
-        self.connection.due = Some(now + self.connection.backoff.next_delay(jitter));
-        for link in self.relay.close_all() {
+        let Some(tracker) = self.trackers.get_mut(id) else { return };
+        tracker.socket = None;
+        tracker.state = TrackerState::Unreachable;
+        tracker.due = Some(now + tracker.backoff.next_delay(jitter));
+        for membership in tracker.memberships.values_mut() {
+            membership.announcer.disconnected();
+        }
+        for link in tracker.relay.close_all() {
             self.link_closed(now, link);
         }
         for torrent in &mut self.torrents {
-            torrent.announcer.disconnected();
-            for peer in std::mem::take(&mut torrent.dialing) {
+            for peer in torrent.take_dials(|_, tracker| tracker == id) {
                 if let Some(session) = torrent.session_mut() {
                     session.handle_dial_failed(now, peer);
                 }
@@ -58,197 +77,230 @@ impl Peer {
         }
     }
 
-    pub(super) fn socket_event(&mut self, now: Time, event: SocketEvent) {
+    pub(super) fn tracker_deadlines(&mut self, now: Time) {
+        for id in self.trackers.ids() {
+            let Some(tracker) = self.trackers.get(id) else { continue };
+            if tracker.due.is_some_and(|due| due <= now) {
+                if tracker.socket.is_some() {
+                    self.disconnected(now, id);
+                } else {
+                    self.connect(now, id);
+                }
+            } else if tracker.is_mute(now) {
+                self.disconnected(now, id);
+            }
+        }
+    }
+
+    pub(super) fn socket_event(&mut self, now: Time, id: TrackerId, number: u32, event: SocketEvent) {
+        let Some(tracker) = self.trackers.get_mut(id).filter(|tracker| tracker.number == number) else {
+            return;
+        };
         match event {
             SocketEvent::Opened => {
-                self.connection.state = TrackerState::Connected;
-                self.connection.due = None;
-                for torrent in &mut self.torrents {
-                    torrent.announcer.connected(now);
+                tracker.state = TrackerState::Connected;
+                tracker.due = None;
+                for membership in tracker.memberships.values_mut() {
+                    membership.announcer.connected(now);
                 }
             }
-            SocketEvent::Closed => self.disconnected(now),
+            SocketEvent::Closed => self.disconnected(now, id),
             SocketEvent::Text(text) => {
                 // Whatever the tracker says, it is alive: only now is the next failure a first one.
-                self.connection.backoff.reset();
+                tracker.backoff.reset();
                 // A message that is not understood is one for a version to come.
                 if let Ok(message) = ToPeer::from_json(&text) {
-                    self.tracker_message(now, message);
+                    self.tracker_message(now, id, message);
                 }
             }
             SocketEvent::Binary(bytes) => match Frame::decode(bytes) {
-                Ok(Frame::Data { channel, payload }) => self.relay_data(now, channel, payload),
-                Ok(Frame::Credit { channel, bytes }) => self.relay_credit(now, channel, bytes),
+                Ok(Frame::Data { channel, payload }) => self.relay_data(now, id, channel, payload),
+                Ok(Frame::Credit { channel, bytes }) => self.relay_credit(now, id, channel, bytes),
                 // A tracker that breaks the protocol is a tracker to reconnect to.
-                Err(_) => self.disconnected(now),
+                Err(_) => self.disconnected(now, id),
             },
         }
     }
 
-    pub(super) fn tell(&self, message: &ToTracker) {
-        if let Some(socket) = &self.connection.socket {
+    /// Sends a message, if the tracker is connected.
+    pub(super) fn tell(&self, id: TrackerId, message: &ToTracker) {
+        if let Some(socket) = self.trackers.get(id).and_then(|tracker| tracker.socket.as_ref()) {
             socket.send_text(&message.to_json());
         }
     }
 
-    pub(super) fn tracker_message(&mut self, now: Time, message: ToPeer) {
+    fn tracker_message(&mut self, now: Time, id: TrackerId, message: ToPeer) {
         match message {
-            ToPeer::Announced(reply) => {
-                let Some(torrent) = self.by_hash(reply.info_hash) else { return };
-                torrent.announcer.answered(now, Some(reply.interval));
-                let named = reply.enxame.map(|enxame| enxame.peers).unwrap_or_default();
-                if !named.is_empty() {
-                    torrent.announcer.fed();
-                }
-                if let Some(session) = torrent.session_mut() {
-                    // Two that have everything have nothing to say to each other.
-                    let complete = session.left() == Some(0);
-                    let useful = named.iter().filter(|peer| !(complete && peer.seeder));
-                    let peers: Vec<PeerId> = useful.map(|peer| peer.peer_id).collect();
-                    session.handle_peers_found(now, &peers);
-                }
-            }
+            ToPeer::Announced(reply) => self.announced(now, id, reply),
             ToPeer::Failed(failed) => {
-                if let Some(torrent) = failed.info_hash.and_then(|hash| self.by_hash(hash)) {
-                    torrent.announcer.answered(now, None);
+                let key = failed.info_hash.and_then(|hash| self.by_hash(hash)).map(|torrent| torrent.key);
+                if let Some(membership) = key.and_then(|key| self.membership(id, key)) {
+                    membership.announcer.answered(now, None, false);
+                    membership.failure = Some(failed.reason);
                 }
             }
-            ToPeer::RelayOpened(opened) => self.relay_opened(now, &opened),
+            ToPeer::RelayOpened(opened) => self.relay_opened(now, id, &opened),
             ToPeer::RelayRefused { info_hash, to_peer_id, .. } => {
                 let Some(torrent) = self.by_hash(info_hash) else { return };
-                torrent.dialing.retain(|peer| *peer != to_peer_id);
+                torrent.take_dials(|peer, _| peer == to_peer_id);
                 if let Some(session) = torrent.session_mut() {
                     session.handle_dial_failed(now, to_peer_id);
                 }
             }
             ToPeer::RelayClosed { channel, .. } => {
-                if let Some(link) = self.relay.close_channel(channel) {
+                let closed =
+                    self.trackers.get_mut(id).and_then(|tracker| tracker.relay.close_channel(channel));
+                if let Some(link) = closed {
                     self.link_closed(now, link);
                 }
             }
-            // Offers and answers are the direct way's; nobody asked for a scrape.
-            ToPeer::Offer(_) | ToPeer::Answer(_) | ToPeer::Scraped(_) => {}
-        }
-    }
-
-    pub(super) fn relay_opened(&mut self, now: Time, opened: &RelayOpened) {
-        let RelayOpened { info_hash, peer_id, channel, window, initiator } = *opened;
-        let link = LinkId(self.next_link);
-        self.next_link += 1;
-        let wanted = self.by_hash(info_hash).filter(|torrent| torrent.is_active()).map(|torrent| torrent.key);
-        let Some(key) = wanted else {
-            self.tell(&ToTracker::RelayClose(RelayClose { channel, reason: RelayReason::Done }));
-            return;
-        };
-        if !self.relay.open(channel, link, window) {
-            return;
-        }
-        self.links.insert(link, key);
-        let Some(torrent) = self.torrent(key) else { return };
-        torrent.links.push(link);
-        torrent.dialing.retain(|peer| *peer != peer_id);
-        if let Some(session) = torrent.session_mut() {
-            session.handle_link_opened(now, link, Transport::Relay, Some(peer_id), initiator);
-            session.handle_room(now, link, window as usize);
-        }
-    }
-
-    pub(super) fn relay_data(&mut self, now: Time, channel: ChannelId, payload: Bytes) {
-        // What is on the way when we close a channel still arrives; it is nobody's.
-        let Some((link, credit)) = self.relay.received(channel, payload.len()) else { return };
-        if let (Some(credit), Some(socket)) = (credit, &self.connection.socket) {
-            socket.send_binary(&credit.encode());
-        }
-        if let Some(session) = self.session_of(link) {
-            session.handle_bytes(now, link, payload);
-        }
-    }
-
-    pub(super) fn relay_credit(&mut self, now: Time, channel: ChannelId, bytes: u32) {
-        let socket = &self.connection.socket;
-        let credited = self.relay.credited(channel, bytes, |message| {
-            if let Some(socket) = socket {
-                socket.send_binary(&message);
+            ToPeer::Offer(offer) => self.offer_came(now, id, offer),
+            ToPeer::Answer(answer) => self.answer_came(now, &answer),
+            ToPeer::OfferRefused(refused) => {
+                let Some(torrent) = self.by_hash(refused.info_hash) else { return };
+                if let Some(session) = torrent.session_mut() {
+                    session.handle_signal_lost(now, refused.to_peer_id, refused.offer_id);
+                }
             }
-        });
-        let Some(link) = credited else { return };
-        let Some(key) = self.links.get(&link).copied() else { return };
-        // The room that is told is what is left after everything that the engine has decided to send.
-        self.drain(now, key);
-        let room = self.relay.room(link);
-        if let Some(session) = self.session_of(link) {
-            session.handle_room(now, link, room);
+            // Nobody asked for a scrape.
+            ToPeer::Scraped(_) => {}
         }
     }
 
-    pub(super) fn session_of(&mut self, link: LinkId) -> Option<&mut Session> {
-        let key = *self.links.get(&link)?;
-        self.torrent(key)?.session_mut()
+    fn membership(&mut self, id: TrackerId, key: u32) -> Option<&mut Membership> {
+        self.trackers.get_mut(id)?.memberships.get_mut(&key)
     }
 
-    /// The other side, or the tracker, ended a link.
-    pub(super) fn link_closed(&mut self, now: Time, link: LinkId) {
-        if let Some(session) = self.session_of(link) {
-            session.handle_link_closed(now, link);
+    fn announced(&mut self, now: Time, id: TrackerId, reply: Announced) {
+        let Some(torrent) = self.by_hash(reply.info_hash) else { return };
+        let key = torrent.key;
+        let complete = torrent.session().is_some_and(|session| session.left() == Some(0));
+        let strangers = strangers(&reply, complete);
+        let offers = if self.direct.is_open() { strangers.min(MAX_OFFERED) } else { 0 };
+        let Some(tracker) = self.trackers.get_mut(id) else { return };
+        let foreign = reply.enxame.is_none();
+        tracker.kind = Some(if foreign { TrackerKind::WebTorrent } else { TrackerKind::Enxame });
+        let Some(membership) = tracker.memberships.get_mut(&key) else { return };
+        membership.announcer.answered(now, Some(reply.interval), foreign);
+        membership.complete = reply.complete;
+        membership.incomplete = reply.incomplete;
+        membership.failure = None;
+        membership.offers_wanted = offers;
+        let wants_offers = offers > 0 && !membership.offered;
+        let (peers, ice) = reply.enxame.map(|enxame| (enxame.peers, enxame.ice)).unwrap_or_default();
+        if ice.is_some() {
+            tracker.ice = ice;
         }
-        self.forget_link(link);
-    }
-
-    pub(super) fn forget_link(&mut self, link: LinkId) {
-        let Some(key) = self.links.remove(&link) else { return };
+        if !peers.is_empty() {
+            membership.announcer.fed();
+        }
         if let Some(torrent) = self.torrent(key) {
-            torrent.links.retain(|open| *open != link);
+            // Two that have everything have nothing to say to each other.
+            let useful = peers.iter().filter(|peer| !(complete && peer.seeder));
+            let found: Vec<Found> = useful
+                .map(|peer| Found { peer: peer.peer_id, relay: peer.relay, direct: peer.rtc })
+                .collect();
+            torrent.named(id, found.iter().map(|found| found.peer));
+            if let Some(session) = torrent.session_mut() {
+                session.handle_peers_found(now, &found);
+            }
+        }
+        if wants_offers {
+            self.prepare_offers(now, key, offers);
+            self.announce_offers(now, key);
         }
     }
 
-    /// Ends a link from our side.
-    pub(super) fn close_link(&mut self, link: LinkId, reason: &CloseReason) {
-        if let Some(channel) = self.relay.close_link(link) {
-            let reason = match reason {
-                CloseReason::Protocol(_) | CloseReason::BadData => RelayReason::Protocol,
-                CloseReason::TimedOut => RelayReason::PeerLeft,
-                CloseReason::Redundant | CloseReason::BothSeed | CloseReason::Stopped => RelayReason::Done,
-            };
-            self.tell(&ToTracker::RelayClose(RelayClose { channel, reason }));
+    /// Announces again to the trackers that lack offers, once all that are being made are ready.
+    pub(super) fn announce_offers(&mut self, now: Time, key: u32) {
+        if !self.direct.are_offers_ready(key) {
+            return;
         }
-        self.forget_link(link);
+        for tracker in self.trackers.iter_mut() {
+            if let Some(membership) = tracker.memberships.get_mut(&key)
+                && membership.offers_wanted > 0
+                && !membership.offered
+            {
+                membership.announcer.again(now);
+            }
+        }
     }
 
-    /// Closes a torrent's links and tells the tracker that it left the swarm.
+    /// Tells a torrent's trackers that it takes part in its swarm.
+    pub(super) fn join_swarm(&mut self, now: Time, key: u32) {
+        let Some(torrent) = self.torrent(key) else { return };
+        for id in torrent.trackers.clone() {
+            if let Some(tracker) = self.trackers.get_mut(id) {
+                tracker.join(now, key);
+            }
+        }
+    }
+
+    /// Closes a torrent's links and tells the trackers that it left the swarm.
     pub(super) fn leave_swarm(&mut self, now: Time, key: u32) {
         self.drain(now, key);
+        self.close_links_of(now, key);
         let Some(torrent) = self.torrent(key) else { return };
-        torrent.dialing.clear();
-        let links = std::mem::take(&mut torrent.links);
-        for link in links {
-            if let Some(session) = self.session_of(link) {
-                session.handle_link_closed(now, link);
+        torrent.take_dials(|_, _| true);
+        for id in torrent.trackers.clone() {
+            let Some(tracker) = self.trackers.get_mut(id) else { continue };
+            let was_member = tracker.memberships.remove(&key).is_some();
+            if was_member && tracker.is_connected() {
+                self.announce(id, key, signal::Event::Stopped);
             }
-            self.close_link(link, &CloseReason::Stopped);
         }
-        if self.connection.state == TrackerState::Connected {
-            self.announce(key, signal::Event::Stopped);
+    }
+
+    /// Asks all trackers of a torrent for peers, as soon as that makes sense.
+    pub(super) fn want_peers(&mut self, key: u32) {
+        for tracker in self.trackers.iter_mut() {
+            if let Some(membership) = tracker.memberships.get_mut(&key) {
+                membership.announcer.want_peers();
+            }
         }
-        if let Some(torrent) = self.torrent(key) {
-            torrent.announcer.disconnected();
+    }
+
+    /// Tells all trackers of a torrent that it is complete.
+    pub(super) fn tell_completed(&mut self, now: Time, key: u32) {
+        for tracker in self.trackers.iter_mut() {
+            if let Some(membership) = tracker.memberships.get_mut(&key) {
+                membership.announcer.completed(now);
+            }
         }
     }
 
     pub(super) fn announce_due(&mut self, now: Time) {
-        let active = self.torrents.iter_mut().filter(|torrent| torrent.is_active());
-        let due: Vec<_> = active
-            .filter_map(|torrent| torrent.announcer.take(now).map(|event| (torrent.key, event)))
-            .collect();
-        for (key, event) in due {
-            self.announce(key, event);
+        let mut due = Vec::new();
+        for tracker in self.trackers.iter_mut() {
+            for (key, membership) in &mut tracker.memberships {
+                due.extend(membership.announcer.take(now).map(|event| (tracker.id, *key, event)));
+            }
+        }
+        for (id, key, event) in due {
+            self.announce(id, key, event);
         }
     }
 
-    pub(super) fn announce(&mut self, key: u32, event: signal::Event) {
+    fn announce(&mut self, id: TrackerId, key: u32, event: signal::Event) {
+        let Some(tracker) = self.trackers.get(id) else { return };
         let peer_id = self.settings.peer_id;
-        let hello =
-            EnxameHello { v: ENXAME_VERSION, relay: true, key: Some(self.settings.key.clone()), rtc: false };
-        let Some(session) = self.torrent(key).and_then(|torrent| torrent.session()) else { return };
+        let hello = EnxameHello {
+            v: ENXAME_VERSION,
+            relay: self.settings.transport != TransportMode::Direct,
+            rtc: self.direct.is_open(),
+            key: Some(key_for(&self.settings.key, &tracker.url)),
+        };
+        let wanted = tracker.memberships.get(&key).map_or(0, |membership| membership.offers_wanted);
+        let carries_offers = matches!(event, signal::Event::Started | signal::Event::Update);
+        let Some(session) = self.torrents.iter().find(|torrent| torrent.key == key) else { return };
+        let Some(session) = session.session() else { return };
+        let wants_peers = session.wants_peers();
+        let offers = if carries_offers && wants_peers {
+            self.direct.ready_offers(key).take(wanted).collect()
+        } else {
+            Vec::new()
+        };
+        let offered = !offers.is_empty();
         let announce = Announce {
             info_hash: session.info_hash(),
             peer_id,
@@ -256,25 +308,100 @@ impl Peer {
             left: session.left(),
             uploaded: session.uploaded(),
             downloaded: session.downloaded(),
-            numwant: Some(if session.wants_peers() { MAX_NUMWANT } else { 0 }),
-            offers: Vec::new(),
+            numwant: Some(if wants_peers { MAX_NUMWANT } else { 0 }),
+            offers,
             enxame: Some(hello),
         };
-        self.tell(&ToTracker::Announce(announce));
+        // bittorrent-tracker's server goes on sending to the socket that was lost, and forgets us when it ends, unless we
+        // leave and come again.
+        if event == signal::Event::Started && tracker.is_foreign() && tracker.number > 1 {
+            let left = Announce { event: signal::Event::Stopped, offers: Vec::new(), ..announce.clone() };
+            self.tell(id, &ToTracker::Announce(left));
+        }
+        self.tell(id, &ToTracker::Announce(announce));
+        if let Some(membership) = self.membership(id, key) {
+            membership.offered = offered;
+        }
     }
 
     /// Asks for a relay channel to this peer.
     pub(super) fn dial(&mut self, now: Time, key: u32, peer: PeerId) {
-        let connected = self.connection.state == TrackerState::Connected;
         let peer_id = self.settings.peer_id;
+        let through = self.tracker_towards(key, peer);
         let Some(torrent) = self.torrent(key) else { return };
-        let Some(session) = torrent.session_mut() else { return };
-        let info_hash = session.info_hash();
-        if connected {
-            torrent.dialing.push(peer);
-            self.tell(&ToTracker::RelayOpen(RelayOpen { info_hash, peer_id, to_peer_id: peer }));
-        } else {
+        let Some(info_hash) = torrent.info_hash() else { return };
+        if let Some(id) = through {
+            torrent.dialing.push((peer, id));
+            self.tell(id, &ToTracker::RelayOpen(RelayOpen { info_hash, peer_id, to_peer_id: peer }));
+        } else if let Some(session) = torrent.session_mut() {
             session.handle_dial_failed(now, peer);
         }
+    }
+
+    /// A tracker that knows this peer and speaks our extension: the one that named it, else any of the torrent's.
+    pub(super) fn tracker_towards(&mut self, key: u32, peer: PeerId) -> Option<TrackerId> {
+        let torrent = self.torrents.iter().find(|torrent| torrent.key == key)?;
+        let named = torrent.named_by(peer);
+        let mut able =
+            torrent.trackers.iter().copied().filter(|id| self.trackers.get(*id).is_some_and(Tracker::relays));
+        let first = able.clone().next();
+        able.find(|id| Some(*id) == named).or(first)
+    }
+
+    /// Whoever a tracker speaks of.
+    pub(super) fn key_of(&mut self, info_hash: InfoHash) -> Option<u32> {
+        self.by_hash(info_hash).filter(|torrent| torrent.is_active()).map(|torrent| torrent.key)
+    }
+}
+
+/// Most offers in one announce (WebTorrent's number): each is a connection of the browser's that may wait in vain.
+const MAX_OFFERED: usize = 5;
+
+/// How many strangers could use an offer of ours, who are `complete` or not.
+fn strangers(reply: &Announced, complete: bool) -> usize {
+    if let Some(enxame) = &reply.enxame {
+        return enxame.strangers as usize;
+    }
+    let (seeders, leechers) = (reply.complete as usize, reply.incomplete as usize);
+    match seeders + leechers {
+        // It counts nobody, not even us: it does not count.
+        0 => MAX_OFFERED,
+        // Of those counted one is this peer.
+        _ if complete => leechers,
+        all => all - 1,
+    }
+}
+
+/// The secret for one tracker: another one must not learn it, since it could take our place there.
+fn key_for(secret: &str, url: &str) -> String {
+    let digest = Sha1::new().chain_update(secret).chain_update(url).finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::signal::EnxameReply;
+
+    use super::*;
+
+    fn reply(complete: u32, incomplete: u32, enxame: Option<EnxameReply>) -> Announced {
+        Announced { info_hash: InfoHash::new([1; 20]), interval: 120, complete, incomplete, enxame }
+    }
+
+    #[test]
+    fn offers_are_made_for_strangers_that_exist() {
+        assert_eq!(strangers(&reply(1, 0, None), true), 0, "a seeder alone");
+        assert_eq!(strangers(&reply(3, 2, None), true), 2, "seeders have nothing for each other");
+        assert_eq!(strangers(&reply(3, 2, None), false), 4);
+        assert_eq!(strangers(&reply(0, 0, None), false), MAX_OFFERED, "a tracker that does not count");
+        let ours = EnxameReply { v: 1, window: 0, peers: Vec::new(), strangers: 1, ice: None };
+        assert_eq!(strangers(&reply(3, 2, Some(ours)), false), 1, "our own tracker knows");
+    }
+
+    #[test]
+    fn each_tracker_gets_a_secret_of_its_own() {
+        assert_eq!(key_for("k", "ws://a"), key_for("k", "ws://a"));
+        assert_ne!(key_for("k", "ws://a"), key_for("k", "ws://b"));
+        assert!(key_for("k", "ws://a").len() <= shared::limits::MAX_KEY_BYTES);
     }
 }

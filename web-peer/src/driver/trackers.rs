@@ -1,0 +1,234 @@
+//! The trackers that this tab talks to: the page's own, and those that its torrents name. One socket for each address,
+//! however many torrents use it.
+//!
+//! All of a torrent's trackers are told of it at the same time (as WebTorrent does, and unlike BEP 12's tiers, which would
+//! split a swarm): when one fails the others go on, and when it comes back it is told again.
+
+use std::collections::BTreeMap;
+
+use engine::Time;
+use shared::signal::IceServer;
+
+use super::announcer::Announcer;
+use crate::snapshot::{TrackerKind, TrackerState};
+use crate::transport::backoff::Backoff;
+use crate::transport::relay::RelayChannels;
+use crate::transport::socket::TrackerSocket;
+
+/// Most trackers of one torrent, besides the page's own, that are used; magnets with dozens are common, and most of those
+/// lead nowhere.
+pub(super) const MAX_TORRENT_TRACKERS: usize = 8;
+/// Most trackers in all: each is a socket.
+const MAX_TRACKERS: usize = 32;
+
+/// Names one tracker of this tab; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TrackerId(u32);
+
+/// One tracker.
+pub(super) struct Tracker {
+    pub(super) id: TrackerId,
+    pub(super) url: String,
+    pub(super) socket: Option<TrackerSocket>,
+    /// Numbers the sockets, so that an old one's last words are told apart.
+    pub(super) number: u32,
+    pub(super) state: TrackerState,
+    pub(super) backoff: Backoff,
+    /// When to give up the attempt under way, or to start the next.
+    pub(super) due: Option<Time>,
+    /// The relay channels inside the socket.
+    pub(super) relay: RelayChannels,
+    /// Whether it speaks our extension, once it has replied to an announce.
+    pub(super) kind: Option<TrackerKind>,
+    /// The ICE servers that it hands out.
+    pub(super) ice: Option<Vec<IceServer>>,
+    /// The torrents that are announced to it, by their keys.
+    pub(super) memberships: BTreeMap<u32, Membership>,
+}
+
+/// One torrent at one tracker.
+#[derive(Debug, Default)]
+pub(super) struct Membership {
+    pub(super) announcer: Announcer,
+    /// How many offers the next announce should carry, as far as there are.
+    pub(super) offers_wanted: usize,
+    /// The last announce carried offers.
+    pub(super) offered: bool,
+    /// Seeders, as the tracker counts.
+    pub(super) complete: u32,
+    /// Leechers, as the tracker counts.
+    pub(super) incomplete: u32,
+    /// What it last said against us.
+    pub(super) failure: Option<String>,
+}
+
+impl Tracker {
+    pub(super) fn is_connected(&self) -> bool {
+        self.state == TrackerState::Connected
+    }
+
+    /// Whether relay channels can be asked for.
+    pub(super) fn relays(&self) -> bool {
+        self.is_connected() && self.kind == Some(TrackerKind::Enxame)
+    }
+
+    /// Whether it is known to speak WebTorrent's protocol alone.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.kind == Some(TrackerKind::WebTorrent)
+    }
+
+    /// A torrent takes part in its swarm from now on.
+    pub(super) fn join(&mut self, now: Time, key: u32) {
+        let connected = self.is_connected();
+        let membership = self.memberships.entry(key).or_default();
+        if connected {
+            membership.announcer.connected(now);
+        }
+    }
+
+    /// When something is to be done here.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let announces = self
+            .memberships
+            .values()
+            .flat_map(|membership| [membership.announcer.due(), membership.announcer.dead_at()]);
+        announces.chain([self.due]).flatten().min()
+    }
+
+    /// Whether an announce has gone without an answer for so long that the connection must be dead.
+    pub(super) fn is_mute(&self, now: Time) -> bool {
+        let mut deadlines = self.memberships.values().filter_map(|membership| membership.announcer.dead_at());
+        deadlines.any(|dead| dead <= now)
+    }
+}
+
+/// All trackers. The first is the page's own, and always there.
+pub(super) struct Trackers {
+    all: Vec<Tracker>,
+    next: u32,
+}
+
+impl Trackers {
+    /// Only the page's own.
+    pub(super) fn new(own: &str) -> Self {
+        let mut trackers = Self { all: Vec::new(), next: 0 };
+        trackers.push(own);
+        trackers
+    }
+
+    fn push(&mut self, url: &str) -> TrackerId {
+        let id = TrackerId(self.next);
+        self.next += 1;
+        self.all.push(Tracker {
+            id,
+            url: url.to_owned(),
+            socket: None,
+            number: 0,
+            state: TrackerState::Connecting,
+            backoff: Backoff::default(),
+            due: None,
+            relay: RelayChannels::default(),
+            kind: None,
+            ice: None,
+            memberships: BTreeMap::new(),
+        });
+        id
+    }
+
+    /// The page's own.
+    pub(super) fn own(&self) -> &Tracker {
+        &self.all[0]
+    }
+
+    pub(super) fn get(&self, id: TrackerId) -> Option<&Tracker> {
+        self.all.iter().find(|tracker| tracker.id == id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: TrackerId) -> Option<&mut Tracker> {
+        self.all.iter_mut().find(|tracker| tracker.id == id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Tracker> {
+        self.all.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Tracker> {
+        self.all.iter_mut()
+    }
+
+    pub(super) fn ids(&self) -> Vec<TrackerId> {
+        self.all.iter().map(|tracker| tracker.id).collect()
+    }
+
+    /// Those that a torrent with these addresses uses, the page's own first. New ones are in the list from now on, without a
+    /// socket, and due at once.
+    pub(super) fn take(&mut self, now: Time, urls: &[String]) -> Vec<TrackerId> {
+        let mut taken = vec![self.own().id];
+        for url in urls {
+            if taken.len() > MAX_TORRENT_TRACKERS {
+                break;
+            }
+            let known = self.all.iter().find(|tracker| tracker.url == *url).map(|tracker| tracker.id);
+            let id = match known {
+                Some(id) => id,
+                None if self.all.len() >= MAX_TRACKERS => continue,
+                None => {
+                    let id = self.push(url);
+                    if let Some(tracker) = self.get_mut(id) {
+                        tracker.due = Some(now);
+                    }
+                    id
+                }
+            };
+            if !taken.contains(&id) {
+                taken.push(id);
+            }
+        }
+        taken
+    }
+
+    /// Lets go of trackers that no torrent uses any more; their sockets are closed. Their relay channels are closed already,
+    /// with the torrents' links.
+    pub(super) fn keep(&mut self, used: impl Fn(TrackerId) -> bool) {
+        let own = self.own().id;
+        self.all.retain(|tracker| tracker.id == own || used(tracker.id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn urls(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| format!("wss://{name}/")).collect()
+    }
+
+    #[test]
+    fn one_address_is_one_tracker_and_the_own_one_comes_first() {
+        let mut trackers = Trackers::new("ws://own/");
+        let first = trackers.take(Time::default(), &urls(&["a", "b"]));
+        let second = trackers.take(Time::default(), &urls(&["b", "b", "c"]));
+        assert_eq!(first[0], trackers.own().id);
+        assert_eq!(second[..2], [first[0], first[2]]);
+        assert_eq!(trackers.iter().count(), 4);
+    }
+
+    #[test]
+    fn a_torrent_with_very_many_trackers_uses_the_first_ones() {
+        let mut trackers = Trackers::new("ws://own/");
+        let names: Vec<_> = (0..100).map(|n| format!("wss://{n}/")).collect();
+        assert_eq!(trackers.take(Time::default(), &names).len(), 1 + MAX_TORRENT_TRACKERS);
+        for start in 0..10 {
+            trackers.take(Time::default(), &names[start * 8..]);
+        }
+        assert_eq!(trackers.iter().count(), MAX_TRACKERS);
+    }
+
+    #[test]
+    fn a_tracker_that_nobody_uses_goes_and_the_own_one_stays() {
+        let mut trackers = Trackers::new("ws://own/");
+        let used = trackers.take(Time::default(), &urls(&["a", "b"]));
+        trackers.keep(|id| id == used[2]);
+        assert_eq!(trackers.ids(), [used[0], used[2]]);
+    }
+}
