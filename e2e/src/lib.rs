@@ -31,7 +31,9 @@ pub use browser::{Browser, BrowserOptions, Kind};
 pub use node::{ForeignTracker, Script};
 pub use page::Page;
 pub use site::{Site, SiteFile};
-pub use snapshot::{Bytes, Peer, Pieces, Rates, Snapshot, State, Torrent, TrackerStatus};
+pub use snapshot::{
+    Bytes, Peer, Pieces, Rates, Rtc, Snapshot, State, Torrent, TorrentTracker, TrackerStatus,
+};
 pub use tab::Tab;
 pub use tracker::Tracker;
 pub use webtorrent::{WebTorrent, WebTorrentSeed, WebTorrentStatus};

@@ -11,6 +11,9 @@ use serde_json::Value;
 pub struct Snapshot {
     /// The page's tracker.
     pub tracker: TrackerStatus,
+    /// Direct links of this tab.
+    #[serde(default)]
+    pub rtc: Rtc,
     /// In the order in which they were added.
     pub torrents: Vec<Torrent>,
     /// What went wrong and belongs to no torrent.
@@ -32,6 +35,19 @@ pub struct TrackerStatus {
     pub url: String,
     /// `connecting`, `connected` or `unreachable`.
     pub state: String,
+}
+
+/// Direct links of a tab.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub struct Rtc {
+    /// Whether the browser has WebRTC.
+    pub available: bool,
+    /// What the user allows: `auto`, `relay` or `direct`.
+    pub mode: String,
+    /// Connections that are alive now, those being tried included.
+    pub open: usize,
+    /// Connections made since the page was opened.
+    pub made: u64,
 }
 
 /// What a torrent is doing.
@@ -70,6 +86,9 @@ pub struct Torrent {
     pub pieces: Pieces,
     /// Linked peers.
     pub peers: Vec<Peer>,
+    /// Its trackers.
+    #[serde(default)]
+    pub trackers: Vec<TorrentTracker>,
     /// What it waits for, when it does not move.
     #[serde(default)]
     pub waiting: Option<String>,
@@ -84,6 +103,11 @@ impl Torrent {
         self.state == State::Seeding && self.pieces.have == self.pieces.total
     }
 
+    /// Whether it is linked with so many peers, each of them directly and no other way.
+    pub fn is_direct_with(&self, peers: usize) -> bool {
+        self.peers.len() == peers && self.peers.iter().all(Peer::is_direct)
+    }
+
     /// Share of the bytes that are verified, 0 to 1; 0 while the total is not known.
     pub fn progress(&self) -> f64 {
         if self.bytes.total == 0 {
@@ -91,6 +115,20 @@ impl Torrent {
         }
         self.bytes.verified as f64 / self.bytes.total as f64
     }
+}
+
+/// One tracker of a torrent.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct TorrentTracker {
+    /// `ws://…`.
+    pub url: String,
+    /// `connecting`, `connected` or `unreachable`.
+    pub state: String,
+    /// Whether it is the page's own.
+    pub own: bool,
+    /// `enxame` or `webtorrent`, once it has replied.
+    #[serde(default)]
+    pub kind: Option<String>,
 }
 
 /// Bytes of a torrent.
@@ -134,6 +172,12 @@ pub struct Peer {
     pub client: String,
     /// `direct` or `relay`.
     pub transport: String,
+    /// Why it is not `direct`: one of the contract's words.
+    #[serde(default)]
+    pub why_relayed: Option<String>,
+    /// Whether it was reached through a neighbour, not through a tracker.
+    #[serde(default)]
+    pub introduced: bool,
     /// We do not serve it.
     pub am_choking: bool,
     /// It has something we want.
@@ -144,4 +188,11 @@ pub struct Peer {
     pub peer_interested: bool,
     /// Bytes a second.
     pub rates: Rates,
+}
+
+impl Peer {
+    /// Whether it is reached directly.
+    pub fn is_direct(&self) -> bool {
+        self.transport == "direct"
+    }
 }

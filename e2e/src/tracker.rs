@@ -8,6 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::{output_folder, page_folder, workspace_root};
 
@@ -52,6 +55,17 @@ impl Tracker {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it says at `/stats`.
+    pub async fn stats(&self) -> Result<Value> {
+        let mut stream = TcpStream::connect(self.address).await.context("the tracker is not there")?;
+        let request = format!("GET /stats HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
+        stream.write_all(request.as_bytes()).await.context("the tracker hears nothing")?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.context("the tracker says nothing")?;
+        let body = reply.split_once("\r\n\r\n").context("the tracker's reply has no end of its head")?.1;
+        serde_json::from_str(body).context("what the tracker says of itself is no JSON")
     }
 
     /// Its process, while it runs.

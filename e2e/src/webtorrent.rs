@@ -1,5 +1,6 @@
 //! WebTorrent's browser build, unmodified, in a browser of its own.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -46,6 +47,13 @@ pub struct WebTorrentStatus {
     pub warnings: Vec<String>,
     /// What it failed with.
     pub errors: Vec<String>,
+}
+
+impl WebTorrentStatus {
+    /// How many others it is linked with.
+    pub fn distinct_peers(&self) -> usize {
+        self.peers.iter().flatten().collect::<BTreeSet<_>>().len()
+    }
 }
 
 /// What it seeds.

@@ -48,12 +48,12 @@ async fn open(tracker: &Tracker) -> Result<Page> {
     Ok(page)
 }
 
-async fn seed_one(page: &Page, file: &Path) -> Result<String> {
+pub(crate) async fn seed_one(page: &Page, file: &Path) -> Result<String> {
     page.seed(&[file]).await?.into_iter().next().context("the page says nothing of the file")
 }
 
 /// Pastes a hash and waits for the condition; gives the seconds.
-async fn seconds_after_adding(page: &Page, info_hash: &str, condition: &str) -> Result<f64> {
+pub(crate) async fn seconds_after_adding(page: &Page, info_hash: &str, condition: &str) -> Result<f64> {
     let script = format!(
         "{WATCH} const hash = arguments[0];
          const torrent = (snapshot) => snapshot.torrents.find((torrent) => torrent.infoHash === hash);
@@ -89,6 +89,7 @@ pub(crate) async fn relay(report: &mut Report) -> Result<()> {
         ours,
         bare_what: "the same bytes in 128 KiB frames through a WebSocket forwarder, thrown away on arrival",
         bare: bare_speeds,
+        webtorrent: Vec::new(),
         aim: "ratio 0.95",
     });
     Ok(())
@@ -114,6 +115,7 @@ pub(crate) async fn socket(report: &mut Report) -> Result<()> {
         ours: blobs,
         bare_what: "the same frames sent as they are",
         bare: arrays,
+        webtorrent: Vec::new(),
         aim: "",
     });
     Ok(())
@@ -155,6 +157,7 @@ pub(crate) async fn seed(report: &mut Report) -> Result<()> {
         ours,
         bare_what: "two workers that read the same pieces and hash them with WebCrypto",
         bare: bare_speeds,
+        webtorrent: Vec::new(),
         aim: "700 MiB/s on two workers",
     });
     Ok(())
@@ -186,6 +189,7 @@ pub(crate) async fn first_piece(report: &mut Report) -> Result<()> {
         ours,
         bare_what: "one round trip between two pages through a WebSocket forwarder",
         bare: bare_times,
+        webtorrent: Vec::new(),
         aim: "150 ms",
     });
     Ok(())
@@ -219,6 +223,7 @@ pub(crate) async fn memory(report: &mut Report) -> Result<()> {
         ours: vec![ours],
         bare_what: if bare.is_some() { "two bare pages that move as much through a forwarder" } else { "" },
         bare: bare.into_iter().collect(),
+        webtorrent: Vec::new(),
         aim,
     };
     report.add(figure(
@@ -232,13 +237,13 @@ pub(crate) async fn memory(report: &mut Report) -> Result<()> {
 }
 
 /// Mebibytes above the start, at the peak.
-struct Growth {
-    browsers: f64,
-    tracker: f64,
+pub(crate) struct Growth {
+    pub(crate) browsers: f64,
+    pub(crate) tracker: f64,
 }
 
 /// Looks at memory four times a second while something happens.
-async fn growth_during<T>(
+pub(crate) async fn growth_during<T>(
     pages: &[&Tab],
     tracker: Option<u32>,
     happening: impl Future<Output = Result<T>>,
@@ -288,6 +293,7 @@ pub(crate) async fn bare_limits(report: &mut Report) -> Result<()> {
         ours: Vec::new(),
         bare_what: "",
         bare,
+        webtorrent: Vec::new(),
         aim: "",
     };
     report.add(figure("WebSocket forwarder, 128 KiB frames", "MiB/s", speeds));
@@ -327,6 +333,7 @@ pub(crate) async fn size(report: &mut Report) -> Result<()> {
         ours: vec![column(1)],
         bare_what: "",
         bare: Vec::new(),
+        webtorrent: Vec::new(),
         aim: "350 kB",
     });
     Ok(())

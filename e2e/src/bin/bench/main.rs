@@ -2,6 +2,8 @@
 //! the same run: the same browsers, the same bytes, and nothing of ours in between.
 
 mod bare;
+mod channel;
+mod direct;
 mod figures;
 mod report;
 
@@ -12,8 +14,13 @@ use anyhow::{Context, Result, bail};
 use crate::report::Report;
 
 const HELP: &str = "\
-bench [NAME]... [--runs N]
+bench [NAME]... [--runs N] [--without-ours]
 
+  direct   all of these four, ours and WebTorrent's:
+  channel  MiB/s from tab to tab over WebRTC, 128 and 512 MiB
+  start    milliseconds from pasting a magnet to the first verified piece, both ways open
+  growth   MiB that the browsers grow by while 512 MiB moves over WebRTC
+  talk     messages of the tracker for each pair of peers that met
   relay    MiB/s from tab to tab through the tracker, 256 MiB
   socket   MiB/s of a bare relay when each frame is sent through a Blob, as gloo-net does
   seed     MiB/s from the choice of a 1 GiB file to its hash
@@ -21,7 +28,12 @@ bench [NAME]... [--runs N]
   memory   MiB that the browsers grow by while 1 GiB moves
   size     kB of the page's first load, compressed
   bare     only the machine's limits: relay, hashing and round trip without anything of ours
-  all      all of them but `bare` (the default)";
+  all      all of them but `bare` (the default)
+
+--without-ours takes only what ours are compared with.";
+
+/// The figures of direct links.
+const DIRECT: [&str; 4] = ["channel", "start", "growth", "talk"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -36,7 +48,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<()> {
     let mut names = Vec::new();
-    let mut runs = 3;
+    let (mut runs, mut has_ours) = (3, true);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -47,13 +59,17 @@ async fn run() -> Result<()> {
                 println!("{HELP}");
                 return Ok(());
             }
-            "all" | "relay" | "socket" | "seed" | "first" | "memory" | "size" | "bare" => names.push(word),
+            "--without-ours" => has_ours = false,
+            "direct" => names.extend(DIRECT.map(str::to_owned)),
+            "all" | "channel" | "start" | "growth" | "talk" | "relay" | "socket" | "seed" | "first"
+            | "memory" | "size" | "bare" => names.push(word),
             _ => bail!("there is no figure '{word}'\n\n{HELP}"),
         }
     }
     let wanted = |name: &str| names.is_empty() || names.iter().any(|word| word == name || word == "all");
 
     let mut report = Report::new(runs);
+    report.has_ours = has_ours;
     if names.iter().any(|name| name == "bare") {
         figures::bare_limits(&mut report).await.context("bare")?;
     }
@@ -62,6 +78,18 @@ async fn run() -> Result<()> {
     }
     if wanted("first") {
         figures::first_piece(&mut report).await.context("first")?;
+    }
+    if wanted("start") {
+        direct::first_piece(&mut report).await.context("start")?;
+    }
+    if wanted("talk") {
+        direct::messages(&mut report).await.context("talk")?;
+    }
+    if wanted("channel") {
+        direct::throughput(&mut report).await.context("channel")?;
+    }
+    if wanted("growth") {
+        direct::memory(&mut report).await.context("growth")?;
     }
     if wanted("relay") {
         figures::relay(&mut report).await.context("relay")?;

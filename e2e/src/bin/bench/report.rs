@@ -27,6 +27,8 @@ pub(crate) struct Figure {
     pub(crate) bare_what: &'static str,
     /// One value a run.
     pub(crate) bare: Vec<f64>,
+    /// WebTorrent's, one value a run; empty where there is nothing to compare.
+    pub(crate) webtorrent: Vec<f64>,
     /// What is aimed at, in words.
     pub(crate) aim: &'static str,
 }
@@ -35,8 +37,13 @@ impl Figure {
     /// Ours over the bare limit, for a figure that is better higher; the other way round for one that is better
     /// lower. 1 is the limit.
     fn ratio(&self) -> Option<f64> {
-        let (ours, bare) = (median(&self.ours)?, median(&self.bare)?);
-        let ratio = if self.better == Better::Higher { ours / bare } else { bare / ours };
+        self.ratio_to(&self.bare)
+    }
+
+    /// The same over others' values: 2 is twice as good as they are.
+    fn ratio_to(&self, others: &[f64]) -> Option<f64> {
+        let (ours, others) = (median(&self.ours)?, median(others)?);
+        let ratio = if self.better == Better::Higher { ours / others } else { others / ours };
         ratio.is_finite().then_some(ratio)
     }
 }
@@ -46,12 +53,14 @@ impl Figure {
 pub(crate) struct Report {
     /// How often each is taken; the table has medians.
     pub(crate) runs: usize,
+    /// Whether ours are taken, or only what they are compared with.
+    pub(crate) has_ours: bool,
     pub(crate) figures: Vec<Figure>,
 }
 
 impl Report {
     pub(crate) fn new(runs: usize) -> Self {
-        Self { runs: runs.max(1), figures: Vec::new() }
+        Self { runs: runs.max(1), has_ours: true, figures: Vec::new() }
     }
 
     /// Adds a figure, and says it at once: the whole takes minutes.
@@ -59,14 +68,19 @@ impl Report {
         eprintln!(
             "    {}: {} {}",
             figure.what,
-            show(median(&figure.ours).or_else(|| median(&figure.bare))),
+            show(
+                median(&figure.ours).or_else(|| median(&figure.bare)).or_else(|| median(&figure.webtorrent))
+            ),
             figure.unit
         );
         self.figures.push(figure);
     }
 
     pub(crate) fn print(&self) {
-        println!("\nmedians of {} runs (memory and size: one)\n", self.runs);
+        println!(
+            "\nmedians of {} runs (memory and size: one); everything taken in this run, on this machine\n",
+            self.runs
+        );
         println!("{:<46} {:>9} {:>9} {:>7}  {:<9} aim", "figure", "ours", "bare", "ratio", "unit");
         for figure in &self.figures {
             println!(
@@ -81,6 +95,11 @@ impl Report {
             if !figure.bare_what.is_empty() {
                 println!("{:<46} bare: {}", "", figure.bare_what);
             }
+            if let Some(theirs) = median(&figure.webtorrent) {
+                let times = figure.ratio_to(&figure.webtorrent);
+                let times = times.map_or_else(|| "-".to_owned(), |times| format!("{times:.1} times as good"));
+                println!("{:<46} WebTorrent: {}; ours is {times}", "", show(Some(theirs)));
+            }
         }
     }
 
@@ -94,7 +113,7 @@ impl Report {
     }
 }
 
-fn median(values: &[f64]) -> Option<f64> {
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len().checked_sub(1)? / 2;
@@ -134,6 +153,7 @@ mod tests {
             ours: vec![ours],
             bare_what: "",
             bare: vec![bare],
+            webtorrent: Vec::new(),
             aim: "",
         };
         assert_eq!(figure(Better::Higher, 5.0, 10.0).ratio(), Some(0.5));
