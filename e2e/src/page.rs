@@ -329,6 +329,21 @@ impl Page {
             .collect())
     }
 
+    /// Waits until the page shows these transports, and gives them.
+    pub async fn wait_for_transports(&self, info_hash: &str, wanted: &[&str]) -> Result<Vec<String>> {
+        let start = Instant::now();
+        loop {
+            let shown = self.transports(info_hash).await?;
+            if shown == wanted {
+                return Ok(shown);
+            }
+            if start.elapsed() > SHORT {
+                return Err(self.failure(anyhow!("shown is {shown:?} instead of {wanted:?}")).await);
+            }
+            sleep(POLL).await;
+        }
+    }
+
     /// The error with all that helps to understand it: snapshot, alerts, console, and a screenshot on disk.
     pub async fn failure(&self, error: anyhow::Error) -> anyhow::Error {
         let mut report = error.to_string();
@@ -360,7 +375,13 @@ fn moving_parts(snapshot: &Value) -> Value {
             torrent["state"],
             torrent["bytes"],
             torrent["pieces"],
-            torrent["waiting"]
+            torrent["waiting"],
+            torrent["peers"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|peer| json!([peer["id"], peer["transport"]]))
+                .collect::<Vec<_>>()
         ])
     };
     json!([snapshot["tracker"], torrents.iter().map(of_torrent).collect::<Vec<_>>()])

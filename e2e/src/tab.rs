@@ -96,6 +96,18 @@ impl Tab {
         browser::devtools(&*self.focus().await?, command, parameters).await
     }
 
+    /// Puts the tab in front of the others of its browser, which hides those. Chromium only.
+    pub async fn bring_to_front(&self) -> Result<()> {
+        self.devtools("Page.bringToFront", json!({})).await?;
+        Ok(())
+    }
+
+    /// `visible` or `hidden`, as the page knows it.
+    pub async fn visibility(&self) -> Result<String> {
+        let state = self.run("return document.visibilityState", vec![]).await?;
+        state.as_str().map(str::to_owned).context("the page does not know whether it is visible")
+    }
+
     /// What the page wrote to the console since this was asked last; of Chromium only, nothing of others.
     pub async fn console(&self) -> Result<Vec<String>> {
         if self.browser.kind() != Kind::Chromium {

@@ -1,9 +1,14 @@
 //! What the whole does, in real browsers against the real tracker. One behaviour a file; every peer is a browser
 //! with a profile of its own, unless the test is about tabs.
 
+mod direct;
+mod direct_link_cut;
 mod empty_file;
+mod firefox;
 mod folder;
+mod hidden_tab;
 mod link;
+mod mixed_swarm;
 mod names_in_any_script;
 mod nobody_has_it;
 mod nonsense;
@@ -13,10 +18,13 @@ mod reload;
 mod seeded_file_changes;
 mod seeder_leaves;
 mod torrent_file;
+mod tracker_killed;
 mod tracker_restarts;
 mod tracker_unreachable;
 mod two_tabs;
+mod webtorrent;
 mod webtorrents_alone;
+mod without_webrtc;
 
 use std::path::Path;
 
@@ -27,9 +35,25 @@ use e2e::{Page, Tracker};
 /// Large enough that a test which acts in the middle of a transfer still is in the middle.
 const LONG: u64 = 192 * e2e::MIB;
 
-/// A page of the tracker, in English whatever the machine speaks, in a browser of its own.
+/// A page of the tracker, in English whatever the machine speaks, in a browser of its own. It has no ICE servers: on
+/// one machine none is needed, and nothing shall leave it.
 async fn open(tracker: &Tracker) -> Result<Page> {
-    Page::open(&tracker.url_with("lang=en")).await
+    Page::open(&tracker.url_with("lang=en&ice=")).await
+}
+
+/// The magnet that the page gives to others.
+async fn magnet(page: &Page, info_hash: &str) -> Result<String> {
+    let snapshot = page.snapshot_json().await?;
+    let mut torrents = snapshot["torrents"].as_array().into_iter().flatten();
+    let torrent = torrents.find(|torrent| torrent["infoHash"] == info_hash);
+    let magnet = torrent.and_then(|torrent| torrent["magnet"].as_str());
+    magnet.map(str::to_owned).context("the page gives no magnet")
+}
+
+/// Waits until a torrent is linked with so many peers, each of them directly and no other way.
+async fn wait_until_direct(page: &Page, info_hash: &str, peers: usize) -> Result<e2e::Torrent> {
+    let what = format!("linked directly with {peers}");
+    page.wait_for_torrent(info_hash, &what, |torrent| torrent.is_direct_with(peers)).await
 }
 
 /// Seeds one file and gives its info-hash.

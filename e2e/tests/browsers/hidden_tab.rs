@@ -1,0 +1,83 @@
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use e2e::samples::Scratch;
+use e2e::{MIB, Page, Tracker};
+use serde_json::json;
+
+const TOTAL: u64 = 64 * MIB;
+const RUNS: usize = 3;
+/// A hidden tab's speed over a visible one's.
+const AT_LEAST: f64 = 0.9;
+
+/// Five timers of a millisecond, one after the other: browsers let a hidden tab have one a second.
+const CHAIN_OF_TIMERS: &str = "
+    const done = arguments[arguments.length - 1], start = performance.now();
+    const next = (left) => left === 0 ? done(performance.now() - start) : setTimeout(() => next(left - 1), 1);
+    next(5);";
+/// Pastes and presses; WebDriver's own clicks wait for frames, which a hidden tab does not get.
+const ADD: &str = "
+    const input = document.querySelector('[data-testid=add-input]');
+    input.value = arguments[0];
+    input.dispatchEvent(new Event('input', {bubbles: true}));
+    document.querySelector('[data-testid=add-button]').click();";
+
+/// Browsers slow a hidden tab's timers down to one a second, and give it no frames: nothing in the data's path may wait
+/// for either.
+#[tokio::test]
+async fn a_hidden_tab_downloads_as_fast_as_a_visible_one() -> Result<()> {
+    let (tracker, samples) = (Tracker::start()?, Scratch::new()?);
+    let original = samples.file("oculto.bin", TOTAL, 49)?;
+    let url = tracker.url_with("lang=en&ice=&transport=direct");
+    let (seeder, downloader) = tokio::try_join!(Page::open(&url), Page::open(&url))?;
+    let info_hash = crate::seed(&seeder, &original).await?;
+    // Another tab of the same browser, to be in front of it.
+    let cover = downloader.beside().await?;
+    cover.load("about:blank").await?;
+    cover.bring_to_front().await?;
+    wait_for_visibility(&downloader, "hidden").await?;
+    let slept = downloader.run_async(CHAIN_OF_TIMERS, vec![]).await?.as_f64().unwrap_or_default();
+    assert!(slept > 2000.0, "the browser does not slow a hidden tab's timers down: {slept} ms");
+
+    let (mut hidden, mut visible) = (Vec::new(), Vec::new());
+    // One more, which is not counted, warms both up.
+    for run in 0..=RUNS {
+        for (is_hidden, times) in [(true, &mut hidden), (false, &mut visible)] {
+            let state = if is_hidden { "hidden" } else { "visible" };
+            if is_hidden {
+                cover.bring_to_front().await?;
+            } else {
+                downloader.bring_to_front().await?;
+            }
+            wait_for_visibility(&downloader, state).await?;
+            let start = Instant::now();
+            downloader.run(ADD, vec![json!(info_hash)]).await?;
+            downloader.wait_until_complete(&info_hash).await?;
+            let seconds = start.elapsed().as_secs_f64();
+            assert_eq!(downloader.visibility().await?, state);
+            if run > 0 {
+                times.push(seconds);
+            }
+            downloader.bring_to_front().await?;
+            downloader.remove(&info_hash).await?;
+        }
+    }
+    let ratio = median(&mut visible) / median(&mut hidden);
+    assert!(ratio >= AT_LEAST, "hidden {hidden:.2?} s, visible {visible:.2?} s: {ratio:.2} of the speed",);
+    Ok(())
+}
+
+async fn wait_for_visibility(page: &Page, state: &str) -> Result<()> {
+    for _ in 0..100 {
+        if page.visibility().await? == state {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    bail!("the tab does not become {state}");
+}
+
+fn median(seconds: &mut [f64]) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
