@@ -14,6 +14,10 @@ use crate::api::{DirectFailure, LinkId, Signal, Time, WhyRelayed};
 
 /// Peers that are remembered, at most: several times what trackers and neighbours name.
 const MAX_PROSPECTS: usize = 500;
+/// Of these, so many places are not for those of whom only neighbours speak.
+const RESERVED: usize = 200;
+/// After so many failures in a row a tracker's word that a peer is there counts no more, until it gives it again.
+const MAX_FAILURES: usize = 3;
 /// Pauses after the first, second, … failure in a row; the last one for all further ones. Each gets jitter.
 const PAUSES: [Duration; 4] =
     [Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60), Duration::from_secs(300)];
@@ -82,7 +86,7 @@ pub(crate) struct Answer {
 /// A peer that takes direct links, or made an offer.
 #[derive(Debug)]
 pub(crate) struct Prospect {
-    /// A tracker said that it takes direct links.
+    /// A tracker said that it is there and takes direct links, and nothing has spoken against it since.
     pub(crate) named: bool,
     /// It has everything, so that it is of no use to one that has everything, too.
     pub(crate) complete: bool,
@@ -125,6 +129,7 @@ impl Prospect {
     fn failed(&mut self, now: Time, why: WhyRelayed, rng: &mut Rng) {
         let pause = PAUSES[self.failures.min(PAUSES.len() - 1)];
         self.failures += 1;
+        self.named &= self.failures < MAX_FAILURES;
         self.why = Some(why);
         // One to one and a half times as long, so that two who lost each other do not reach out at the same moment.
         self.not_before = now + pause.mul_f64(1.0 + rng.f64() / 2.0);
@@ -151,12 +156,22 @@ impl Directs {
         self.prospects.get_mut(&peer)
     }
 
-    /// This peer's, from now on known; `None` when there are too many.
+    /// This peer's, from now on known; where there are too many, instead of the one that would be tried last. `None` when
+    /// something is under way with all of them.
     pub(crate) fn know(&mut self, now: Time, peer: PeerId) -> Option<&mut Prospect> {
         if self.prospects.len() >= MAX_PROSPECTS && !self.prospects.contains_key(&peer) {
-            return None;
+            let idle = self.prospects.iter().filter(|(_, prospect)| prospect.expires().is_none());
+            let last = idle.max_by_key(|(_, prospect)| prospect.not_before).map(|(peer, _)| *peer)?;
+            self.prospects.remove(&last);
         }
         Some(self.prospects.entry(peer).or_insert_with(|| Prospect::new(now)))
+    }
+
+    /// A neighbour speaks of this peer.
+    pub(crate) fn hear_of(&mut self, now: Time, peer: PeerId) {
+        if self.prospects.len() < MAX_PROSPECTS - RESERVED {
+            self.know(now, peer);
+        }
     }
 
     /// A tracker says that this peer is there and takes direct links.
@@ -383,9 +398,16 @@ mod tests {
     fn prospects_and_memories_of_offers_are_bounded() {
         let mut directs = Directs::default();
         for n in 0..2000 {
-            directs.named(at(0), id(n));
+            directs.hear_of(at(0), id(n));
+        }
+        assert_eq!(directs.iter().count(), MAX_PROSPECTS - RESERVED);
+        directs.named(at(0), id(1));
+        directs.begin(at(0), id(1));
+        for n in 2000..4000 {
+            directs.named(at(1), id(n));
         }
         assert_eq!(directs.iter().count(), MAX_PROSPECTS);
+        assert!(directs.get(id(1)).is_some(), "one that is being tried was forgotten");
         for n in 0..200_u8 {
             directs.begin(at(0), id(1));
             let description = shared::signal::SessionDescription { kind: "offer".into(), sdp: "x".into() };

@@ -241,12 +241,20 @@ impl Session {
         }
         let Some(attempt) = &mut prospect.attempt else { return };
         let is_it = attempt.offer.as_ref().is_some_and(|offer| offer.offer_id == offer_id);
-        if is_it && attempt.way == Some(way) && !attempt.answered {
-            attempt.tried.push(way);
-            attempt.way = None;
-            self.bore(way, false);
-            self.send_offer(now, to);
+        if !is_it || attempt.way != Some(way) || attempt.answered {
+            return;
         }
+        if matches!(way, Way::Link(_)) {
+            // It is the peer itself that will not have it.
+            self.direct_failed(now, to, DirectFailure::NoAnswer);
+            return;
+        }
+        attempt.tried.push(way);
+        attempt.way = None;
+        // Should it be there after all, the tracker will say so again.
+        prospect.named &= way != Way::Tracker;
+        self.bore(way, false);
+        self.send_offer(now, to);
     }
 
     /// A direct link could not be made.

@@ -119,7 +119,7 @@ impl Session {
         peer.neighbour.members = members.filter(|member| !self.swarm.banned.contains(member)).collect();
         if self.ways.direct == crate::api::Direct::Open {
             for member in &peer.neighbour.members {
-                self.directs.know(now, *member);
+                self.directs.hear_of(now, *member);
             }
             self.look_for_ways(now);
         }

@@ -297,6 +297,10 @@ impl Session {
         if is_direct && !self.swarm.can_be_dialed(id) {
             return;
         }
+        if let Some(prospect) = self.directs.get_mut(id) {
+            // The relay will show whether it is there still; a connection in the browser is too dear for that.
+            prospect.named = false;
+        }
         let pause = match (peer.transport, peer.initiator) {
             (Transport::Direct, true) => FALL_BACK_OURS,
             (Transport::Direct, false) => FALL_BACK_THEIRS,

@@ -159,6 +159,25 @@ fn a_tab_that_has_too_many_connections_says_so() {
 }
 
 #[test]
+fn those_who_left_cost_no_connections() {
+    for (ways, most) in [(BOTH_WAYS, 0), (DIRECT_ONLY, 1)] {
+        let network = Network { rate: 200_000, ..Network::default() };
+        let mut world = World::new(1, torrent(1, 3_000_000, 65_536), network);
+        let stays = world.leecher_by(ways);
+        let others: Vec<_> = (0..8).map(|_| world.leecher_by(ways)).collect();
+        world.run_for(Duration::from_secs(10));
+        for other in &others {
+            assert!(is_direct(&world, stays, *other));
+        }
+        let before = world.nodes[stays].made;
+        others.iter().for_each(|other| world.leave(*other));
+        world.run_for(Duration::from_secs(3600));
+        let made = world.nodes[stays].made - before;
+        assert!(made <= 8 * most, "{made} connections to eight who are gone");
+    }
+}
+
+#[test]
 fn a_swarm_goes_direct_all_over() {
     for seed in 0..4 {
         let network = Network { rate: 400_000, ..Network::default() };

@@ -586,7 +586,7 @@ fn strangers_on_direct_links_are_greeted_as_their_program_needs() {
         let mut script = Script::leeching(&torrent);
         let (link, id) = (LinkId(1), stranger_id(1));
         script.tell(|session, now| {
-            session.handle_link_opened(now, link, Transport::Direct, Some(id), initiator)
+            session.handle_link_opened(now, link, Transport::Direct, Some(id), initiator);
         });
         script.tell(|session, now| session.handle_room(now, link, 1 << 20));
         // Nothing of BEP 6 or BEP 10 before both handshakes.
