@@ -48,11 +48,20 @@ fn has_class() -> bool {
     Reflect::get(&js_sys::global(), &"RTCPeerConnection".into()).is_ok_and(|class| class.is_function())
 }
 
+/// Length of a buffer that is made for the browser to collect garbage, in bytes. Chromium does after three or four of
+/// them, in some 25 ms.
+const COLLECT_BUFFER_BYTES: u32 = 64 << 20;
+
+/// Most buffers that are made so.
+const COLLECT_BUFFERS: usize = 16;
+
 /// One connection.
 pub(super) struct Connection {
     peer: RtcPeerConnection,
     channel: Option<RtcDataChannel>,
     outbox: Outbox,
+    /// Bytes sent since the owner was last told of room.
+    untold: usize,
     /// Longest message that both sides take, in bytes.
     message_bytes: usize,
     pub(super) progress: Progress,
@@ -88,12 +97,12 @@ impl Connection {
         if !is_available() {
             return Err(RtcError::Unavailable);
         }
-        let peer = RtcPeerConnection::new_with_configuration(&configuration(ice))
-            .map_err(|error| RtcError::Refused(browser_error::sentence(&error)))?;
+        let peer = construct(ice).map_err(|error| RtcError::Refused(browser_error::sentence(&error)))?;
         let mut connection = Self {
             peer,
             channel: None,
             outbox: Outbox::default(),
+            untold: 0,
             message_bytes: MESSAGE_BYTES,
             progress: Progress::default(),
             handlers: Vec::new(),
@@ -194,13 +203,41 @@ impl Connection {
     /// # Errors
     /// What the browser throws; the connection is then of no use.
     pub(super) fn send(&mut self, bytes: Bytes) -> Result<(), JsValue> {
+        let before = self.untold;
+        self.untold += bytes.len();
         self.outbox.push(bytes);
-        self.flush()
+        self.flush()?;
+        // An owner who counts what it sends believes that its room shrinks. Where the buffer never rises above the
+        // threshold, nothing would tell it otherwise: so the threshold is put below what is in it now.
+        if before < LOW_WATER
+            && self.untold >= LOW_WATER
+            && let Some(channel) = &self.channel
+        {
+            let below = channel.buffered_amount().saturating_sub(1);
+            channel.set_buffered_amount_low_threshold(below.min(LOW_WATER as u32));
+        }
+        Ok(())
+    }
+
+    /// The buffer has fallen to its threshold: gives the browser more. Returns whether there is room to be told of.
+    ///
+    /// # Errors
+    /// As of [`send`](Self::send).
+    pub(super) fn drained(&mut self) -> Result<bool, JsValue> {
+        if let Some(channel) = &self.channel {
+            channel.set_buffered_amount_low_threshold(LOW_WATER as u32);
+        }
+        self.flush()?;
+        let has_room = self.room() > 0;
+        if has_room {
+            self.untold = 0;
+        }
+        Ok(has_room)
     }
 
     /// Gives the browser what waits, up to the mark. What is left then waits for `bufferedamountlow`, which comes, since
     /// the mark is above its threshold.
-    pub(super) fn flush(&mut self) -> Result<(), JsValue> {
+    fn flush(&mut self) -> Result<(), JsValue> {
         let Some(channel) = &self.channel else { return Ok(()) };
         if self.outbox.len() == 0 {
             return Ok(());
@@ -325,6 +362,31 @@ fn timer(after: Duration, table: &Weak<Table>, act: impl FnOnce(&Rc<Table>) + 's
             act(&table);
         }
     })
+}
+
+/// Makes the browser's object.
+///
+/// Chromium refuses the 501st of a page, and counts closed ones until they are collected, which a quiet page may not do
+/// for minutes. Buffers that nobody uses make it collect: as many as it takes, some hundred MiB of address space that no
+/// page of memory stands behind.
+fn construct(ice: &[IceServer]) -> Result<RtcPeerConnection, JsValue> {
+    let configuration = configuration(ice);
+    let mut made = RtcPeerConnection::new_with_configuration(&configuration);
+    for _ in 0..COLLECT_BUFFERS {
+        match &made {
+            Err(error) if browser_error::name(error) == "UnknownError" => {
+                // Not by its type: the constructor throws where there is no address space.
+                let class = Reflect::get(&js_sys::global(), &"ArrayBuffer".into())?;
+                Reflect::construct(
+                    class.unchecked_ref::<Function>(),
+                    &Array::of1(&COLLECT_BUFFER_BYTES.into()),
+                )?;
+                made = RtcPeerConnection::new_with_configuration(&configuration);
+            }
+            _ => break,
+        }
+    }
+    made
 }
 
 fn configuration(ice: &[IceServer]) -> RtcConfiguration {

@@ -22,7 +22,7 @@ use shared::signal::{IceServer, SessionDescription};
 
 use table::Table;
 
-/// Most connections alive in a tab. Chromium refuses the 501st, counting those that it has not collected yet.
+/// Most connections alive in a tab. Chromium refuses the 501st, counting closed ones that it has not collected yet.
 pub const MAX_CONNECTIONS: usize = 64;
 
 /// Longest message that we send, in bytes: half a block of 128 KiB with its header, so that a block goes out in two. Measured:
@@ -71,7 +71,8 @@ pub enum RtcEvent {
     Opened,
     /// Some bytes of the stream, never empty.
     Data(Bytes),
-    /// There is room again after there was none (see [`RtcLinks::room`]).
+    /// There is room ([`RtcLinks::room`]): again, after there was none, and each time that [`LOW_WATER`] bytes have been
+    /// sent and are on their way, so that who counts by itself is never left with too little.
     Room,
     /// It ended, and everything is released. Not sent after [`RtcLinks::close`].
     Closed(RtcEnd),
@@ -157,7 +158,7 @@ impl RtcLinks {
     }
 
     /// Bytes that can be sent without waiting here; 0 if it is not open. While this is 0 for an open one, a `Room` is on
-    /// its way. There is none for room that was never gone: ask after sending.
+    /// its way.
     pub fn room(&self, id: RtcId) -> usize {
         self.table.room(id)
     }

@@ -218,12 +218,11 @@ impl Table {
     /// The browser's buffer has fallen to its threshold.
     pub(super) fn drained(&self, id: RtcId) {
         let Some(mut connection) = self.connection(id) else { return };
-        let flushed = connection.flush();
-        let has_room = connection.room() > 0;
+        let drained = connection.drained();
         drop(connection);
-        match flushed {
-            Ok(()) if has_room => self.tell(id, RtcEvent::Room),
-            Ok(()) => {}
+        match drained {
+            Ok(true) => self.tell(id, RtcEvent::Room),
+            Ok(false) => {}
             Err(error) => {
                 tracing::debug!(%id, error = browser_error::sentence(&error), "a channel cannot be sent to");
                 self.end(id, RtcEnd::Lost);
