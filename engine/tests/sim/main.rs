@@ -11,6 +11,7 @@ mod world;
 mod bad_data;
 mod blocks;
 mod direct;
+mod handover;
 mod hidden;
 mod hostile_input;
 mod introductions;
