@@ -25,9 +25,8 @@ use table::Table;
 /// Most connections alive in a tab. Chromium refuses the 501st, counting closed ones that it has not collected yet.
 pub const MAX_CONNECTIONS: usize = 64;
 
-/// Longest message that we send, in bytes: half a block of 128 KiB with its header, so that a block goes out in two. Measured:
-/// docs/FIGURES.md. Two shorter messages take more time than one, and beyond this size a receiver waits for the whole
-/// of one while the next is not under way.
+/// Longest message that we send, in bytes: half a block of 128 KiB with its header, so that a block goes out in two.
+/// Measured, as docs/FIGURES.md has it: shorter ones are slower, longer ones no faster.
 pub const MESSAGE_BYTES: usize = 64 * 1024 + 16;
 
 /// Bytes in the browser's send buffer beyond which nothing is given to it (the message that passes the mark is its last).
