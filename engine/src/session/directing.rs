@@ -25,7 +25,7 @@ const PRECEDENCE: Duration = Duration::from_secs(20);
 /// An offer that finds no way is looked after again after this long, should nothing change before.
 const WAY_REVIEW: Duration = Duration::from_secs(5);
 /// A link on which nothing has come for this long may be dead: an offer of its peer's says that it is.
-const DOUBTFUL_SILENCE: Duration = Duration::from_secs(5);
+pub(super) const DOUBTFUL_SILENCE: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Whether this side takes direct links.

@@ -177,6 +177,7 @@ impl Session {
         peer.nothing_at = None;
         peer.show_interest(now, useful > 0);
         self.stirred = true;
+        self.members_changed(now);
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use shared::wire::extension::{
 use shared::wire::{Handshake, Message};
 
 use super::Session;
+use super::directing::DOUBTFUL_SILENCE;
 use crate::api::{Action, CloseReason, LinkId, Notice, Time, Transport};
 use crate::peer::{MAX_QUEUED_REQUESTS, Peer};
 
@@ -23,7 +24,7 @@ const REDIAL_THEIRS: Duration = Duration::from_secs(4);
 const FALL_BACK_OURS: Duration = Duration::ZERO;
 /// … and by the other after this pause.
 const FALL_BACK_THEIRS: Duration = Duration::from_secs(2);
-/// Of two direct links to one peer, one that opened so much later shows that the peer has lost the other.
+/// Of two direct links to one peer that opened so far apart, the earlier is lost if nothing comes over it.
 const MUCH_LATER: Duration = Duration::from_secs(10);
 /// The tracker is asked for peers this often while there are none, …
 const BEG_ALONE: Duration = Duration::from_secs(15);
@@ -210,8 +211,9 @@ impl Session {
     }
 
     /// Of two links of one kind to one peer, both sides keep the same: the one opened by the side with the lower id; or,
-    /// when one side opened both, the later, since that side must have lost the earlier. A relay link and a direct one are
-    /// for [`Session::hand_over`] to decide.
+    /// when one side opened both, the later, since that side must have lost the earlier. Direct links that opened far apart
+    /// are told apart by whether the earlier still lives: our own make no second one while it does, but strangers do. A
+    /// relay link and a direct one are for [`Session::hand_over`] to decide.
     fn keep_one_link(&mut self, now: Time, link: LinkId, id: PeerId) {
         for other in self.swarm.links_to(id, link) {
             let (Some(a), Some(b)) = (self.swarm.links.get(&link), self.swarm.links.get(&other)) else {
@@ -223,7 +225,11 @@ impl Session {
                 (Transport::Direct, Transport::Relay) | (Transport::Relay, Transport::Direct) => None,
                 // A direct link that has only opened may never work, or be somebody else's.
                 (Transport::Direct, Transport::Direct) if !both_shaken => None,
-                (Transport::Direct, Transport::Direct) if apart >= MUCH_LATER => Some(link.min(other)),
+                (Transport::Direct, Transport::Direct) if apart >= MUCH_LATER => {
+                    let (early, late) = (link.min(other), link.max(other));
+                    let silent = |peer: &Peer| peer.silent_for(now) >= DOUBTFUL_SILENCE;
+                    Some(if self.swarm.links.get(&early).is_some_and(silent) { early } else { late })
+                }
                 _ if a.initiator == b.initiator => Some(link.min(other)),
                 _ => Some(if a.initiator == (self.peer_id < id) { other } else { link }),
             };

@@ -178,9 +178,11 @@ fn who_is_served_by_relay_is_served_directly_at_once() {
 }
 
 #[test]
-fn of_two_direct_links_both_sides_keep_the_same_and_a_much_later_one_is_believed() {
+fn of_two_direct_links_both_sides_keep_the_same_and_of_two_far_apart_the_one_that_lives() {
     let torrent = torrent(1, 100_000, 65_536);
-    for (pause, kept) in [(1, None), (20, Some(LinkId(2)))] {
+    for (pause, is_heard, kept) in
+        [(1, false, None), (20, false, Some(LinkId(2))), (20, true, Some(LinkId(1)))]
+    {
         for first_is_ours in [true, false] {
             let mut script = Script::seeding(&torrent);
             let id = stranger_id(1);
@@ -192,6 +194,9 @@ fn of_two_direct_links_both_sides_keep_the_same_and_a_much_later_one_is_believed
                 assert!(script.closed.is_empty(), "the second may never work");
                 script.shake(link, id, true);
                 script.wait(Duration::from_secs(pause));
+                if is_heard && number == 1 {
+                    script.say(link, &[Message::KeepAlive]);
+                }
             }
             // Ours is the lower id, so ours is the link that both keep.
             let ours = LinkId(if first_is_ours { 1 } else { 2 });

@@ -212,6 +212,23 @@ fn neighbours_are_told_of_each_other_not_of_themselves_and_not_too_often() {
 }
 
 #[test]
+fn those_who_have_everything_are_not_told_of_each_other() {
+    let mut script = script();
+    let (a, b, c) = (script.neighbour(1), script.neighbour(2), script.neighbour(3));
+    let geometry = script.session.info().unwrap().geometry();
+    for link in [a, b] {
+        script.say(link, &geometry.pieces().map(|piece| Message::Have(piece.as_u32())).collect::<Vec<_>>());
+    }
+    script.wait(Duration::from_secs(6));
+    script.neighbour(4);
+    script.wait(Duration::from_secs(6));
+    let told = script.introductions(a).pop();
+    assert_eq!(told, Some(Introduction::Members(vec![stranger_id(3), stranger_id(4)])));
+    let told = script.introductions(c).pop();
+    assert_eq!(told, Some(Introduction::Members([1, 2, 4].map(stranger_id).to_vec())));
+}
+
+#[test]
 fn a_peer_of_which_a_neighbour_speaks_is_offered_a_link_through_it() {
     let mut script = script();
     let link = script.neighbour(1);
