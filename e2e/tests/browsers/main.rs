@@ -17,6 +17,7 @@ mod pause_and_remove;
 mod reload;
 mod seeded_file_changes;
 mod seeder_leaves;
+mod their_client;
 mod torrent_file;
 mod tracker_killed;
 mod tracker_restarts;
