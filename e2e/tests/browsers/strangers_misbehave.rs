@@ -55,13 +55,13 @@ impl Meeting {
 #[tokio::test]
 async fn strangers_who_do_not_speak_the_protocol_lose_their_links() -> Result<()> {
     let meeting = Meeting::new().await?;
-    // Milliseconds until it is over; who says nothing is given a while.
+    // Milliseconds until it is over, on a busy machine; who says nothing is given a while (25 s).
     let misdeeds = [
-        ("text", 5_000.0),
-        ("no handshake", 5_000.0),
-        ("another torrent", 5_000.0),
-        ("an endless message", 5_000.0),
-        ("broken extension", 5_000.0),
+        ("text", 15_000.0),
+        ("no handshake", 15_000.0),
+        ("another torrent", 15_000.0),
+        ("an endless message", 15_000.0),
+        ("broken extension", 15_000.0),
         ("silence", 60_000.0),
     ];
     for (misdeed, at_most) in misdeeds {
