@@ -76,7 +76,9 @@ async fn strangers_who_do_not_speak_the_protocol_lose_their_links() -> Result<()
 
 /// Bytes that the script's heap holds after everything that can go has gone.
 async fn heap(page: &Page) -> Result<u64> {
+    page.devtools("HeapProfiler.enable", json!({})).await?;
     page.devtools("HeapProfiler.collectGarbage", json!({})).await?;
+    page.devtools("HeapProfiler.disable", json!({})).await?;
     let usage = page.devtools("Runtime.getHeapUsage", json!({})).await?;
     usage["usedSize"].as_f64().map(|bytes| bytes as u64).context("the browser does not know its heap")
 }
