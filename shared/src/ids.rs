@@ -151,11 +151,40 @@ impl PeerId {
         }
         Self(bytes)
     }
+
+    /// The program that such an id belongs to, if it is a well-known one in Azureus' style, `-` and two letters (BEP 20).
+    pub fn client(&self) -> Option<&'static str> {
+        let [b'-', letters @ .., _, _, _, _, b'-'] = self.0.first_chunk::<8>()? else { return None };
+        CLIENTS.iter().find(|(code, _)| *code == letters).map(|(_, name)| *name)
+    }
 }
+
+/// Programs that a browser can meet, or whose users open our torrents, by their letters in a peer id.
+const CLIENTS: [(&[u8], &str); 9] = [
+    (b"BI", "BiglyBT"),
+    (b"DE", "Deluge"),
+    (b"EX", "Enxame"),
+    (b"LT", "libtorrent"),
+    (b"TR", "Transmission"),
+    (b"UT", "µTorrent"),
+    (b"WD", "WebTorrent Desktop"),
+    (b"WW", "WebTorrent"),
+    (b"qB", "qBittorrent"),
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn well_known_programs_are_told_by_their_ids() {
+        let client = |id: &[u8; 20]| PeerId::new(*id).client();
+        assert_eq!(client(b"-WW0300-abcdefghijkl"), Some("WebTorrent"));
+        assert_eq!(PeerId::with_prefix([0; 12]).client(), Some("Enxame"));
+        assert_eq!(client(b"-XX0001-abcdefghijkl"), None);
+        assert_eq!(client(b"M7-9-2--abcdefghijkl"), None);
+        assert_eq!(client(&[0; 20]), None);
+    }
 
     #[test]
     fn hexadecimal_is_read_in_either_case_and_written_in_lower() {

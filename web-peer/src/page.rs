@@ -14,6 +14,8 @@ use crate::{command::Command, ui};
 /// Starts the peer in this page.
 pub fn start() {
     console_error_panic_hook::set_once();
+    // Browsers show this when they are asked for verbose messages. Fails only if there is a logger already.
+    let _ = console_log::init_with_level(log::Level::Debug);
     let Some(window) = web_sys::window() else { return };
     let Some(settings) = settings(&window) else { return };
     let (snapshot, set_snapshot) = signal_local(driver::first_snapshot(&settings));

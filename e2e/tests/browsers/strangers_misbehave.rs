@@ -60,6 +60,7 @@ async fn strangers_who_do_not_speak_the_protocol_lose_their_links() -> Result<()
         ("text", 15_000.0),
         ("no handshake", 15_000.0),
         ("another torrent", 15_000.0),
+        ("another peer", 15_000.0),
         ("an endless message", 15_000.0),
         ("broken extension", 15_000.0),
         ("silence", 60_000.0),

@@ -47,6 +47,7 @@ async fn we_download(ours: &Page, theirs: &WebTorrent, samples: &Path, tracker: 
     let done = ours.wait_until_complete(&seed.info_hash).await?;
     assert!(done.is_direct_with(1), "WebTorrent knows no other way: {:?}", done.peers);
     assert!(done.peers[0].id.starts_with(OF_WEBTORRENT), "it is a WebTorrent: {}", done.peers[0].id);
+    assert_eq!(done.peers[0].client, "WebTorrent");
     let saved = ours.save(&seed.info_hash).await?;
     assert_eq!(digests_of_zip(&saved)?, digests_of_folder(&folder)?);
     Ok(())

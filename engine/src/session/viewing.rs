@@ -54,7 +54,12 @@ impl Session {
         let has = peer.has();
         Some(PeerSnapshot {
             id: id.to_string(),
-            client: peer.extended.as_ref().and_then(|extended| extended.client.clone()).unwrap_or_default(),
+            client: peer
+                .extended
+                .as_ref()
+                .and_then(|extended| extended.client.clone())
+                .or_else(|| id.client().map(Into::into))
+                .unwrap_or_default(),
             transport: peer.transport,
             why_relayed: self.why_relayed(peer),
             introduced: peer.introduced,

@@ -138,6 +138,7 @@ impl Peer {
     /// Ends a link from our side.
     pub(super) fn close_link(&mut self, id: LinkId, reason: &CloseReason) {
         let Some(link) = self.links.remove(&id) else { return };
+        tracing::debug!(peer = ?link.peer, way = ?link.way, ?reason, "ended a link");
         match link.way {
             Way::Direct(connection) => self.direct.close(connection),
             Way::Relay(tracker) => {

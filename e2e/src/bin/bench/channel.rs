@@ -5,10 +5,21 @@ use e2e::{BrowserOptions, Site, Tab};
 use serde_json::json;
 
 const PAGE: &str = include_str!("channel.html");
-/// Message sizes to try, in bytes: the best of them is the limit.
-pub(crate) const MESSAGES: [u64; 3] = [16 << 10, 32 << 10, 64 << 10];
-/// Most bytes that wait in the sender's buffer: more only makes the browser's queue longer.
-const HIGH_WATER: u64 = 64 << 10;
+/// How a bare channel is used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// Bytes of a message.
+    pub(crate) message: u64,
+    /// Most bytes that wait in the sender's buffer.
+    pub(crate) high_water: u64,
+}
+
+/// The ways to try: the best of them is the limit. The last is how our own transport does it.
+pub(crate) const MANNERS: [Manner; 3] = [
+    Manner { message: 16 << 10, high_water: 64 << 10 },
+    Manner { message: 64 << 10, high_water: 64 << 10 },
+    Manner { message: (64 << 10) + 16, high_water: 256 << 10 },
+];
 
 /// Two pages, each in a browser of its own, with a data channel between them.
 pub(crate) struct Channel {
@@ -36,10 +47,11 @@ impl Channel {
         [&self.from, &self.to]
     }
 
-    /// Seconds that `total` bytes take in messages of this size, first byte to last.
-    pub(crate) async fn seconds(&self, total: u64, message: u64) -> Result<f64> {
+    /// Seconds that `total` bytes take in this manner, first byte to last.
+    pub(crate) async fn seconds(&self, total: u64, manner: Manner) -> Result<f64> {
+        let Manner { message, high_water } = manner;
         self.to.call("expect", vec![json!(total)]).await?;
-        self.from.call("send", vec![json!(total), json!(message), json!(HIGH_WATER)]).await?;
+        self.from.call("send", vec![json!(total), json!(message), json!(high_water)]).await?;
         let took = self.to.call("received", vec![]).await?;
         Ok(took.as_f64().context("the bare page gives no time")? / 1000.0)
     }

@@ -8,7 +8,7 @@ use e2e::samples::Scratch;
 use e2e::{MIB, Page, Tracker, WebTorrent};
 use futures::future::try_join_all;
 
-use crate::channel::{Channel, MESSAGES};
+use crate::channel::{Channel, MANNERS};
 use crate::figures::{growth_during, seconds_after_adding, seed_one};
 use crate::report::{Better, Figure, Report, median};
 
@@ -54,19 +54,20 @@ pub(crate) async fn throughput(report: &mut Report) -> Result<()> {
         let file = samples.file("direct.bin", mebibytes * MIB, mebibytes)?;
         let speed = |seconds: f64| mebibytes as f64 / seconds;
         let (mut ours_speeds, mut theirs) = (Vec::new(), Vec::new());
-        let mut bare = vec![Vec::new(); MESSAGES.len()];
+        let mut bare = vec![Vec::new(); MANNERS.len()];
         for _ in 0..report.runs {
-            for (message, speeds) in MESSAGES.iter().zip(&mut bare) {
+            for (manner, speeds) in MANNERS.iter().zip(&mut bare) {
                 let channel = Channel::open().await?;
-                speeds.push(speed(channel.seconds(mebibytes * MIB, *message).await?));
+                speeds.push(speed(channel.seconds(mebibytes * MIB, *manner).await?));
             }
             theirs.push(speed(webtorrent(&file).await?.0));
             if report.has_ours {
                 ours_speeds.push(speed(ours(&file).await?));
             }
         }
-        for (message, speeds) in MESSAGES.iter().zip(&bare) {
-            eprintln!("    bare, messages of {} KiB: {speeds:.1?} MiB/s", message >> 10);
+        for (manner, speeds) in MANNERS.iter().zip(&bare) {
+            let (message, mark) = (manner.message >> 10, manner.high_water >> 10);
+            eprintln!("    bare, messages of {message} KiB, mark at {mark} KiB: {speeds:.1?} MiB/s");
         }
         bare.sort_by(|one, other| median(one).unwrap_or(0.0).total_cmp(&median(other).unwrap_or(0.0)));
         report.add(Figure {
@@ -74,7 +75,7 @@ pub(crate) async fn throughput(report: &mut Report) -> Result<()> {
             unit: "MiB/s",
             better: Better::Higher,
             ours: ours_speeds,
-            bare_what: "a bare data channel, thrown away on arrival: the best of 16, 32 and 64 KiB messages",
+            bare_what: "a bare data channel, thrown away on arrival: the best of three manners, ours among them",
             bare: bare.pop().unwrap_or_default(),
             webtorrent: theirs,
             aim: AIM_OF_SPEED,
@@ -119,7 +120,7 @@ pub(crate) async fn memory(report: &mut Report) -> Result<()> {
     let file = samples.file("memory.bin", TOTAL, 22)?;
     let bare = {
         let channel = Channel::open().await?;
-        let (growth, took) = growth_during(&channel.tabs(), None, channel.seconds(TOTAL, MESSAGES[1])).await;
+        let (growth, took) = growth_during(&channel.tabs(), None, channel.seconds(TOTAL, MANNERS[1])).await;
         took?;
         growth.browsers
     };
