@@ -65,6 +65,13 @@ struct Connection {
 }
 
 impl Connection {
+    /// One that was just made.
+    fn new(now: Time, key: u32, role: Role, peer: Option<PeerId>, offer_id: OfferId) -> Self {
+        // Who answers has both descriptions from the beginning.
+        let answered = role == Role::Answer;
+        Self { key, role, peer, offer_id, made: now, offer: None, answered, link: None }
+    }
+
     /// When it has waited long enough for an answer.
     fn due(&self) -> Option<Time> {
         let patience = if self.role == Role::Spare { SPARE_LIFETIME } else { ANSWER_WITHIN };
@@ -225,8 +232,7 @@ impl Peer {
     fn make(&mut self, now: Time, key: u32, role: Role, peer: Option<PeerId>) -> Result<(), RtcError> {
         let id = self.direct.transport.offer(&self.ice().0)?;
         let offer_id = self.new_offer_id();
-        let connection =
-            Connection { key, role, peer, offer_id, made: now, offer: None, answered: false, link: None };
+        let connection = Connection::new(now, key, role, peer, offer_id);
         self.direct.connections.insert(id, connection);
         Ok(())
     }
@@ -234,7 +240,7 @@ impl Peer {
     /// Makes a connection for this peer.
     pub(super) fn dial_direct(&mut self, now: Time, key: u32, peer: PeerId) {
         if let Err(error) = self.make(now, key, Role::Targeted, Some(peer))
-            && let Some(session) = self.torrent(key).and_then(|torrent| torrent.session_mut())
+            && let Some(session) = self.session(key)
         {
             session.handle_direct_failed(now, peer, error.into());
         }
@@ -268,21 +274,12 @@ impl Peer {
         }
         match self.direct.transport.answer(&self.ice().0, description) {
             Ok(id) => {
-                let connection = Connection {
-                    key,
-                    role: Role::Answer,
-                    peer: Some(from),
-                    offer_id: *offer_id,
-                    made: now,
-                    offer: None,
-                    answered: true,
-                    link: None,
-                };
+                let connection = Connection::new(now, key, Role::Answer, Some(from), *offer_id);
                 self.direct.connections.insert(id, connection);
             }
             Err(error) => {
                 tracing::debug!(%from, ?error, "an offer cannot be answered");
-                if let Some(session) = self.torrent(key).and_then(|torrent| torrent.session_mut()) {
+                if let Some(session) = self.session(key) {
                     session.handle_direct_failed(now, from, error.into());
                 }
             }
@@ -339,7 +336,7 @@ impl Peer {
             return;
         }
         brought.insert(offer.offer_id, (id, now));
-        if let Some(session) = self.torrent(key).and_then(|torrent| torrent.session_mut()) {
+        if let Some(session) = self.session(key) {
             let signal = Signal { offer_id: offer.offer_id, description: offer.description };
             session.handle_signal_came(now, offer.peer_id, signal);
         }
@@ -365,7 +362,7 @@ impl Peer {
             }
             RtcEvent::Described(description) => {
                 let signal = Signal { offer_id: connection.offer_id, description };
-                let session = self.torrent(key).and_then(|torrent| torrent.session_mut());
+                let session = self.session(key);
                 if let (Some(session), Some(peer)) = (session, peer) {
                     session.handle_signal_made(now, peer, signal);
                 }
@@ -403,7 +400,7 @@ impl Peer {
         } else if let Some(peer) = connection.peer
             // What has failed is not the newer one.
             && !self.direct.is_trying(connection.key, peer)
-            && let Some(session) = self.torrent(connection.key).and_then(|torrent| torrent.session_mut())
+            && let Some(session) = self.session(connection.key)
         {
             session.handle_direct_failed(now, peer, end.into());
         }
@@ -417,7 +414,7 @@ impl Peer {
         for (id, key, peer) in due {
             self.direct.close(id);
             if let Some(peer) = peer
-                && let Some(session) = self.torrent(key).and_then(|torrent| torrent.session_mut())
+                && let Some(session) = self.session(key)
             {
                 session.handle_direct_failed(now, peer, DirectFailure::NoAnswer);
             }

@@ -51,7 +51,7 @@ impl Peer {
 
     pub(super) fn session_of(&mut self, link: LinkId) -> Option<&mut Session> {
         let key = self.links.get(&link)?.key;
-        self.torrent(key)?.session_mut()
+        self.session(key)
     }
 
     /// Sends over a link.

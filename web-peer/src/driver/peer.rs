@@ -142,6 +142,10 @@ impl Peer {
         self.torrents.iter_mut().find(|torrent| torrent.key == key)
     }
 
+    pub(super) fn session(&mut self, key: u32) -> Option<&mut Session> {
+        self.torrent(key)?.session_mut()
+    }
+
     pub(super) fn by_hash(&mut self, hash: InfoHash) -> Option<&mut Torrent> {
         self.torrents.iter_mut().find(|torrent| torrent.info_hash() == Some(hash))
     }

@@ -218,11 +218,8 @@ impl Peer {
         if !self.direct.are_offers_ready(key) || self.direct.ready_offers(key).next().is_none() {
             return;
         }
-        for tracker in self.trackers.iter_mut() {
-            if let Some(membership) = tracker.memberships.get_mut(&key)
-                && membership.offers_wanted > 0
-                && !membership.offered
-            {
+        for membership in self.trackers.memberships(key) {
+            if membership.offers_wanted > 0 && !membership.offered {
                 membership.announcer.again(now);
             }
         }
@@ -255,19 +252,15 @@ impl Peer {
 
     /// Asks all trackers of a torrent for peers, as soon as that makes sense.
     pub(super) fn want_peers(&mut self, key: u32) {
-        for tracker in self.trackers.iter_mut() {
-            if let Some(membership) = tracker.memberships.get_mut(&key) {
-                membership.announcer.want_peers();
-            }
+        for membership in self.trackers.memberships(key) {
+            membership.announcer.want_peers();
         }
     }
 
     /// Tells all trackers of a torrent that it is complete.
     pub(super) fn tell_completed(&mut self, now: Time, key: u32) {
-        for tracker in self.trackers.iter_mut() {
-            if let Some(membership) = tracker.memberships.get_mut(&key) {
-                membership.announcer.completed(now);
-            }
+        for membership in self.trackers.memberships(key) {
+            membership.announcer.completed(now);
         }
     }
 

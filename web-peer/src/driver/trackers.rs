@@ -156,6 +156,11 @@ impl Trackers {
         self.all.iter_mut()
     }
 
+    /// One torrent at each of its trackers.
+    pub(super) fn memberships(&mut self, key: u32) -> impl Iterator<Item = &mut Membership> {
+        self.all.iter_mut().filter_map(move |tracker| tracker.memberships.get_mut(&key))
+    }
+
     pub(super) fn ids(&self) -> Vec<TrackerId> {
         self.all.iter().map(|tracker| tracker.id).collect()
     }
