@@ -18,6 +18,7 @@ use web_sys::{
     RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
 };
 
+use super::collect;
 use super::description::Kind;
 use super::outbox::Outbox;
 use super::table::Table;
@@ -34,26 +35,26 @@ thread_local! {
 
 /// Whether the browser has the class, and its constructor works (a policy can make it throw).
 pub(super) fn is_available() -> bool {
-    has_class()
-        && (WORKS.get()
-            || RtcPeerConnection::new().is_ok_and(|peer| {
-                peer.close();
-                WORKS.set(true);
-                true
-            }))
+    if !has_class() {
+        return false;
+    }
+    if WORKS.get() {
+        return true;
+    }
+    match RtcPeerConnection::new() {
+        Ok(peer) => {
+            peer.close();
+            WORKS.set(true);
+            true
+        }
+        Err(error) => collect::is_too_many(&error),
+    }
 }
 
 /// Naming a class that is missing throws, so it is looked up as a property.
 fn has_class() -> bool {
     Reflect::get(&js_sys::global(), &"RTCPeerConnection".into()).is_ok_and(|class| class.is_function())
 }
-
-/// Length of a buffer that is made for the browser to collect garbage, in bytes. Chromium does after three or four of
-/// them, in some 25 ms.
-const COLLECT_BUFFER_BYTES: u32 = 64 << 20;
-
-/// Most buffers that are made so.
-const COLLECT_BUFFERS: usize = 16;
 
 /// One connection.
 pub(super) struct Connection {
@@ -92,12 +93,17 @@ pub(super) struct Progress {
 }
 
 impl Connection {
-    /// Makes the browser's object, with handlers that tell `table`.
-    pub(super) fn new(ice: &[IceServer], table: &Weak<Table>, id: RtcId) -> Result<Self, RtcError> {
+    /// Makes the browser's object, with handlers that tell `table`. None if the browser has too many just now, see
+    /// [`collect`](super::collect).
+    pub(super) fn new(ice: &[IceServer], table: &Weak<Table>, id: RtcId) -> Result<Option<Self>, RtcError> {
         if !is_available() {
             return Err(RtcError::Unavailable);
         }
-        let peer = construct(ice).map_err(|error| RtcError::Refused(browser_error::sentence(&error)))?;
+        let peer = match RtcPeerConnection::new_with_configuration(&configuration(ice)) {
+            Ok(peer) => peer,
+            Err(error) if collect::is_too_many(&error) => return Ok(None),
+            Err(error) => return Err(RtcError::Refused(browser_error::sentence(&error))),
+        };
         let mut connection = Self {
             peer,
             channel: None,
@@ -123,7 +129,7 @@ impl Connection {
         connection.peer.set_onicegatheringstatechange(Some(&gathering));
         let state = connection.handler(table, id, |table, id, _| table.state_changed(id));
         connection.peer.set_onconnectionstatechange(Some(&state));
-        Ok(connection)
+        Ok(Some(connection))
     }
 
     /// The other side takes messages of so many bytes.
@@ -355,38 +361,14 @@ impl Connection {
     }
 }
 
-fn timer(after: Duration, table: &Weak<Table>, act: impl FnOnce(&Rc<Table>) + 'static) -> Timeout {
+/// Acts after this time, if the table is still there and the timer is.
+pub(super) fn timer(after: Duration, table: &Weak<Table>, act: impl FnOnce(&Rc<Table>) + 'static) -> Timeout {
     let table = table.clone();
     Timeout::new(u32::try_from(after.as_millis()).unwrap_or(u32::MAX), move || {
         if let Some(table) = table.upgrade() {
             act(&table);
         }
     })
-}
-
-/// Makes the browser's object.
-///
-/// Chromium refuses the 501st of a page, and counts closed ones until they are collected, which a quiet page may not do
-/// for minutes. Buffers that nobody uses make it collect: as many as it takes, some hundred MiB of address space that no
-/// page of memory stands behind.
-fn construct(ice: &[IceServer]) -> Result<RtcPeerConnection, JsValue> {
-    let configuration = configuration(ice);
-    let mut made = RtcPeerConnection::new_with_configuration(&configuration);
-    for _ in 0..COLLECT_BUFFERS {
-        match &made {
-            Err(error) if browser_error::name(error) == "UnknownError" => {
-                // Not by its type: the constructor throws where there is no address space.
-                let class = Reflect::get(&js_sys::global(), &"ArrayBuffer".into())?;
-                Reflect::construct(
-                    class.unchecked_ref::<Function>(),
-                    &Array::of1(&COLLECT_BUFFER_BYTES.into()),
-                )?;
-                made = RtcPeerConnection::new_with_configuration(&configuration);
-            }
-            _ => break,
-        }
-    }
-    made
 }
 
 fn configuration(ice: &[IceServer]) -> RtcConfiguration {

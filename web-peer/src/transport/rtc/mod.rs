@@ -8,6 +8,7 @@
 //! and reliable; all ICE candidates stand in the description, none follow it. Nothing here knows a tracker or the
 //! engine: how descriptions travel is the driver's.
 
+mod collect;
 mod connection;
 mod description;
 mod outbox;

@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
+use gloo_timers::callback::Timeout;
 use shared::signal::{IceServer, SessionDescription};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{RtcDataChannel, RtcPeerConnectionState};
 
-use super::connection::{Connection, OnEvent};
+use super::collect;
+use super::connection::{Connection, OnEvent, timer};
 use super::description::{Kind, check, without_trickle};
 use super::{
     CONNECT_TIMEOUT, DISCONNECTED_AT_MOST, GATHER_AT_MOST, GATHER_MORE, MAX_CONNECTIONS, RtcEnd, RtcError,
@@ -22,6 +24,8 @@ use crate::browser_error;
 /// All connections.
 pub(super) struct Table {
     connections: RefCell<HashMap<RtcId, Connection>>,
+    /// Refused by the browser just now, and tried again soon.
+    waiting: RefCell<HashMap<RtcId, Waiting>>,
     /// Ended within a call of the owner, who hears of it from the event loop.
     ended: RefCell<HashMap<RtcId, RtcEnd>>,
     last_id: Cell<u64>,
@@ -30,10 +34,26 @@ pub(super) struct Table {
     this: Weak<Self>,
 }
 
+/// What a connection is made from.
+struct Plan {
+    ice: Vec<IceServer>,
+    /// To be answered, and the longest message that its sender takes, in bytes. None to make an offer.
+    offer: Option<(SessionDescription, usize)>,
+    /// Times that the browser refused, having too many.
+    tries: u32,
+}
+
+/// A connection that does not exist yet.
+struct Waiting {
+    plan: Plan,
+    _until: Timeout,
+}
+
 impl Table {
     pub(super) fn new(on_event: impl Fn(RtcId, RtcEvent) + 'static) -> Rc<Self> {
         Rc::new_cyclic(|this| Self {
             connections: RefCell::default(),
+            waiting: RefCell::default(),
             ended: RefCell::default(),
             last_id: Cell::new(0),
             made: Cell::new(0),
@@ -43,7 +63,7 @@ impl Table {
     }
 
     pub(super) fn alive(&self) -> usize {
-        self.connections.borrow().len()
+        self.connections.borrow().len() + self.waiting.borrow().len()
     }
 
     pub(super) fn made(&self) -> u64 {
@@ -53,30 +73,19 @@ impl Table {
     // What the owner asks for.
 
     pub(super) fn offer(&self, ice: &[IceServer]) -> Result<RtcId, RtcError> {
-        let (id, mut connection) = self.make(ice)?;
-        connection.progress.initiator = true;
-        connection.make_channel(&self.this, id);
-        connection.describe(None, &self.this, id);
-        self.connections.borrow_mut().insert(id, connection);
-        Ok(id)
+        self.make(ice, None)
     }
 
     pub(super) fn answer(&self, ice: &[IceServer], offer: &SessionDescription) -> Result<RtcId, RtcError> {
-        let longest = match check(offer, Kind::Offer) {
-            Ok(longest) => longest,
+        match check(offer, Kind::Offer) {
+            Ok(longest) => self.make(ice, Some((offer.clone(), longest))),
             Err(why) => {
                 // Costs no connection.
                 let id = self.next_id();
                 self.end_later(id, RtcEnd::BadDescription(why));
-                return Ok(id);
+                Ok(id)
             }
-        };
-        let (id, mut connection) = self.make(ice)?;
-        connection.limit_messages(longest);
-        connection.expect_channel(&self.this, id);
-        connection.describe(Some(offer.clone()), &self.this, id);
-        self.connections.borrow_mut().insert(id, connection);
-        Ok(id)
+        }
     }
 
     pub(super) fn accept(&self, id: RtcId, answer: &SessionDescription) {
@@ -124,6 +133,7 @@ impl Table {
 
     pub(super) fn close_all(&self) {
         self.ended.borrow_mut().clear();
+        self.waiting.borrow_mut().clear();
         let connections = self.connections.take();
         connections.into_values().for_each(Connection::release);
     }
@@ -287,20 +297,59 @@ impl Table {
         RtcId(id)
     }
 
-    fn make(&self, ice: &[IceServer]) -> Result<(RtcId, Connection), RtcError> {
+    fn make(&self, ice: &[IceServer], offer: Option<(SessionDescription, usize)>) -> Result<RtcId, RtcError> {
         if self.alive() >= MAX_CONNECTIONS {
             return Err(RtcError::TooMany);
         }
         let id = self.next_id();
-        let connection = Connection::new(ice, &self.this, id)?;
-        self.made.set(self.made.get() + 1);
-        Ok((id, connection))
+        self.try_to_make(id, Plan { ice: ice.to_vec(), offer, tries: 0 })?;
+        Ok(id)
+    }
+
+    /// Makes a connection now, or waits to try again.
+    fn try_to_make(&self, id: RtcId, mut plan: Plan) -> Result<(), RtcError> {
+        if let Some(mut connection) = Connection::new(&plan.ice, &self.this, id)? {
+            self.made.set(self.made.get() + 1);
+            match plan.offer {
+                None => {
+                    connection.progress.initiator = true;
+                    connection.make_channel(&self.this, id);
+                    connection.describe(None, &self.this, id);
+                }
+                Some((offer, longest)) => {
+                    connection.limit_messages(longest);
+                    connection.expect_channel(&self.this, id);
+                    connection.describe(Some(offer), &self.this, id);
+                }
+            }
+            self.connections.borrow_mut().insert(id, connection);
+            return Ok(());
+        }
+        plan.tries += 1;
+        if plan.tries > collect::MAX_TRIES {
+            return Err(RtcError::Refused("it has too many connections, though they are closed".into()));
+        }
+        tracing::debug!(%id, tries = plan.tries, "the browser has too many connections");
+        collect::encourage();
+        let until = timer(collect::BETWEEN_TRIES, &self.this, move |table| table.try_again(id));
+        self.waiting.borrow_mut().insert(id, Waiting { plan, _until: until });
+        Ok(())
+    }
+
+    fn try_again(&self, id: RtcId) {
+        let waiting = self.waiting.borrow_mut().remove(&id);
+        if let Some(waiting) = waiting
+            && let Err(error) = self.try_to_make(id, waiting.plan)
+        {
+            self.tell(id, RtcEvent::Closed(RtcEnd::Refused(error.to_string())));
+        }
     }
 
     /// Returns false if there was no such connection.
     fn release(&self, id: RtcId) -> bool {
+        let waited = self.waiting.borrow_mut().remove(&id).is_some();
         let connection = self.connections.borrow_mut().remove(&id);
-        connection.map(Connection::release).is_some()
+        connection.map(Connection::release).is_some() || waited
     }
 
     /// Ends a connection within a call of the owner, who is told when it has returned.
