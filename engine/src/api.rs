@@ -261,6 +261,19 @@ pub enum Notice {
     StoreFailed(String),
 }
 
+/// How much a file or a piece is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Not at all: nobody is asked for it.
+    Skip,
+    /// As usual.
+    #[default]
+    Normal,
+    /// Before everything of normal priority, however rare that is.
+    High,
+}
+
 /// What a torrent is doing; the words of the automation contract (`data-state`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

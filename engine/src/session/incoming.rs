@@ -171,9 +171,8 @@ impl Session {
         peer.check_pieces(&torrent.geometry).map_err(offence)?;
         let Pieces::Known(has) = &peer.pieces else { return Ok(()) };
         torrent.picker.peer_joined(has);
-        let have = torrent.pieces.have();
-        let useful = torrent.geometry.pieces().filter(|piece| has.has(*piece) && !have.has(*piece)).count();
-        peer.useful = useful as u32;
+        let useful = has.count_without(torrent.pieces.have());
+        peer.useful = useful;
         peer.nothing_at = None;
         peer.show_interest(now, useful > 0);
         self.stirred = true;
