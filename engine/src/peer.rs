@@ -23,6 +23,20 @@ const STRANGER_PIPELINE: u32 = 10 * BLOCK_LEN;
 const MAX_PIPELINE: u32 = 8 << 20;
 /// The pipeline is what arrives in two round trips, but at least in this time: browsers come to their turns late.
 const PIPELINE_TIME: Duration = Duration::from_millis(500);
+/// Least requests in a pipeline, so that the next is there when one is answered.
+const LEAST_REQUESTS: u32 = 2;
+/// So long after its first block a peer's rate is believed, also where it is low.
+const RATE_PATIENCE: Duration = Duration::from_secs(2);
+/// A request is for what comes in this time at most, so that a slow peer does not hold up the piece for long.
+const BLOCK_TIME: Duration = Duration::from_millis(250);
+/// A peer is silent after this many times the usual time between its blocks, …
+const SILENCE_GAPS: u32 = 16;
+/// … at least after this time, …
+const LEAST_SILENCE: Duration = Duration::from_secs(4);
+/// … at most after this, …
+const MOST_SILENCE: Duration = Duration::from_secs(30);
+/// … and after this one when nothing has ever come from it.
+const FIRST_SILENCE: Duration = Duration::from_secs(10);
 /// Requests that a peer takes when it does not say how many (libtorrent's default).
 const DEFAULT_REQQ: u32 = 250;
 /// Requests of one peer that are queued here; what comes above is rejected. Told to the peer (`reqq`, BEP 10).
@@ -127,13 +141,20 @@ pub(crate) struct Peer {
     outstanding: VecDeque<Outstanding>,
     outstanding_bytes: u32,
     last_block: Time,
+    /// The first block since it began to serve us.
+    first_block: Option<Time>,
+    /// Bytes that came since then, as far as they can be counted.
+    served: u32,
+    /// Usual time between two of its blocks.
+    gap: Option<Duration>,
     /// It left requests unanswered; one block at a time is risked until it delivers.
     pub(crate) snubbed: bool,
     /// The latest state of the pieces in which there was nothing to ask it for.
     pub(crate) nothing_at: Option<u64>,
     /// The piece that was begun with it last: its neighbours are the cheapest for it to serve.
     pub(crate) last_begun: Option<PieceIndex>,
-    round_trip: Option<Duration>,
+    /// The shortest time in which it answered a request when nothing else was on the way, and that block's length, in bytes.
+    answer: Option<(Duration, u32)>,
     unasked: u32,
 
     /// Blocks it asked for, in order.
@@ -191,10 +212,13 @@ impl Peer {
             outstanding: VecDeque::new(),
             outstanding_bytes: 0,
             last_block: now,
+            first_block: None,
+            served: 0,
+            gap: None,
             snubbed: false,
             nothing_at: None,
             last_begun: None,
-            round_trip: None,
+            answer: None,
             unasked: 0,
             requests: VecDeque::new(),
             room: 0,
@@ -292,16 +316,62 @@ impl Peer {
 
     // What we asked it for.
 
-    /// Bytes that should be on the way from it.
+    /// Bytes a second that come from it, once there is reason to believe the number.
+    fn known_rate(&self, now: Time) -> Option<f64> {
+        let since = self.first_block.filter(|first| now.since(*first) >= RATE_PATIENCE);
+        since.map(|_| self.down.per_second(now))
+    }
+
+    /// Time from a request to its answer, without the time that the answer itself takes at its rate.
+    fn round_trip(&self, now: Time) -> Duration {
+        let Some((took, len)) = self.answer else { return Duration::ZERO };
+        let rate = self.known_rate(now).filter(|rate| *rate > 0.0);
+        let sending = rate.and_then(|rate| Duration::try_from_secs_f64(f64::from(len) / rate).ok());
+        took.saturating_sub(sending.unwrap_or_default())
+    }
+
+    /// Length of the next block to ask it for, in bytes: as long as both sides take, if it is fast enough for that.
+    pub(crate) fn request_len(&self, now: Time) -> u32 {
+        if self.snubbed {
+            return BLOCK_LEN;
+        }
+        let Some(rate) = self.known_rate(now) else { return self.block_len() };
+        // A float above the limit saturates.
+        let bytes = (rate * BLOCK_TIME.as_secs_f64()) as u32;
+        (bytes / BLOCK_LEN * BLOCK_LEN).clamp(BLOCK_LEN, self.block_len())
+    }
+
+    /// Bytes that should be on the way from it: what its rate brings in two round trips, as far as that is known.
     pub(crate) fn pipeline(&self, now: Time) -> u32 {
         if self.snubbed {
-            return self.block_len();
+            return BLOCK_LEN;
         }
-        let least = if self.is_own() { OWN_PIPELINE } else { STRANGER_PIPELINE };
-        let time = PIPELINE_TIME.max(self.round_trip.unwrap_or_default() * 2);
-        let bytes = self.down.per_second(now) * time.as_secs_f64();
+        let time = PIPELINE_TIME.max(self.round_trip(now) * 2);
         // A float above the limit saturates.
-        (bytes as u32).clamp(least, MAX_PIPELINE)
+        let bytes = (self.down.per_second(now) * time.as_secs_f64()) as u32;
+        if self.known_rate(now).is_some() {
+            return bytes.clamp(LEAST_REQUESTS * self.request_len(now), MAX_PIPELINE);
+        }
+        let first = if self.is_own() { OWN_PIPELINE } else { STRANGER_PIPELINE };
+        // At most one more byte for each that came, which doubles it in a round trip: the first blocks say little yet.
+        bytes.clamp(first, MAX_PIPELINE.min(first.saturating_add(self.served)))
+    }
+
+    /// It serves us from now on: what it was like before may be long ago.
+    pub(crate) fn unchoked_us(&mut self) {
+        self.peer_choking = false;
+        self.nothing_at = None;
+        self.first_block = None;
+        self.served = 0;
+    }
+
+    /// Whether it has left requests unanswered for longer than it usually takes.
+    pub(crate) fn is_silent(&self, now: Time) -> bool {
+        let round_trips = self.round_trip(now) * 2;
+        let patience = self.gap.map_or(FIRST_SILENCE, |gap| {
+            (gap * SILENCE_GAPS + round_trips).clamp(LEAST_SILENCE, MOST_SILENCE)
+        });
+        self.stalled_for(now) >= patience
     }
 
     /// Whether enough of the pipeline is free to ask for more: several requests in one message cost the browser no more
@@ -342,13 +412,17 @@ impl Peer {
 
     /// A block came. As what it had been asked for, if it had.
     pub(crate) fn delivered(&mut self, now: Time, span: BlockSpan) -> Option<Outstanding> {
-        self.last_block = now;
+        let before = std::mem::replace(&mut self.last_block, now);
+        self.first_block.get_or_insert(now);
+        self.served = self.served.saturating_add(span.len());
         self.down.add(now, span.len().into());
         let outstanding = self.forget(span)?;
         self.snubbed = false;
+        let gap = now.since(before.max(outstanding.asked_at));
+        self.gap = Some(self.gap.map_or(gap, |usual| (usual * 7 + gap) / 8));
         if outstanding.alone && !outstanding.given_up {
-            let took = now.since(outstanding.asked_at);
-            self.round_trip = Some(self.round_trip.map_or(took, |least| least.min(took)));
+            let answer = (now.since(outstanding.asked_at), span.len());
+            self.answer = Some(self.answer.map_or(answer, |least| least.min(answer)));
         }
         Some(outstanding)
     }
@@ -401,7 +475,7 @@ impl Peer {
     }
 
     /// How long it has left a request unanswered while sending nothing else.
-    pub(crate) fn stalled_for(&self, now: Time) -> Duration {
+    fn stalled_for(&self, now: Time) -> Duration {
         let oldest = self.awaited().map(|outstanding| outstanding.asked_at).min();
         oldest.map_or(Duration::ZERO, |asked_at| now.since(asked_at.max(self.last_block)))
     }

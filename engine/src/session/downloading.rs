@@ -67,7 +67,7 @@ impl Session {
                 }
                 let mut begin = span.begin();
                 while begin < span.end() {
-                    let len = peer.block_len().min(span.end() - begin);
+                    let len = peer.request_len(now).min(span.end() - begin);
                     let Some(part) = torrent.geometry.span(piece.as_u32(), begin, len) else { break };
                     torrent.pieces.requested(part);
                     peer.ask(now, part);
@@ -261,7 +261,7 @@ fn fill(now: Time, link: LinkId, peer: &mut Peer, torrent: &mut Torrent, epoch: 
         return;
     }
     while peer.has_pipeline_room(pipeline) {
-        let Some(span) = torrent.next_block(link, peer, rng) else {
+        let Some(span) = torrent.next_block(now, link, peer, rng) else {
             peer.nothing_at = Some(epoch);
             return;
         };
@@ -272,9 +272,9 @@ fn fill(now: Time, link: LinkId, peer: &mut Peer, torrent: &mut Torrent, epoch: 
 
 impl Torrent {
     /// What to ask this peer for next: blocks of pieces in flight first, so that they become whole and can be given on.
-    fn next_block(&mut self, link: LinkId, peer: &mut Peer, rng: &mut Rng) -> Option<BlockSpan> {
+    fn next_block(&mut self, now: Time, link: LinkId, peer: &mut Peer, rng: &mut Rng) -> Option<BlockSpan> {
         let has = peer.has()?;
-        let len = peer.block_len();
+        let len = peer.request_len(now);
         if let Some(span) = self.pieces.next_block(link, has, len) {
             return Some(span);
         }

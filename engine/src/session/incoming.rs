@@ -76,9 +76,8 @@ impl Session {
                 }
             }
             Message::Unchoke => {
-                peer.peer_choking = false;
+                peer.unchoked_us();
                 self.stirred = true;
-                peer.nothing_at = None;
             }
             Message::Interested => {
                 peer.peer_interested = true;

@@ -148,6 +148,20 @@ fn the_link_is_kept_full() {
 }
 
 #[test]
+fn a_long_way_is_kept_full_too() {
+    // A round trip of 600 ms: at full rate 4.8 MiB are on the way.
+    let latency = Duration::from_millis(300);
+    let network = Network { latency, rate: 8 << 20, window: 16 << 20, ..Network::default() };
+    let mut world = World::new(1, torrent(1, 128 << 20, 1 << 20), network);
+    world.seeder();
+    let leecher = world.leecher();
+    world.complete(&[leecher], LIMIT);
+    let took = world.now.as_duration().as_secs_f64();
+    // Sixteen seconds at full rate, and before them a doubling a round trip from half a mebibyte on.
+    assert!(took < 16.0 + 6.0, "it took {took} s");
+}
+
+#[test]
 fn the_first_piece_comes_within_a_few_round_trips() {
     let latency = Duration::from_millis(50);
     let network = Network { latency, rate: 100 << 20, ..Network::default() };
