@@ -243,14 +243,14 @@ pub enum Action {
 pub enum Notice {
     /// The last wanted piece is stored.
     Completed,
-    /// This peer sent a piece that fails its hash, and is banned for this session.
+    /// This peer sent bytes that are not the torrent's, and is banned for this session.
     Banned {
         /// Who.
         peer: PeerId,
-        /// Which piece.
+        /// For which piece.
         piece: PieceIndex,
     },
-    /// A piece failed its hash, and more than one peer had sent parts of it.
+    /// A piece failed its hash, and more than one peer had sent parts of it: it is fetched again, to find out who lied.
     HashMismatch {
         /// Which piece.
         piece: PieceIndex,

@@ -149,6 +149,8 @@ pub(crate) struct Peer {
     gap: Option<Duration>,
     /// It left requests unanswered; one block at a time is risked until it delivers.
     pub(crate) snubbed: bool,
+    /// It came soon after somebody was banned, and could be the same: it has yet to send a whole piece that is right.
+    pub(crate) on_probation: bool,
     /// The latest state of the pieces in which there was nothing to ask it for.
     pub(crate) nothing_at: Option<u64>,
     /// The piece that was begun with it last: its neighbours are the cheapest for it to serve.
@@ -216,6 +218,7 @@ impl Peer {
             served: 0,
             gap: None,
             snubbed: false,
+            on_probation: false,
             nothing_at: None,
             last_begun: None,
             answer: None,

@@ -203,6 +203,11 @@ impl Picker {
         self.ladders.iter().all(|ladder| ladder.levels.iter().skip(1).all(Vec::is_empty))
     }
 
+    /// Whether this piece may be begun, and is wanted.
+    pub(crate) fn is_on_offer(&self, piece: PieceIndex) -> bool {
+        self.is_placed(piece)
+    }
+
     /// One of the rarest pieces on offer that this peer has, of those that are wanted most: if it can be, the one behind
     /// `last`, which was begun with this peer before; else the first of a run chosen at random.
     pub(crate) fn rarest(

@@ -11,10 +11,13 @@ use super::incoming::{Offence, offence};
 use super::{Session, Store, Torrent};
 use crate::api::{Action, LinkId, Notice, StoreOutcome, Time};
 use crate::peer::{Outstanding, Peer};
-use crate::pieces::Receipt;
+use crate::pieces::{Receipt, Refusal};
 
 /// When nothing else is left to ask for, blocks that others have owed for this long are asked of idle peers too.
 const ENDGAME_AFTER: Duration = Duration::from_millis(500);
+/// Whoever comes within this time after a ban is on probation: until it has sent a whole piece that is right, it is asked for
+/// pieces that nobody else has a part in.
+const PROBATION: Duration = Duration::from_secs(30 * 60);
 /// Bytes that an idle peer is asked for in this way at a time.
 const ENDGAME_BYTES: u32 = 256 * 1024;
 
@@ -193,19 +196,29 @@ impl Session {
         self.epoch += 1;
         match outcome {
             StoreOutcome::Stored => {
-                if torrent.pieces.stored(piece) {
-                    self.announce_piece(now, piece);
-                    if self.is_complete() {
-                        self.notice(Notice::Completed);
-                    }
+                let Some((liars, sender)) = torrent.pieces.stored(piece) else { return };
+                for peer in
+                    self.swarm.links.values_mut().filter(|peer| peer.id.is_some() && peer.id == sender)
+                {
+                    peer.on_probation = false;
+                }
+                self.announce_piece(now, piece);
+                if self.is_complete() {
+                    self.notice(Notice::Completed);
+                }
+                for liar in liars {
+                    self.ban(now, liar, piece);
                 }
             }
             StoreOutcome::HashMismatch => {
-                let Some(contributors) = torrent.pieces.refused(piece) else { return };
-                torrent.picker.offer(piece);
-                match &contributors[..] {
-                    [liar] => self.ban(now, *liar, piece),
-                    _ => self.notice(Notice::HashMismatch { piece }),
+                match torrent.pieces.refused(piece, |peer| self.swarm.is_banned(peer)) {
+                    Some(Refusal::Liar(liar)) => {
+                        torrent.picker.offer(piece);
+                        self.ban(now, liar, piece);
+                    }
+                    Some(Refusal::Suspect(senders)) => self.suspect(piece, &senders),
+                    Some(Refusal::Parked) => self.notice(Notice::HashMismatch { piece }),
+                    Some(Refusal::Resumed) | None => {}
                 }
             }
             StoreOutcome::Failed(reason) => {
@@ -215,6 +228,22 @@ impl Session {
                 }
             }
         }
+        let Some(torrent) = &mut self.torrent else { return };
+        if let Some((piece, senders)) = torrent.pieces.unpark(|peer| self.swarm.is_banned(peer)) {
+            self.suspect(piece, &senders);
+        }
+    }
+
+    /// One of these sent bytes that are not the torrent's. Until each has sent a piece that is right, it does not work on
+    /// pieces of others, so that it spoils nothing but its own.
+    fn suspect(&mut self, piece: PieceIndex, senders: &[PeerId]) {
+        if let Some(torrent) = &mut self.torrent {
+            torrent.picker.offer(piece);
+        }
+        for peer in self.swarm.links.values_mut() {
+            peer.on_probation |= peer.id.is_some_and(|id| senders.contains(&id));
+        }
+        self.notice(Notice::HashMismatch { piece });
     }
 
     /// Tells everybody of a piece that is here now.
@@ -231,26 +260,26 @@ impl Session {
         }
     }
 
-    /// A peer sent a piece, all of it, that fails its hash.
+    /// A peer sent bytes that are not the torrent's.
     fn ban(&mut self, now: Time, liar: PeerId, piece: PieceIndex) {
+        if self.swarm.is_banned(liar) {
+            return;
+        }
         self.swarm.ban(liar);
         self.directs.remove(liar);
+        self.last_ban = Some(now);
         if let Some(torrent) = &mut self.torrent {
             // What else it had a part in would fail too, and look like everybody's doing.
-            for touched in torrent.pieces.touched_by(liar) {
-                torrent.pieces.drop_begun(touched);
-                torrent.picker.offer(touched);
-            }
+            torrent.pieces.discard_from(liar);
         }
+        self.epoch += 1;
         self.notice(Notice::Banned { peer: liar, piece });
         self.close_all_links_to(now, liar);
-        // Requests for blocks of pieces that were dropped.
-        let Some(torrent) = &self.torrent else { return };
-        for peer in self.swarm.links.values_mut() {
-            for span in peer.give_up(|outstanding| !torrent.pieces.is_begun(outstanding.span.piece())) {
-                peer.say(&Message::Cancel(span.into()));
-            }
-        }
+    }
+
+    /// Whether a peer that comes now could be one that was banned lately, under another name.
+    pub(super) fn may_be_banned_one(&self, now: Time) -> bool {
+        self.last_ban.is_some_and(|last| now.since(last) < PROBATION)
     }
 }
 
@@ -275,12 +304,22 @@ impl Torrent {
     fn next_block(&mut self, now: Time, link: LinkId, peer: &mut Peer, rng: &mut Rng) -> Option<BlockSpan> {
         let has = peer.has()?;
         let len = peer.request_len(now);
-        if let Some(span) = self.pieces.next_block(link, has, len) {
+        let alone = peer.on_probation;
+        if let Some(span) = self.pieces.next_block(link, has, len, alone) {
             return Some(span);
         }
         let first = self.pieces.have().is_none();
-        let piece =
-            if first { self.picker.any(has, rng) } else { self.picker.rarest(has, peer.last_begun, rng) }?;
+        // What failed its hash shows who lied as soon as it is there again.
+        let suspect = self.pieces.next_suspect(has).filter(|piece| self.picker.is_on_offer(*piece));
+        let piece = suspect.or_else(|| match first {
+            true => self.picker.any(has, rng),
+            false => self.picker.rarest(has, peer.last_begun, rng),
+        });
+        let piece = piece.or_else(|| self.pieces.unpark_for(has));
+        let Some(piece) = piece else {
+            // Whoever is on probation may help with what others began, where there is nothing else.
+            return self.pieces.next_block(link, has, len, false).filter(|_| alone);
+        };
         if !self.pieces.can_begin(piece) {
             // Memory is full of pieces in flight. If nobody works on one of them, it makes room, lest a peer that has
             // none of them stay idle.
@@ -292,8 +331,8 @@ impl Torrent {
             }
         }
         self.picker.withdraw(piece);
-        self.pieces.begin(piece, link);
-        let span = self.pieces.next_block(link, has, len);
+        self.pieces.begin(piece, link, alone);
+        let span = self.pieces.next_block(link, has, len, alone);
         peer.last_begun = Some(piece);
         span
     }

@@ -88,6 +88,8 @@ impl Session {
             return;
         }
         let mut peer = Peer::new(now, transport, remote, initiator);
+        let is_trusted = |other: &Peer| other.id.is_some() && other.id == remote && !other.on_probation;
+        peer.on_probation = self.may_be_banned_one(now) && !self.swarm.links.values().any(is_trusted);
         let handshake =
             Handshake { info_hash: self.info_hash, peer_id: self.peer_id, extended: true, fast: true };
         peer.say_raw(&handshake.encode());

@@ -178,6 +178,8 @@ pub struct Session {
     /// Goes up when blocks may be asked for that could not before, so that peers for whom there was nothing are looked at
     /// again.
     epoch: u64,
+    /// When a peer was banned last for what it sent.
+    last_ban: Option<Time>,
 
     down: Rate,
     up: Rate,
@@ -240,6 +242,7 @@ impl Session {
             uploads: Uploads::default(),
             choker: Choker::new(config.upload_slots),
             epoch: 0,
+            last_ban: None,
             down: Rate::default(),
             up: Rate::default(),
             downloaded: 0,
