@@ -3,7 +3,7 @@
 //! In reading order: [`Tracker`] is the tracker's program as users start it; [`Browser`] is one Chromium or Firefox
 //! with a profile of its own, started through a driver; [`Tab`] is one tab of it, and [`Page`] one with our page, driven
 //! by the automation contract; [`Snapshot`] is what `window.enxame.snapshot()` says; [`WebTorrent`], [`ForeignTracker`]
-//! and [`Script`] are programs of others that ours meet; [`samples`] makes files and compares them; [`process`] finds,
+//! and [`Script`] are programs of others that ours meet; [`SlowLine`] is a slow way to a tracker; [`samples`] makes files and compares them; [`process`] finds,
 //! measures and ends the processes of a browser.
 //!
 //! Used by the end-to-end tests in `tests/` and by the programs in `src/bin/`: the demonstration, the figures and
@@ -17,6 +17,7 @@ mod page;
 pub mod process;
 pub mod samples;
 mod site;
+mod slow_line;
 mod snapshot;
 mod tab;
 mod tools;
@@ -31,6 +32,7 @@ pub use browser::{Browser, BrowserOptions, Kind};
 pub use node::{ForeignTracker, Script};
 pub use page::Page;
 pub use site::{Site, SiteFile};
+pub use slow_line::SlowLine;
 pub use snapshot::{
     Bytes, Peer, Pieces, Rates, Rtc, Snapshot, State, Torrent, TorrentTracker, TrackerStatus,
 };

@@ -96,9 +96,13 @@ impl Tab {
         browser::devtools(&*self.focus().await?, command, parameters).await
     }
 
-    /// Puts the tab in front of the others of its browser, which hides those. Chromium only.
-    pub async fn bring_to_front(&self) -> Result<()> {
-        self.devtools("Page.bringToFront", json!({})).await?;
+    /// Shows another tab of the same browser, or this one: who is not shown is hidden. Chromium only.
+    pub async fn show(&self, shown: &Self) -> Result<()> {
+        let handle = String::from(shown.handle.clone());
+        // chromedriver's handle is DevTools' name for the tab; older ones put a word before it.
+        let target = handle.trim_start_matches("CDwindow-");
+        // Said to this tab, and not to the one shown: to turn to this one later would show it.
+        self.devtools("Target.activateTarget", json!({ "targetId": target })).await?;
         Ok(())
     }
 

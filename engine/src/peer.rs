@@ -538,9 +538,10 @@ impl Peer {
         (!self.haves.is_empty()).then_some(self.haves_due)
     }
 
-    /// Everything to be sent now, in order.
-    pub(crate) fn take_outbox(&mut self, now: Time) -> Vec<Bytes> {
-        let something = !self.out.is_empty() || !self.full.is_empty();
+    /// Everything to be sent now, in order. HAVEs go along, or when they have waited or are many; alone and at once if they
+    /// are `the_last`, for which no company will come.
+    pub(crate) fn take_outbox(&mut self, now: Time, the_last: bool) -> Vec<Bytes> {
+        let something = the_last || !self.out.is_empty() || !self.full.is_empty();
         if !self.haves.is_empty() && (something || self.haves_due <= now || self.haves.len() >= MANY_HAVES) {
             for piece in std::mem::take(&mut self.haves) {
                 self.say(&Message::Have(piece.as_u32()));

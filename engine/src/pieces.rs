@@ -196,6 +196,11 @@ impl Pieces {
         self.begun_bytes + self.verifying_bytes + self.parked_bytes
     }
 
+    /// Whether the verifier or the store has something to do.
+    pub(crate) fn is_verifying(&self) -> bool {
+        !self.verifying.is_empty()
+    }
+
     /// Whether some block of a piece in flight has not been asked for.
     pub(crate) fn any_open(&self) -> bool {
         !self.open.is_empty()

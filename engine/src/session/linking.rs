@@ -245,7 +245,7 @@ impl Session {
     pub(super) fn close(&mut self, now: Time, link: LinkId, reason: CloseReason) {
         let Some(peer) = self.swarm.get_mut(link) else { return };
         // What has been said already may matter to the other side, and comes before the end.
-        for bytes in peer.take_outbox(now) {
+        for bytes in peer.take_outbox(now, true) {
             self.actions.push_back(Action::Send { link, bytes });
         }
         self.actions.push_back(Action::CloseLink { link, reason: reason.clone() });

@@ -9,7 +9,8 @@
 //! - `learning`: the metadata, in both directions;
 //! - `downloading`: blocks are asked for, come, and become pieces;
 //! - `uploading`: blocks are asked of us;
-//! - `ticking`: what happens because time passes.
+//! - `ticking`: what happens because time passes;
+//! - `viewing`: what users are shown.
 
 mod directing;
 mod downloading;
@@ -20,6 +21,7 @@ mod learning;
 mod linking;
 mod ticking;
 mod uploading;
+mod viewing;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,8 +34,8 @@ use shared::wire::Bitfield;
 use shared::{Geometry, InfoHash, OfferId, PeerId, PieceIndex};
 
 use crate::api::{
-    Action, ByteCounts, CloseReason, DirectFailure, Found, LinkId, LoadId, Notice, PeerSnapshot, PieceCounts,
-    Rates, Signal, State, StoreOutcome, Time, TorrentSnapshot, Transport, Ways,
+    Action, CloseReason, DirectFailure, Found, LinkId, LoadId, Notice, Signal, State, StoreOutcome, Time,
+    Transport, Ways,
 };
 use crate::choker::Choker;
 use crate::direct::{Directs, Way};
@@ -482,73 +484,6 @@ impl Session {
         self.is_running() && self.swarm.peer_count() + self.swarm.dialing() < self.max_peers
     }
 
-    /// Everything that users are shown.
-    pub fn snapshot(&self, now: Time) -> TorrentSnapshot {
-        let torrent = self.torrent.as_ref();
-        TorrentSnapshot {
-            info_hash: self.info_hash,
-            name: torrent.map_or_else(|| self.name_hint.clone(), |torrent| torrent.info.name().to_owned()),
-            state: self.state(),
-            bytes: ByteCounts {
-                total: torrent.map_or(0, |torrent| torrent.geometry.total()),
-                verified: torrent.map_or(0, |torrent| torrent.pieces.had_bytes()),
-                downloaded: self.downloaded,
-                uploaded: self.uploaded,
-            },
-            rates: Rates { down: self.down.per_second(now), up: self.up.per_second(now) },
-            pieces: PieceCounts {
-                total: torrent.map_or(0, |torrent| torrent.geometry.piece_count()),
-                have: torrent.map_or(0, |torrent| torrent.pieces.have().count()),
-            },
-            peers: self.peer_snapshots(now),
-        }
-    }
-
-    /// One row a peer, also where a relay link has not quite handed over to a direct one.
-    fn peer_snapshots(&self, now: Time) -> Vec<PeerSnapshot> {
-        let mut rows: Vec<((bool, bool), PeerSnapshot)> = Vec::new();
-        for peer in self.swarm.links.values() {
-            let Some(mut row) = self.peer_snapshot(now, peer) else { continue };
-            let in_use = peer.retiring.is_none() && peer.doubted.is_none() && peer.has().is_some();
-            let mut weight = (in_use, peer.transport == Transport::Direct);
-            let Some((least, other)) = rows.iter_mut().find(|(_, other)| other.id == row.id) else {
-                rows.push((weight, row));
-                continue;
-            };
-            let rates = Rates { down: other.rates.down + row.rates.down, up: other.rates.up + row.rates.up };
-            let (downloaded, uploaded) = (other.downloaded + row.downloaded, other.uploaded + row.uploaded);
-            if weight > *least {
-                std::mem::swap(least, &mut weight);
-                std::mem::swap(other, &mut row);
-            }
-            (other.rates, other.downloaded, other.uploaded) = (rates, downloaded, uploaded);
-        }
-        rows.into_iter().map(|(_, row)| row).collect()
-    }
-
-    fn peer_snapshot(&self, now: Time, peer: &Peer) -> Option<PeerSnapshot> {
-        let id = peer.handshake?.peer_id;
-        let has = peer.has();
-        Some(PeerSnapshot {
-            id: id.to_string(),
-            client: peer.extended.as_ref().and_then(|extended| extended.client.clone()).unwrap_or_default(),
-            transport: peer.transport,
-            why_relayed: self.why_relayed(peer),
-            introduced: peer.introduced,
-            am_choking: peer.am_choking,
-            am_interested: peer.am_interested,
-            peer_choking: peer.peer_choking,
-            peer_interested: peer.peer_interested,
-            progress: has.map_or(0.0, |has| match has.pieces() {
-                0 => 1.0,
-                pieces => f64::from(has.count()) / f64::from(pieces),
-            }),
-            rates: Rates { down: peer.down.per_second(now), up: peer.up.per_second(now) },
-            downloaded: peer.downloaded,
-            uploaded: peer.uploaded,
-        })
-    }
-
     // Within.
 
     fn is_running(&self) -> bool {
@@ -607,9 +542,12 @@ impl Session {
 
     /// Sends what has been said. Whether a link was closed.
     fn flush(&mut self, now: Time) -> bool {
+        // A hidden tab's timer may be a minute late, and others wait for what they hear of.
+        let is_verifying = self.torrent.as_ref().is_some_and(|torrent| torrent.pieces.is_verifying());
+        let the_last = !is_verifying && self.swarm.links.values().all(Peer::is_idle);
         let mut deaf = Vec::new();
         for (link, peer) in &mut self.swarm.links {
-            let sends = peer.take_outbox(now).into_iter();
+            let sends = peer.take_outbox(now, the_last).into_iter();
             self.actions.extend(sends.map(|bytes| Action::Send { link: *link, bytes }));
             if peer.is_deaf() {
                 deaf.push(*link);

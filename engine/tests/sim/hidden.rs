@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use engine::{Content, Transport};
+use engine::{Action, Content, StoreOutcome, Transport};
+use shared::wire::Message;
 
+use crate::wire::{Script, requests};
 use crate::world::{BOTH_WAYS, Habits, Network, World, torrent};
 
 /// How long a chain of three takes, of which all but the seeder have such timers: seeder, then two who also serve each
@@ -29,5 +31,27 @@ fn tabs_whose_timers_fire_once_a_minute_transfer_as_fast_as_others() {
         let hidden = takes(timers_every);
         let ratio = visible.as_secs_f64() / hidden.as_secs_f64();
         assert!(ratio > 0.95, "{hidden:?} with timers every {timers_every:?}, {visible:?} without");
+    }
+}
+
+#[test]
+fn the_last_piece_is_announced_at_once() {
+    let mut script = Script::leeching(&torrent(1, 4 * 16_384, 16_384));
+    let (source, other) = (script.stranger(1, true), script.stranger(2, true));
+    script.say(other, &[Message::HaveNone]);
+    script.say(source, &[Message::HaveNone, Message::Have(1), Message::Have(2), Message::Unchoke]);
+    script.heard(other);
+    let asked = requests(&script.heard(source));
+    assert_eq!(asked.len(), 2);
+    for (count, block) in asked.into_iter().enumerate() {
+        let data = vec![0; block.len as usize].into();
+        script.say(source, &[Message::Piece { piece: block.piece, begin: block.begin, data }]);
+        for action in std::mem::take(&mut script.actions) {
+            if let Action::VerifyAndStore { piece, .. } = action {
+                script.tell(|session, now| session.handle_stored(now, piece, StoreOutcome::Stored));
+            }
+        }
+        // The first waits for company, the second has no more to wait for.
+        assert_eq!(script.heard(other).len(), count * 2);
     }
 }

@@ -67,6 +67,8 @@ impl Script {
         while let Some(deadline) = self.session.deadline().filter(|deadline| *deadline <= end) {
             self.now = self.now.max(deadline);
             self.tell(|session, now| session.handle_timeout(now));
+            let next = self.session.deadline();
+            assert!(next.is_none_or(|next| next > self.now), "the deadline {deadline:?} does not pass");
         }
         self.now = end;
     }

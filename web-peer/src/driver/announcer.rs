@@ -11,6 +11,8 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(15);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 /// The same for trackers that do not ping: some close a socket on which nothing is said for a minute and a half.
 const LONGEST_FOREIGN_INTERVAL: Duration = Duration::from_secs(55);
+/// The least time between two announces out of turn that carry offers.
+const LEAST_REPEAT: Duration = Duration::from_secs(10);
 /// After an announce, the first moment at which too few peers are a reason for another; doubles each time.
 const FIRST_HUNGRY_WAIT: Duration = Duration::from_secs(3);
 /// An announce that is not answered for this long means that the connection is dead, whatever the browser thinks.
@@ -27,6 +29,8 @@ pub(super) struct Announcer {
     last: Option<Time>,
     unanswered_since: Option<Time>,
     hungry_waits: u32,
+    /// When it was last announced out of turn, with offers.
+    repeated: Option<Time>,
 }
 
 impl Announcer {
@@ -96,9 +100,12 @@ impl Announcer {
         self.due = Some(now + interval.clamp(SHORTEST_INTERVAL, longest));
     }
 
-    /// There is more to say than at the last announce: offers that were not ready then.
+    /// There is more to say than at the last announce: offers that were not ready then. Whatever the reply to that, it is
+    /// not answered so again at once.
     pub(super) fn again(&mut self, now: Time) {
-        if self.connected {
+        let is_early = self.repeated.is_some_and(|last| now < last + LEAST_REPEAT);
+        if self.connected && !is_early {
+            self.repeated = Some(now);
             self.due = Some(self.due.map_or(now, |due| due.min(now)));
         }
     }
@@ -191,6 +198,11 @@ mod tests {
         announcer.answered(at(0), Some(120), false);
         announcer.again(at(1));
         assert_eq!(announcer.take(at(1)), Some(Event::Update));
+        announcer.answered(at(1), Some(120), false);
+        announcer.again(at(2));
+        assert_eq!(announcer.due(), Some(at(121)), "no reply makes us talk without end");
+        announcer.again(at(11));
+        assert_eq!(announcer.due(), Some(at(11)));
     }
 
     #[test]

@@ -166,6 +166,21 @@ impl Direct {
         })
     }
 
+    /// The connection that waits for this peer's answer.
+    fn targeted(&self, key: u32, peer: PeerId) -> Option<RtcId> {
+        let found = self.connections.iter().find(|(_, connection)| {
+            let waits = connection.role == Role::Targeted && !connection.answered;
+            waits && connection.key == key && connection.peer == Some(peer)
+        });
+        found.map(|(id, _)| *id)
+    }
+
+    /// Whether something is still under way to this peer.
+    fn is_trying(&self, key: u32, peer: PeerId) -> bool {
+        let mut own = self.connections.values().filter(|connection| connection.key == key);
+        own.any(|connection| connection.peer == Some(peer) && connection.link.is_none())
+    }
+
     /// The connection whose offer this was, if it is still waiting for the answer of this peer.
     fn waiting(&self, key: u32, offer_id: OfferId, from: PeerId) -> Option<RtcId> {
         let found = self.connections.iter().find(|(_, connection)| {
@@ -247,6 +262,10 @@ impl Peer {
             }
             return;
         }
+        // The engine prefers this offer to our own (both sides made one).
+        if let Some(id) = self.direct.targeted(key, from) {
+            self.direct.close(id);
+        }
         match self.direct.transport.answer(&self.ice().0, description) {
             Ok(id) => {
                 let connection = Connection {
@@ -261,8 +280,12 @@ impl Peer {
                 };
                 self.direct.connections.insert(id, connection);
             }
-            // Whoever offered will try again, or another way.
-            Err(error) => tracing::debug!(%from, ?error, "an offer cannot be answered"),
+            Err(error) => {
+                tracing::debug!(%from, ?error, "an offer cannot be answered");
+                if let Some(session) = self.torrent(key).and_then(|torrent| torrent.session_mut()) {
+                    session.handle_direct_failed(now, from, error.into());
+                }
+            }
         }
     }
 
@@ -378,6 +401,8 @@ impl Peer {
         if let Some(link) = connection.link {
             self.link_closed(now, link);
         } else if let Some(peer) = connection.peer
+            // What has failed is not the newer one.
+            && !self.direct.is_trying(connection.key, peer)
             && let Some(session) = self.torrent(connection.key).and_then(|torrent| torrent.session_mut())
         {
             session.handle_direct_failed(now, peer, end.into());

@@ -175,8 +175,9 @@ impl Peer {
         let Some(torrent) = self.by_hash(reply.info_hash) else { return };
         let key = torrent.key;
         let complete = torrent.session().is_some_and(|session| session.left() == Some(0));
+        let wants_peers = torrent.session().is_some_and(engine::Session::wants_peers);
         let strangers = strangers(&reply, complete);
-        let offers = if self.direct.is_open() { strangers.min(MAX_OFFERED) } else { 0 };
+        let offers = if wants_peers && self.direct.is_open() { strangers.min(MAX_OFFERED) } else { 0 };
         let Some(tracker) = self.trackers.get_mut(id) else { return };
         let foreign = reply.enxame.is_none();
         tracker.kind = Some(if foreign { TrackerKind::WebTorrent } else { TrackerKind::Enxame });
@@ -211,9 +212,10 @@ impl Peer {
         }
     }
 
-    /// Announces again to the trackers that lack offers, once all that are being made are ready.
+    /// Announces again to the trackers that lack offers, once all that are being made are ready. Where none can be made, the
+    /// next announce is soon enough.
     pub(super) fn announce_offers(&mut self, now: Time, key: u32) {
-        if !self.direct.are_offers_ready(key) {
+        if !self.direct.are_offers_ready(key) || self.direct.ready_offers(key).next().is_none() {
             return;
         }
         for tracker in self.trackers.iter_mut() {
