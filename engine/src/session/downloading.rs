@@ -45,6 +45,18 @@ impl Session {
         }
     }
 
+    /// Fills one peer's pipeline.
+    pub(super) fn ask_for_blocks_at(&mut self, now: Time, link: LinkId) {
+        let Some(torrent) = &mut self.torrent else { return };
+        if torrent.pieces.is_complete() || torrent.pieces.is_congested() {
+            return;
+        }
+        let Some(peer) = self.swarm.links.get_mut(&link) else { return };
+        if peer.may_be_asked() && peer.nothing_at != Some(self.epoch) {
+            fill(now, link, peer, torrent, self.epoch, &mut self.rng);
+        }
+    }
+
     /// Asks idle peers for blocks that others owe.
     fn endgame(&mut self, now: Time) {
         let Some(torrent) = &mut self.torrent else { return };
@@ -158,6 +170,7 @@ impl Session {
 
     /// Tells peers that were asked for blocks of this piece to keep those that have come meanwhile.
     fn spare(&mut self, piece: PieceIndex) {
+        self.wide = true;
         let Some(torrent) = &self.torrent else { return };
         for peer in self.swarm.links.values_mut() {
             let done = |span: BlockSpan| span.piece() == piece && torrent.pieces.is_received(span);
@@ -252,6 +265,7 @@ impl Session {
             // The others will hear of it with all the rest.
             if peer.told_pieces {
                 peer.say_have(now, piece);
+                self.haves_due = self.haves_due.into_iter().chain(peer.haves_due()).min();
             }
             if peer.has().is_some_and(|has| has.has(piece)) {
                 peer.useful = peer.useful.saturating_sub(1);

@@ -19,6 +19,24 @@ pub(super) fn offence(what: impl ToString) -> Offence {
     CloseReason::Protocol(what.to_string())
 }
 
+/// Whether nothing that follows from this message concerns other links, but for what says so itself
+/// (a block that others were asked for too; the first of too few who wants to be served).
+fn is_of_one_link(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::KeepAlive
+            | Message::Have(_)
+            | Message::Interested
+            | Message::NotInterested
+            | Message::Request(_)
+            | Message::Cancel(_)
+            | Message::Piece { .. }
+            | Message::SuggestPiece(_)
+            | Message::AllowedFast(_)
+            | Message::Port(_)
+    )
+}
+
 impl Session {
     /// Bytes came: understands as many messages as they complete.
     pub(super) fn bytes_came(&mut self, now: Time, link: LinkId, bytes: Bytes) {
@@ -31,6 +49,7 @@ impl Session {
             let heard = if peer.handshake.is_none() {
                 match peer.decoder.handshake() {
                     Ok(Some(handshake)) => {
+                        self.wide = true;
                         self.handshake_came(now, link, handshake);
                         continue;
                     }
@@ -39,12 +58,16 @@ impl Session {
                 }
             } else {
                 match peer.decoder.next() {
-                    Ok(Some(message)) => self.message_came(now, link, message),
+                    Ok(Some(message)) => {
+                        self.wide |= !is_of_one_link(&message);
+                        self.message_came(now, link, message)
+                    }
                     Ok(None) => return,
                     Err(error) => Err(offence(error)),
                 }
             };
             if let Err(reason) = heard {
+                self.wide = true;
                 self.close(now, link, reason);
             }
         }

@@ -30,6 +30,8 @@ const MUCH_LATER: Duration = Duration::from_secs(10);
 const BEG_ALONE: Duration = Duration::from_secs(15);
 /// … and this often while there are few.
 const BEG_FEW: Duration = Duration::from_secs(60);
+/// Whether it may be asked at all is looked at this often.
+const BEG_REVIEW: Duration = Duration::from_secs(1);
 /// So many peers are few.
 const FEW_PEERS: usize = 3;
 
@@ -52,7 +54,12 @@ impl Session {
 
     /// Asks for more peers, from time to time.
     pub(super) fn beg(&mut self, now: Time) {
-        if now < self.next_beg || !self.may_beg() {
+        if now < self.next_beg {
+            return;
+        }
+        if !self.may_beg() {
+            // Whether it may takes counting.
+            self.next_beg = now + BEG_REVIEW;
             return;
         }
         let peers = self.swarm.peer_count();
@@ -259,6 +266,7 @@ impl Session {
 
     fn unlink(&mut self, now: Time, link: LinkId, ending: &Ending) {
         let Some(mut peer) = self.swarm.links.remove(&link) else { return };
+        self.swarm.stir();
         self.fetch.peer_left(link);
         self.directs.link_gone(link);
         self.look_for_ways(now);

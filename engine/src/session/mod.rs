@@ -172,6 +172,10 @@ pub struct Session {
     gossip_due: Option<Time>,
     /// Something has happened by which one link may take over from another.
     stirred: bool,
+    /// What happened may concern more links than the one it came by.
+    wide: bool,
+    /// When the first HAVE that waits for company must go out.
+    haves_due: Option<Time>,
     fetch: Fetch,
     torrent: Option<Torrent>,
     store: Store,
@@ -238,6 +242,8 @@ impl Session {
             direct_due: None,
             gossip_due: None,
             stirred: false,
+            wide: false,
+            haves_due: None,
             fetch: Fetch::default(),
             torrent,
             store,
@@ -327,14 +333,14 @@ impl Session {
     /// Bytes came over a link.
     pub fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: Bytes) {
         self.bytes_came(now, link, bytes);
-        self.settle(now);
+        self.settle_at(now, link);
     }
 
     /// The link would take so many bytes now without queueing much; counted behind everything that was sent already.
     pub fn handle_room(&mut self, now: Time, link: LinkId, room: usize) {
         if let Some(peer) = self.swarm.get_mut(link) {
             peer.set_room(room);
-            self.settle(now);
+            self.settle_at(now, link);
         }
     }
 
@@ -422,12 +428,10 @@ impl Session {
     /// When `handle_timeout` must be called, if nothing happens before.
     pub fn deadline(&self) -> Option<Time> {
         let tick = (!self.swarm.links.is_empty()).then_some(self.next_tick);
-        let haves = self.swarm.links.values().filter_map(Peer::haves_due).min();
-        let dial =
-            if self.is_running() { self.swarm.deadline(self.max_peers, self.is_complete()) } else { None };
-        let beg = self.may_beg().then_some(self.next_beg);
+        let dial = self.swarm.deadline().filter(|_| self.is_running());
+        let beg = (self.is_running() && !self.is_complete()).then_some(self.next_beg);
         let direct = self.direct_due.into_iter().chain(self.gossip_due).min().filter(|_| self.is_running());
-        [tick, haves, dial, beg, direct].into_iter().flatten().min()
+        [tick, self.haves_due, dial, beg, direct].into_iter().flatten().min()
     }
 
     // Views.
@@ -496,7 +500,7 @@ impl Session {
 
     /// Whether too few peers are a reason to ask the tracker before its time.
     fn may_beg(&self) -> bool {
-        self.wants_peers() && !self.is_complete()
+        !self.is_complete() && self.wants_peers()
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -517,8 +521,29 @@ impl Session {
         }
     }
 
+    /// Everything that may follow from what came by one link. Most of it, and all that there is much of (HAVEs, requests,
+    /// blocks, room), concerns that link alone: looking at every other would be most of the work in a large swarm.
+    fn settle_at(&mut self, now: Time, link: LinkId) {
+        if std::mem::take(&mut self.wide) || self.stirred {
+            self.settle(now);
+            return;
+        }
+        if self.is_running() {
+            self.ask_for_blocks_at(now, link);
+        }
+        let Some(peer) = self.swarm.links.get_mut(&link) else { return };
+        let sends = peer.take_outbox(now).into_iter();
+        self.actions.extend(sends.map(|bytes| Action::Send { link, bytes }));
+        if peer.is_deaf() || peer.retiring.is_some() {
+            self.settle(now);
+        } else {
+            self.serve_at(now, link);
+        }
+    }
+
     /// Everything that may follow from any event, in the order in which it should reach the wire: control before blocks.
     fn settle(&mut self, now: Time) {
+        self.wide = false;
         // Each round but the last closes a link.
         loop {
             if self.is_running() {
@@ -546,9 +571,11 @@ impl Session {
         let is_verifying = self.torrent.as_ref().is_some_and(|torrent| torrent.pieces.is_verifying());
         let the_last = !is_verifying && self.swarm.links.values().all(Peer::is_idle);
         let mut deaf = Vec::new();
+        self.haves_due = None;
         for (link, peer) in &mut self.swarm.links {
             let sends = peer.take_outbox(now, the_last).into_iter();
             self.actions.extend(sends.map(|bytes| Action::Send { link: *link, bytes }));
+            self.haves_due = self.haves_due.into_iter().chain(peer.haves_due()).min();
             if peer.is_deaf() {
                 deaf.push(*link);
             }

@@ -54,6 +54,7 @@ impl Session {
 
     /// Gives the slots anew.
     pub(super) fn choose_whom_to_serve(&mut self, now: Time) {
+        self.wide = true;
         self.next_review = now + REVIEW_EVERY;
         let complete = self.is_complete();
         let contenders = self.swarm.links.iter().filter(|(_, peer)| is_contender(peer));
@@ -84,34 +85,41 @@ impl Session {
 
     /// Sends blocks as far as links take them, and has the next ones read.
     pub(super) fn serve(&mut self, now: Time) {
-        let Some(torrent) = &self.torrent else { return };
-        for (link, peer) in &mut self.swarm.links {
-            while peer.has_room()
-                && let Some(span) = peer.requests.front().copied()
-                && self.uploads.has(span)
-            {
-                peer.requests.pop_front();
-                let mut message = BytesMut::with_capacity(PIECE_HEADER_LEN + span.len() as usize);
-                message.extend_from_slice(&piece_header(span));
-                self.uploads.append(span, &mut message);
-                peer.sent(now, message.len());
-                let bytes = u64::from(span.len());
-                peer.uploaded += bytes;
-                peer.up.add(now, bytes);
-                self.uploaded += bytes;
-                self.up.add(now, bytes);
-                self.actions.push_back(Action::Send { link: *link, bytes: message.freeze() });
-            }
-            let mut ahead = 0;
-            for span in &peer.requests {
-                let actions = &mut self.actions;
-                self.uploads.want(&torrent.geometry, *span, |load, span| {
-                    actions.push_back(Action::Load { load, span });
-                });
-                ahead += span.len();
-                if ahead >= READ_AHEAD {
-                    break;
-                }
+        let waiting = self.swarm.links.iter().filter(|(_, peer)| !peer.requests.is_empty());
+        let waiting: Vec<_> = waiting.map(|(link, _)| *link).collect();
+        for link in waiting {
+            self.serve_at(now, link);
+        }
+    }
+
+    /// Sends blocks as far as this link takes them, and has the next ones read.
+    pub(super) fn serve_at(&mut self, now: Time, link: LinkId) {
+        let (Some(torrent), Some(peer)) = (&self.torrent, self.swarm.links.get_mut(&link)) else { return };
+        while peer.has_room()
+            && let Some(span) = peer.requests.front().copied()
+            && self.uploads.has(span)
+        {
+            peer.requests.pop_front();
+            let mut message = BytesMut::with_capacity(PIECE_HEADER_LEN + span.len() as usize);
+            message.extend_from_slice(&piece_header(span));
+            self.uploads.append(span, &mut message);
+            peer.sent(now, message.len());
+            let bytes = u64::from(span.len());
+            peer.uploaded += bytes;
+            peer.up.add(now, bytes);
+            self.uploaded += bytes;
+            self.up.add(now, bytes);
+            self.actions.push_back(Action::Send { link, bytes: message.freeze() });
+        }
+        let mut ahead = 0;
+        for span in &peer.requests {
+            let actions = &mut self.actions;
+            self.uploads.want(&torrent.geometry, *span, |load, span| {
+                actions.push_back(Action::Load { load, span });
+            });
+            ahead += span.len();
+            if ahead >= READ_AHEAD {
+                break;
             }
         }
     }
