@@ -532,7 +532,7 @@ impl Session {
             self.ask_for_blocks_at(now, link);
         }
         let Some(peer) = self.swarm.links.get_mut(&link) else { return };
-        let sends = peer.take_outbox(now).into_iter();
+        let sends = peer.take_outbox(now, false).into_iter();
         self.actions.extend(sends.map(|bytes| Action::Send { link, bytes }));
         if peer.is_deaf() || peer.retiring.is_some() {
             self.settle(now);
