@@ -360,6 +360,14 @@ impl Peer {
         bytes.clamp(first, MAX_PIPELINE.min(first.saturating_add(self.served)))
     }
 
+    /// How long it will take to send what it owes and one block more.
+    pub(crate) fn time_to_serve(&self, now: Time) -> Duration {
+        // One that has not been asked for anything yet is worth a try.
+        let rate = self.down.per_second(now).max(f64::from(BLOCK_LEN));
+        let owed = self.outstanding_bytes + self.request_len(now);
+        self.round_trip(now) + Duration::from_secs_f64(f64::from(owed) / rate)
+    }
+
     /// It serves us from now on: what it was like before may be long ago.
     pub(crate) fn unchoked_us(&mut self) {
         self.peer_choking = false;

@@ -182,7 +182,6 @@ impl Picker {
     }
 
     /// How much this piece is wanted.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the session has no way yet to say it"))]
     pub(crate) fn prioritize(&mut self, piece: PieceIndex, priority: Priority) {
         if self.is_placed(piece) {
             self.take(piece);

@@ -175,11 +175,6 @@ impl Pieces {
         self.had_bytes
     }
 
-    /// Whether that is everything.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.have.is_all()
-    }
-
     /// Whether the verifier and the store have enough to do, so that nothing more should be asked for.
     pub(crate) fn is_congested(&self) -> bool {
         self.verifying_bytes >= MAX_STORING_BYTES && self.verifying.len() >= MIN_STORING_PIECES
@@ -241,14 +236,22 @@ impl Pieces {
         max_len: u32,
         alone: bool,
     ) -> Option<BlockSpan> {
-        let may = |piece: &PieceIndex| {
-            self.begun.get(piece).is_some_and(|begun| match begun.owner {
-                Some(owner) => owner == link,
-                None => !alone,
-            })
-        };
-        let piece = self.open.iter().copied().find(|piece| has.has(*piece) && may(piece))?;
+        let open = self.open.iter().copied().filter(|piece| has.has(*piece));
+        open.into_iter().find_map(|piece| self.next_block_of(piece, link, max_len, alone))
+    }
+
+    /// The same, of this piece.
+    pub(crate) fn next_block_of(
+        &self,
+        piece: PieceIndex,
+        link: LinkId,
+        max_len: u32,
+        alone: bool,
+    ) -> Option<BlockSpan> {
         let begun = self.begun.get(&piece)?;
+        if begun.owner.map_or(alone, |owner| owner != link) {
+            return None;
+        }
         let first = begun.units.iter().position(|unit| *unit == Unit::Missing)?;
         let most = (max_len / BLOCK_LEN).max(1) as usize;
         let run = begun.units[first..].iter().take(most).take_while(|unit| **unit == Unit::Missing).count();
@@ -523,7 +526,6 @@ impl Pieces {
             return false;
         }
         self.drop_begun(piece);
-        self.leave_parked(piece);
         !self.have.has(piece) && {
             self.put(piece);
             true
@@ -545,14 +547,14 @@ impl Pieces {
         lost
     }
 
-    /// Forgets a piece in flight and what came of it. Whether it was in flight.
+    /// Forgets a piece in flight or parked, and what came of it. Whether it was one.
     pub(crate) fn drop_begun(&mut self, piece: PieceIndex) -> bool {
         let dropped = self.begun.remove(&piece).is_some();
         if dropped {
             self.begun_bytes -= self.len(piece);
             self.open.remove(&piece);
         }
-        dropped
+        dropped || self.leave_parked(piece).is_some()
     }
 
     /// Forgets every piece in flight, and those that are parked; which they were.
@@ -560,7 +562,6 @@ impl Pieces {
         let pieces: Vec<_> = self.begun.keys().chain(self.parked.keys()).copied().collect();
         for piece in &pieces {
             self.drop_begun(*piece);
-            self.leave_parked(*piece);
         }
         pieces
     }

@@ -25,7 +25,7 @@ impl Session {
     /// Fills every peer's pipeline; those that have been reliable choose first.
     pub(super) fn ask_for_blocks(&mut self, now: Time) {
         let Some(torrent) = &mut self.torrent else { return };
-        if torrent.pieces.is_complete() || torrent.pieces.is_congested() {
+        if torrent.is_complete() || torrent.pieces.is_congested() {
             return;
         }
         let mut idle = false;
@@ -43,12 +43,13 @@ impl Session {
         if idle && !torrent.pieces.any_open() && torrent.picker.is_exhausted() {
             self.endgame(now);
         }
+        self.hurry(now);
     }
 
     /// Fills one peer's pipeline.
     pub(super) fn ask_for_blocks_at(&mut self, now: Time, link: LinkId) {
         let Some(torrent) = &mut self.torrent else { return };
-        if torrent.pieces.is_complete() || torrent.pieces.is_congested() {
+        if torrent.is_complete() || torrent.pieces.is_congested() {
             return;
         }
         let Some(peer) = self.swarm.links.get_mut(&link) else { return };
@@ -195,6 +196,7 @@ impl Session {
             let Some(torrent) = &mut self.torrent else { return };
             if torrent.pieces.found(piece) {
                 torrent.picker.withdraw(piece);
+                torrent.note_change_of(piece);
                 self.announce_piece(now, piece);
                 self.spare(piece);
             }
@@ -215,8 +217,10 @@ impl Session {
                 {
                     peer.on_probation = false;
                 }
+                let was_wanted = torrent.wants(piece);
+                torrent.note_change_of(piece);
                 self.announce_piece(now, piece);
-                if self.is_complete() {
+                if was_wanted && self.is_complete() {
                     self.notice(Notice::Completed);
                 }
                 for liar in liars {
@@ -261,13 +265,14 @@ impl Session {
 
     /// Tells everybody of a piece that is here now.
     fn announce_piece(&mut self, now: Time, piece: PieceIndex) {
+        let wanted = self.torrent.as_ref().is_some_and(|torrent| torrent.wants(piece));
         for peer in self.swarm.links.values_mut() {
             // The others will hear of it with all the rest.
             if peer.told_pieces {
                 peer.say_have(now, piece);
                 self.haves_due = self.haves_due.into_iter().chain(peer.haves_due()).min();
             }
-            if peer.has().is_some_and(|has| has.has(piece)) {
+            if wanted && peer.has().is_some_and(|has| has.has(piece)) {
                 peer.useful = peer.useful.saturating_sub(1);
                 peer.show_interest(now, peer.useful > 0);
             }
@@ -319,6 +324,16 @@ impl Torrent {
         let has = peer.has()?;
         let len = peer.request_len(now);
         let alone = peer.on_probation;
+        for piece in self.urgent().into_iter().filter(|piece| has.has(*piece)) {
+            if self.picker.is_on_offer(piece) && self.pieces.can_begin(piece) {
+                self.picker.withdraw(piece);
+                self.pieces.begin(piece, link, alone);
+            }
+            let span = self.pieces.next_block_of(piece, link, len, alone);
+            if span.is_some() {
+                return span;
+            }
+        }
         if let Some(span) = self.pieces.next_block(link, has, len, alone) {
             return Some(span);
         }

@@ -193,7 +193,7 @@ impl Session {
         peer.check_pieces(&torrent.geometry).map_err(offence)?;
         let Pieces::Known(has) = &peer.pieces else { return Ok(()) };
         torrent.picker.peer_joined(has);
-        let useful = has.count_without(torrent.pieces.have());
+        let useful = torrent.useful_of(has);
         peer.useful = useful;
         peer.nothing_at = None;
         peer.show_interest(now, useful > 0);
@@ -220,7 +220,7 @@ impl Session {
         let Pieces::Known(has) = &mut peer.pieces else { return Ok(()) };
         if has.insert(known) {
             torrent.picker.peer_got(known);
-            if !torrent.pieces.have().has(known) {
+            if torrent.wants(known) && !torrent.pieces.have().has(known) {
                 peer.useful += 1;
                 peer.nothing_at = None;
                 peer.show_interest(now, true);
@@ -240,7 +240,7 @@ impl Session {
         let Pieces::Known(has) = &mut peer.pieces else { return Ok(()) };
         if has.remove(known) {
             torrent.picker.peer_lost(known);
-            if !torrent.pieces.have().has(known) {
+            if torrent.wants(known) && !torrent.pieces.have().has(known) {
                 peer.useful = peer.useful.saturating_sub(1);
                 peer.show_interest(now, peer.useful > 0);
             }

@@ -8,6 +8,7 @@
 //! - `incoming`: what a peer said;
 //! - `learning`: the metadata, in both directions;
 //! - `downloading`: blocks are asked for, come, and become pieces;
+//! - `wanting`: what the user wants of it, and when;
 //! - `uploading`: blocks are asked of us;
 //! - `ticking`: what happens because time passes;
 //! - `viewing`: what users are shown.
@@ -22,6 +23,7 @@ mod linking;
 mod ticking;
 mod uploading;
 mod viewing;
+mod wanting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -47,6 +49,7 @@ use crate::pieces::Pieces;
 use crate::rate::Rate;
 use crate::swarm::Swarm;
 use crate::uploads::Uploads;
+use wanting::Wishes;
 
 /// Peers linked at a time, unless [`SessionConfig::max_peers`] says otherwise: enough for any swarm to be well connected,
 /// and each costs the browser a channel.
@@ -117,6 +120,7 @@ struct Torrent {
     geometry: Geometry,
     pieces: Pieces,
     picker: Picker,
+    wishes: Wishes,
 }
 
 impl Torrent {
@@ -124,7 +128,8 @@ impl Torrent {
         let geometry = info.geometry();
         let mut picker = Picker::new(geometry);
         geometry.pieces().filter(|piece| !have.has(*piece)).for_each(|piece| picker.offer(piece));
-        Self { info: Arc::new(info), geometry, pieces: Pieces::new(geometry, have), picker }
+        let wishes = Wishes::new(info.files().len(), geometry.piece_count());
+        Self { info: Arc::new(info), geometry, pieces: Pieces::new(geometry, have), picker, wishes }
     }
 }
 
@@ -447,7 +452,7 @@ impl Session {
             _ if self.error.is_some() => State::Error,
             _ if self.paused => State::Paused,
             None => State::Metadata,
-            Some(torrent) if torrent.pieces.is_complete() => State::Seeding,
+            Some(torrent) if torrent.is_complete() => State::Seeding,
             Some(_) => State::Downloading,
         }
     }
@@ -495,7 +500,7 @@ impl Session {
     }
 
     fn is_complete(&self) -> bool {
-        self.torrent.as_ref().is_some_and(|torrent| torrent.pieces.is_complete())
+        self.torrent.as_ref().is_some_and(Torrent::is_complete)
     }
 
     /// Whether too few peers are a reason to ask the tracker before its time.

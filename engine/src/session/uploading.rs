@@ -132,6 +132,8 @@ impl Session {
             return;
         }
         torrent.picker.offer(piece);
+        torrent.note_change_of(piece);
+        let wanted = torrent.wants(piece);
         self.epoch += 1;
         for peer in self.swarm.links.values_mut() {
             let (lost, kept): (Vec<_>, Vec<_>) =
@@ -144,7 +146,7 @@ impl Session {
             if let Some(id) = their_number.filter(|_| peer.told_pieces) {
                 peer.say(&Message::Extended { id, payload: encode_dont_have(piece.as_u32()) });
             }
-            if peer.has().is_some_and(|has| has.has(piece)) {
+            if wanted && peer.has().is_some_and(|has| has.has(piece)) {
                 peer.useful += 1;
                 peer.show_interest(now, true);
             }

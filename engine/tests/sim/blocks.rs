@@ -69,19 +69,19 @@ fn the_pipeline_grows_with_the_rate() {
 }
 
 /// A scripted peer that answers what it is asked.
-struct Server {
+pub(crate) struct Server {
     link: LinkId,
-    owed: Vec<BlockRequest>,
+    pub(crate) owed: Vec<BlockRequest>,
 }
 
 impl Server {
-    fn new(script: &mut Script, link: LinkId) -> Self {
+    pub(crate) fn new(script: &mut Script, link: LinkId) -> Self {
         script.say(link, &[Message::HaveAll, Message::Unchoke]);
         Self { link, owed: requests(&script.heard(link)) }
     }
 
     /// One request each `pause`.
-    fn serve(&mut self, script: &mut Script, pause: Duration, times: usize) {
+    pub(crate) fn serve(&mut self, script: &mut Script, pause: Duration, times: usize) {
         for _ in 0..times {
             script.wait(pause);
             let block = self.owed.remove(0);
