@@ -20,6 +20,7 @@
 //! - `pieces`: missing → in flight → verifying → had;
 //! - `uploads`: blocks for others, read ahead from the store;
 //! - `choker`: whom to serve;
+//! - `super_seeding`: what a swarm's first seeder shows to whom;
 //! - `rate`: bytes a second.
 
 mod api;
@@ -32,6 +33,7 @@ mod picker;
 mod pieces;
 mod rate;
 mod session;
+mod super_seeding;
 mod swarm;
 mod uploads;
 

@@ -126,6 +126,8 @@ pub(crate) struct Peer {
     pub(crate) useful: u32,
     /// It was told which pieces are here.
     pub(crate) told_pieces: bool,
+    /// It was told of these alone, though there are more (super-seeding).
+    pub(crate) shown: Option<Vec<PieceIndex>>,
     /// We do not serve it.
     pub(crate) am_choking: bool,
     /// It was told that it has something we want.
@@ -170,7 +172,7 @@ pub(crate) struct Peer {
     out: BytesMut,
     full: Vec<Bytes>,
     haves: Vec<PieceIndex>,
-    haves_due: Time,
+    haves_due: Option<Time>,
     last_heard: Time,
     last_sent: Time,
     /// Since when both sides have had everything.
@@ -205,6 +207,7 @@ impl Peer {
             pieces: Pieces::Unchecked { claim: None, haves: Vec::new() },
             useful: 0,
             told_pieces: false,
+            shown: None,
             am_choking: true,
             am_interested: false,
             interested_at: now,
@@ -230,7 +233,7 @@ impl Peer {
             out: BytesMut::new(),
             full: Vec::new(),
             haves: Vec::new(),
-            haves_due: now,
+            haves_due: None,
             last_heard: now,
             last_sent: now,
             both_seed_since: None,
@@ -533,24 +536,28 @@ impl Peer {
         self.out.extend_from_slice(bytes);
     }
 
-    /// A piece is here that it should hear of; it may take a moment.
-    pub(crate) fn say_have(&mut self, now: Time, piece: PieceIndex) {
-        if self.haves.is_empty() {
-            self.haves_due = now + HAVE_DELAY;
+    /// A piece is here that it should hear of; it may take a moment. If it `needs` the piece, a short one; else the message
+    /// goes with the next that has to: half of all HAVEs are for peers that have the piece.
+    pub(crate) fn say_have(&mut self, now: Time, piece: PieceIndex, needs: bool) {
+        if needs && self.haves_due.is_none() {
+            self.haves_due = Some(now + HAVE_DELAY);
         }
         self.haves.push(piece);
     }
 
     /// When HAVEs must go out, if any wait.
     pub(crate) fn haves_due(&self) -> Option<Time> {
-        (!self.haves.is_empty()).then_some(self.haves_due)
+        self.haves_due
     }
 
     /// Everything to be sent now, in order. HAVEs go along, or when they have waited or are many; alone and at once if they
     /// are `the_last`, for which no company will come.
     pub(crate) fn take_outbox(&mut self, now: Time, the_last: bool) -> Vec<Bytes> {
         let something = the_last || !self.out.is_empty() || !self.full.is_empty();
-        if !self.haves.is_empty() && (something || self.haves_due <= now || self.haves.len() >= MANY_HAVES) {
+        if !self.haves.is_empty()
+            && (something || self.haves_due.is_some_and(|due| due <= now) || self.haves.len() >= MANY_HAVES)
+        {
+            self.haves_due = None;
             for piece in std::mem::take(&mut self.haves) {
                 self.say(&Message::Have(piece.as_u32()));
             }

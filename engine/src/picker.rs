@@ -197,6 +197,11 @@ impl Picker {
         self.priority[piece.as_usize()]
     }
 
+    /// Whether no piece is on offer at all: every one that is wanted is had, or under way.
+    pub(crate) fn nothing_is_left(&self) -> bool {
+        self.ladders.iter().all(|ladder| ladder.pieces.is_none())
+    }
+
     /// Whether no piece is on offer that any linked peer has.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.ladders.iter().all(|ladder| ladder.levels.iter().skip(1).all(Vec::is_empty))

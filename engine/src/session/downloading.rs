@@ -15,6 +15,9 @@ use crate::pieces::{Receipt, Refusal};
 
 /// When nothing else is left to ask for, blocks that others have owed for this long are asked of idle peers too.
 const ENDGAME_AFTER: Duration = Duration::from_millis(500);
+/// While there are pieces to come that nobody has yet, idle peers are no sign of the end, and more patience is shown: a young
+/// swarm would fetch half of everything twice.
+const SCARCITY_AFTER: Duration = Duration::from_secs(10);
 /// Whoever comes within this time after a ban is on probation: until it has sent a whole piece that is right, it is asked for
 /// pieces that nobody else has a part in.
 const PROBATION: Duration = Duration::from_secs(30 * 60);
@@ -61,11 +64,15 @@ impl Session {
     /// Asks idle peers for blocks that others owe.
     fn endgame(&mut self, now: Time) {
         let Some(torrent) = &mut self.torrent else { return };
-        let owed = self.swarm.links.values().flat_map(|peer| peer.awaited().map(move |owed| (peer, owed)));
-        let late = owed.filter(|(_, outstanding)| now.since(outstanding.asked_at) >= ENDGAME_AFTER);
+        let least = if torrent.picker.nothing_is_left() { ENDGAME_AFTER } else { SCARCITY_AFTER };
+        let owed = self.swarm.links.values().flat_map(|peer| {
+            let patience = least.max(patience(now, peer));
+            peer.awaited().map(move |owed| (peer, owed, patience))
+        });
+        let late = owed.filter(|(_, outstanding, patience)| now.since(outstanding.asked_at) >= *patience);
         // Who owes a block on a link that is doubted may be asked for it on another.
-        let late =
-            late.map(|(peer, owed)| (owed.asked_at, owed.span, peer.id.filter(|_| peer.doubted.is_none())));
+        let late = late
+            .map(|(peer, owed, _)| (owed.asked_at, owed.span, peer.id.filter(|_| peer.doubted.is_none())));
         let mut late: Vec<_> = late.collect();
         late.sort_unstable();
         for (link, peer) in &mut self.swarm.links {
@@ -265,14 +272,17 @@ impl Session {
 
     /// Tells everybody of a piece that is here now.
     fn announce_piece(&mut self, now: Time, piece: PieceIndex) {
+        let complete = self.is_complete();
         let wanted = self.torrent.as_ref().is_some_and(|torrent| torrent.wants(piece));
         for peer in self.swarm.links.values_mut() {
+            let has = peer.has().is_some_and(|has| has.has(piece));
             // The others will hear of it with all the rest.
             if peer.told_pieces {
-                peer.say_have(now, piece);
+                // That there is nothing left to want is of interest to everybody.
+                peer.say_have(now, piece, !has || complete);
                 self.haves_due = self.haves_due.into_iter().chain(peer.haves_due()).min();
             }
-            if wanted && peer.has().is_some_and(|has| has.has(piece)) {
+            if wanted && has {
                 peer.useful = peer.useful.saturating_sub(1);
                 peer.show_interest(now, peer.useful > 0);
             }
@@ -300,6 +310,16 @@ impl Session {
     pub(super) fn may_be_banned_one(&self, now: Time) -> bool {
         self.last_ban.is_some_and(|last| now.since(last) < PROBATION)
     }
+}
+
+/// What it would be surprising to wait for longer: twice the time in which a peer sends what it owes, at its rate.
+fn patience(now: Time, peer: &Peer) -> Duration {
+    let owed: u32 = peer.awaited().map(|outstanding| outstanding.span.len()).sum();
+    let rate = peer.down.per_second(now);
+    if owed == 0 || rate <= 0.0 {
+        return Duration::ZERO;
+    }
+    Duration::from_secs_f64(2.0 * f64::from(owed) / rate).min(SCARCITY_AFTER)
 }
 
 /// Asks one peer for as much as its pipeline takes.

@@ -106,7 +106,10 @@ impl Session {
                 peer.peer_interested = true;
                 self.interest_came(now);
             }
-            Message::NotInterested => peer.peer_interested = false,
+            Message::NotInterested => {
+                peer.peer_interested = false;
+                self.slot_freed(now);
+            }
             Message::Have(piece) => self.have_came(now, link, piece)?,
             Message::Bitfield(bits) => self.claim_came(now, link, Claim::Bits(bits))?,
             Message::HaveAll => self.claim_came(now, link, Claim::All)?,
@@ -194,11 +197,16 @@ impl Session {
         let Pieces::Known(has) = &peer.pieces else { return Ok(()) };
         torrent.picker.peer_joined(has);
         let useful = torrent.useful_of(has);
+        let seen: Vec<_> = match self.super_seeding {
+            Some(_) => torrent.geometry.pieces().filter(|piece| has.has(*piece)).collect(),
+            None => Vec::new(),
+        };
         peer.useful = useful;
         peer.nothing_at = None;
         peer.show_interest(now, useful > 0);
         self.stirred = true;
         self.members_changed(now);
+        self.seen_at_peer(&seen);
         Ok(())
     }
 
@@ -225,6 +233,7 @@ impl Session {
                 peer.nothing_at = None;
                 peer.show_interest(now, true);
             }
+            self.seen_at_peer(&[known]);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use shared::limits::MAX_BLOCK_BYTES;
 use shared::wire::extension::{
     ExtendedHandshake, HANDSHAKE_ID, OUR_ENXAME_SIGNAL, OUR_LT_DONTHAVE, OUR_UT_METADATA,
 };
-use shared::wire::{Handshake, Message};
+use shared::wire::{Bitfield, Handshake, Message};
 
 use super::Session;
 use super::directing::DOUBTFUL_SILENCE;
@@ -168,20 +168,15 @@ impl Session {
         };
         let have = torrent.pieces.have();
         let message = match have {
+            _ if fast && self.hides_pieces() => Message::HaveNone,
+            _ if self.hides_pieces() => Message::Bitfield(Bitfield::none(have.pieces()).to_wire()),
             have if fast && have.is_none() => Message::HaveNone,
             have if fast && have.is_all() => Message::HaveAll,
             have => Message::Bitfield(have.to_wire()),
         };
         peer.say(&message);
         peer.told_pieces = true;
-    }
-
-    /// Serves one of our own from the start while there are slots enough: it need not ask first.
-    pub(super) fn unchoke_early(&self, peer: &mut Peer) {
-        if peer.am_choking && self.swarm.links.len() <= self.choker.slots() {
-            peer.am_choking = false;
-            peer.say(&Message::Unchoke);
-        }
+        peer.shown = self.hides_pieces().then(Vec::new);
     }
 
     /// Checks who is there.
@@ -267,6 +262,10 @@ impl Session {
     fn unlink(&mut self, now: Time, link: LinkId, ending: &Ending) {
         let Some(mut peer) = self.swarm.links.remove(&link) else { return };
         self.swarm.stir();
+        self.slot_freed(now);
+        if let Some(has) = peer.has() {
+            self.gone_with_peer(has);
+        }
         self.fetch.peer_left(link);
         self.directs.link_gone(link);
         self.look_for_ways(now);

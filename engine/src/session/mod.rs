@@ -10,6 +10,7 @@
 //! - `downloading`: blocks are asked for, come, and become pieces;
 //! - `wanting`: what the user wants of it, and when;
 //! - `uploading`: blocks are asked of us;
+//! - `revealing`: super-seeding;
 //! - `ticking`: what happens because time passes;
 //! - `viewing`: what users are shown.
 
@@ -20,6 +21,7 @@ mod incoming;
 mod introducing;
 mod learning;
 mod linking;
+mod revealing;
 mod ticking;
 mod uploading;
 mod viewing;
@@ -47,6 +49,7 @@ use crate::peer::Peer;
 use crate::picker::Picker;
 use crate::pieces::Pieces;
 use crate::rate::Rate;
+use crate::super_seeding::SuperSeeding;
 use crate::swarm::Swarm;
 use crate::uploads::Uploads;
 use wanting::Wishes;
@@ -95,6 +98,9 @@ pub struct SessionConfig {
     pub upload_slots: usize,
     /// Which transports may be used.
     pub ways: Ways,
+    /// It is the first of its swarm that has everything (BEP 16): it ends by itself when another has, too. Ignored
+    /// unless the content is complete.
+    pub first_seeder: bool,
 }
 
 impl SessionConfig {
@@ -109,6 +115,7 @@ impl SessionConfig {
             max_peers: MAX_PEERS,
             upload_slots: UPLOAD_SLOTS,
             ways: Ways::default(),
+            first_seeder: false,
         }
     }
 }
@@ -186,6 +193,7 @@ pub struct Session {
     store: Store,
     uploads: Uploads,
     choker: Choker,
+    super_seeding: Option<SuperSeeding>,
     /// Goes up when blocks may be asked for that could not before, so that peers for whom there was nothing are looked at
     /// again.
     epoch: u64,
@@ -230,6 +238,9 @@ impl Session {
             }
         };
         let unopened = torrent.is_some() && matches!(store, Store::Opening(_));
+        let complete = torrent.as_ref().filter(|torrent| torrent.pieces.have().is_all());
+        let super_seeding =
+            complete.filter(|_| config.first_seeder).map(|torrent| SuperSeeding::new(&torrent.geometry));
         let mut session = Self {
             info_hash: config.info_hash,
             peer_id: config.peer_id,
@@ -254,6 +265,7 @@ impl Session {
             store,
             uploads: Uploads::default(),
             choker: Choker::new(config.upload_slots),
+            super_seeding,
             epoch: 0,
             last_ban: None,
             down: Rate::default(),
@@ -560,6 +572,7 @@ impl Session {
                 self.ask_for_metadata(now);
                 self.ask_for_blocks(now);
             }
+            self.reveal();
             self.take_leave(now);
             let mut closed = self.flush(now);
             self.serve(now);

@@ -3,12 +3,12 @@
 use bytes::{Bytes, BytesMut};
 use shared::limits::MAX_BLOCK_BYTES;
 use shared::wire::extension::encode_dont_have;
-use shared::wire::{BlockRequest, Message, PIECE_HEADER_LEN, piece_header};
+use shared::wire::{Bitfield, BlockRequest, Message, PIECE_HEADER_LEN, piece_header};
 
 use super::Session;
 use super::incoming::{Offence, offence};
 use crate::api::{Action, LinkId, LoadId, Time};
-use crate::choker::{Contender, REVIEW_EVERY};
+use crate::choker::{Contender, REVIEW_EVERY, REVIEW_SOON};
 use crate::peer::{MAX_QUEUED_REQUESTS, Peer};
 use crate::uploads::READ_AHEAD;
 
@@ -31,6 +31,12 @@ impl Session {
             refuse(peer, block);
         } else if !peer.requests.contains(&span) {
             peer.requests.push_back(span);
+            if peer.shown.is_none()
+                && span.begin() == 0
+                && let Some(super_seeding) = &mut self.super_seeding
+            {
+                super_seeding.give(span.piece());
+            }
         }
         Ok(())
     }
@@ -52,6 +58,19 @@ impl Session {
         }
     }
 
+    /// Somebody who may have had a slot wants it no more, or is gone.
+    pub(super) fn slot_freed(&mut self, now: Time) {
+        self.next_review = self.next_review.min(now + REVIEW_SOON);
+    }
+
+    /// Serves one of our own from the start while there are slots enough: it need not ask first.
+    pub(super) fn unchoke_early(&self, peer: &mut Peer) {
+        if peer.am_choking && self.swarm.links.len() < self.choker.slots() {
+            peer.am_choking = false;
+            peer.say(&Message::Unchoke);
+        }
+    }
+
     /// Gives the slots anew.
     pub(super) fn choose_whom_to_serve(&mut self, now: Time) {
         self.wide = true;
@@ -61,10 +80,15 @@ impl Session {
         let contenders: Vec<_> = contenders
             .map(|(link, peer)| Contender {
                 link: *link,
-                rate: if complete { &peer.up } else { &peer.down }.per_second(now),
+                bytes: match complete {
+                    true => self.spread_by(peer).unwrap_or(peer.uploaded),
+                    false => peer.downloaded,
+                },
+                snubs: peer.snubbed,
+                newcomer: peer.has().is_none_or(Bitfield::is_none),
             })
             .collect();
-        let chosen = self.choker.choose(now, &contenders, &mut self.rng);
+        let chosen = self.choker.choose(now, complete, &contenders, &mut self.rng);
         for (link, peer) in &mut self.swarm.links {
             let choke = !chosen.contains(link);
             // Who is being handed over is served until that is done.
@@ -161,9 +185,10 @@ fn refuse(peer: &mut Peer, block: BlockRequest) {
     }
 }
 
-/// Who wants to be served; our own need not ask, once they have been.
+/// Who wants to be served; our own, served from the start, need not have said so before their first block.
 fn is_contender(peer: &Peer) -> bool {
     peer.handshake.is_some()
         && peer.retiring.is_none()
-        && (peer.peer_interested || (!peer.am_choking && peer.is_own() && !peer.is_complete()))
+        && (peer.peer_interested
+            || (!peer.am_choking && peer.is_own() && peer.uploaded == 0 && !peer.is_complete()))
 }
