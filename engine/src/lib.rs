@@ -21,12 +21,14 @@
 //! - `uploads`: blocks for others, read ahead from the store;
 //! - `choker`: whom to serve;
 //! - `super_seeding`: what a swarm's first seeder shows to whom;
+//! - `limits`: how fast one may go;
 //! - `rate`: bytes a second.
 
 mod api;
 mod choker;
 mod direct;
 mod introductions;
+mod limits;
 mod metadata;
 mod peer;
 mod picker;
@@ -38,4 +40,5 @@ mod swarm;
 mod uploads;
 
 pub use api::*;
+pub use limits::{Limit, Limits};
 pub use session::{Content, Session, SessionConfig};

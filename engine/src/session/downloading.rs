@@ -8,6 +8,7 @@ use shared::wire::{BlockRequest, Message};
 use shared::{BlockSpan, PeerId, PieceIndex};
 
 use super::incoming::{Offence, offence};
+use super::uploading::LIMIT_JITTER;
 use super::{Session, Store, Torrent};
 use crate::api::{Action, LinkId, Notice, StoreOutcome, Time};
 use crate::peer::{Outstanding, Peer};
@@ -27,6 +28,9 @@ const ENDGAME_BYTES: u32 = 256 * 1024;
 impl Session {
     /// Fills every peer's pipeline; those that have been reliable choose first.
     pub(super) fn ask_for_blocks(&mut self, now: Time) {
+        if self.is_slowed(now) {
+            return;
+        }
         let Some(torrent) = &mut self.torrent else { return };
         if torrent.is_complete() || torrent.pieces.is_congested() {
             return;
@@ -49,8 +53,22 @@ impl Session {
         self.hurry(now);
     }
 
+    /// Whether a limit forbids to ask for more now; then it is looked at again.
+    fn is_slowed(&mut self, now: Time) -> bool {
+        let ready = self.limits.may_ask_at(now);
+        if ready <= now || self.is_complete() {
+            return false;
+        }
+        let time = ready + LIMIT_JITTER.mul_f64(self.rng.f64());
+        self.limit_ends = Some(self.limit_ends.map_or(time, |before| before.min(time)));
+        true
+    }
+
     /// Fills one peer's pipeline.
     pub(super) fn ask_for_blocks_at(&mut self, now: Time, link: LinkId) {
+        if self.is_slowed(now) {
+            return;
+        }
         let Some(torrent) = &mut self.torrent else { return };
         if torrent.is_complete() || torrent.pieces.is_congested() {
             return;
@@ -137,6 +155,7 @@ impl Session {
         let bytes = data.len() as u64;
         peer.downloaded += bytes;
         self.downloaded += bytes;
+        self.limits.came(now, bytes);
         self.down.add(now, bytes);
         let torrent = self.torrent.as_mut();
         let asked = torrent.and_then(|torrent| {

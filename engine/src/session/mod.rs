@@ -44,6 +44,7 @@ use crate::api::{
 use crate::choker::Choker;
 use crate::direct::{Directs, Way};
 use crate::introductions::Forwards;
+use crate::limits::Limits;
 use crate::metadata::Fetch;
 use crate::peer::Peer;
 use crate::picker::Picker;
@@ -101,6 +102,8 @@ pub struct SessionConfig {
     /// It is the first of its swarm that has everything (BEP 16): it ends by itself when another has, too. Ignored
     /// unless the content is complete.
     pub first_seeder: bool,
+    /// How fast it may go, alone and with others.
+    pub limits: Limits,
 }
 
 impl SessionConfig {
@@ -116,6 +119,7 @@ impl SessionConfig {
             upload_slots: UPLOAD_SLOTS,
             ways: Ways::default(),
             first_seeder: false,
+            limits: Limits::default(),
         }
     }
 }
@@ -194,6 +198,11 @@ pub struct Session {
     uploads: Uploads,
     choker: Choker,
     super_seeding: Option<SuperSeeding>,
+    limits: Limits,
+    /// When a limit that stopped something lets it go on.
+    limit_ends: Option<Time>,
+    /// Which link is served first, so that none is always first to what a limit allows.
+    first_served: usize,
     /// Goes up when blocks may be asked for that could not before, so that peers for whom there was nothing are looked at
     /// again.
     epoch: u64,
@@ -266,6 +275,9 @@ impl Session {
             uploads: Uploads::default(),
             choker: Choker::new(config.upload_slots),
             super_seeding,
+            limits: config.limits,
+            limit_ends: None,
+            first_served: 0,
             epoch: 0,
             last_ban: None,
             down: Rate::default(),
@@ -448,7 +460,7 @@ impl Session {
         let dial = self.swarm.deadline().filter(|_| self.is_running());
         let beg = (self.is_running() && !self.is_complete()).then_some(self.next_beg);
         let direct = self.direct_due.into_iter().chain(self.gossip_due).min().filter(|_| self.is_running());
-        [tick, self.haves_due, dial, beg, direct].into_iter().flatten().min()
+        [tick, self.haves_due, self.limit_ends, dial, beg, direct].into_iter().flatten().min()
     }
 
     // Views.
@@ -561,6 +573,7 @@ impl Session {
     /// Everything that may follow from any event, in the order in which it should reach the wire: control before blocks.
     fn settle(&mut self, now: Time) {
         self.wide = false;
+        self.limit_ends = self.limit_ends.filter(|time| now < *time);
         // Each round but the last closes a link.
         loop {
             if self.is_running() {

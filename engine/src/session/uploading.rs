@@ -1,5 +1,7 @@
 //! Blocks are asked of us: queued, read from the store, and sent as the link takes them.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use shared::limits::MAX_BLOCK_BYTES;
 use shared::wire::extension::encode_dont_have;
@@ -11,6 +13,9 @@ use crate::api::{Action, LinkId, LoadId, Time};
 use crate::choker::{Contender, REVIEW_EVERY, REVIEW_SOON};
 use crate::peer::{MAX_QUEUED_REQUESTS, Peer};
 use crate::uploads::READ_AHEAD;
+
+/// Whom a limit stops goes on up to this much later than it could.
+pub(super) const LIMIT_JITTER: Duration = Duration::from_millis(20);
 
 impl Session {
     pub(super) fn request_came(&mut self, link: LinkId, block: BlockRequest) -> Result<(), Offence> {
@@ -111,8 +116,10 @@ impl Session {
     pub(super) fn serve(&mut self, now: Time) {
         let waiting = self.swarm.links.iter().filter(|(_, peer)| !peer.requests.is_empty());
         let waiting: Vec<_> = waiting.map(|(link, _)| *link).collect();
-        for link in waiting {
-            self.serve_at(now, link);
+        self.first_served = self.first_served.wrapping_add(1);
+        let first = self.first_served % waiting.len().max(1);
+        for link in waiting[first..].iter().chain(&waiting[..first]) {
+            self.serve_at(now, *link);
         }
     }
 
@@ -123,12 +130,20 @@ impl Session {
             && let Some(span) = peer.requests.front().copied()
             && self.uploads.has(span)
         {
+            let ready = self.limits.may_send_at(now);
+            if ready > now {
+                // Not quite at once, so that of sessions that share a limit none is always first.
+                let time = ready + LIMIT_JITTER.mul_f64(self.rng.f64());
+                self.limit_ends = Some(self.limit_ends.map_or(time, |before| before.min(time)));
+                break;
+            }
             peer.requests.pop_front();
             let mut message = BytesMut::with_capacity(PIECE_HEADER_LEN + span.len() as usize);
             message.extend_from_slice(&piece_header(span));
             self.uploads.append(span, &mut message);
             peer.sent(now, message.len());
             let bytes = u64::from(span.len());
+            self.limits.sent(now, bytes);
             peer.uploaded += bytes;
             peer.up.add(now, bytes);
             self.uploaded += bytes;

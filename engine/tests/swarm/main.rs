@@ -10,6 +10,7 @@ mod traffic;
 mod world;
 
 mod crowd;
+mod limited;
 mod outages;
 mod relay;
 mod replay;

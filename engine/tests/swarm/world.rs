@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::{
-    Action, Content, Direct, DirectFailure, Found, LinkId, LoadId, Notice, Session, SessionConfig, Signal,
-    State, StoreOutcome, Time, Transport, Ways,
+    Action, Content, Direct, DirectFailure, Found, Limits, LinkId, LoadId, Notice, Session, SessionConfig,
+    Signal, State, StoreOutcome, Time, Transport, Ways,
 };
 use fastrand::Rng;
 use shared::limits::MAX_NUMWANT;
@@ -87,6 +87,7 @@ pub(crate) struct Habits {
     pub(crate) first: bool,
     /// Peers that it serves at a time; none if zero. `None` for what the engine takes of itself.
     pub(crate) slots: Option<usize>,
+    pub(crate) limits: Limits,
     /// It takes requests, and never sends a block.
     pub(crate) mute: bool,
     /// From this time on nothing comes from it, though its links stay open.
@@ -103,6 +104,7 @@ impl Habits {
             seeds: false,
             first: true,
             slots: None,
+            limits: Limits::default(),
             mute: false,
             freezes_at: None,
             walled: false,
@@ -250,6 +252,7 @@ impl World {
             content,
             ways: habits.ways,
             upload_slots,
+            limits: habits.limits.clone(),
             first_seeder: habits.seeds && habits.first,
             ..new
         };
