@@ -1,7 +1,7 @@
 //! One remote peer at one link: where the conversation stands, what was asked in either direction, and what is to be
 //! said next.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -43,6 +43,10 @@ const DEFAULT_REQQ: u32 = 250;
 pub(crate) const MAX_QUEUED_REQUESTS: usize = 1024;
 /// HAVEs for pieces that come before the metadata, and so before they can be checked.
 const MAX_EARLY_HAVES: usize = 16 * 1024;
+/// Pieces that a peer allows us while it chokes us, at most; BEP 6 speaks of ten.
+const MAX_ALLOWED: usize = 64;
+/// Suggestions of one peer that are remembered, the latest.
+const MAX_SUGGESTED: usize = 32;
 /// HAVEs wait this long for company.
 const HAVE_DELAY: Duration = Duration::from_millis(50);
 /// This many HAVEs do not wait.
@@ -139,6 +143,10 @@ pub(crate) struct Peer {
     pub(crate) peer_choking: bool,
     /// It wants something we have.
     pub(crate) peer_interested: bool,
+    /// Pieces that it serves also while it chokes us (BEP 6), unchecked.
+    allowed: BTreeSet<u32>,
+    /// Pieces that are cheap for it to serve (BEP 6), unchecked.
+    suggested: VecDeque<u32>,
 
     outstanding: VecDeque<Outstanding>,
     outstanding_bytes: u32,
@@ -214,6 +222,8 @@ impl Peer {
             toggles: 0,
             peer_choking: true,
             peer_interested: false,
+            allowed: BTreeSet::new(),
+            suggested: VecDeque::new(),
             outstanding: VecDeque::new(),
             outstanding_bytes: 0,
             last_block: now,
@@ -403,7 +413,52 @@ impl Peer {
 
     /// Whether it serves us, has something that is wanted, and is believed to be there.
     pub(crate) fn may_be_asked(&self) -> bool {
-        self.am_interested && !self.peer_choking && self.doubted.is_none() && self.retiring.is_none()
+        self.am_interested
+            && (!self.peer_choking || !self.allowed.is_empty())
+            && self.doubted.is_none()
+            && self.retiring.is_none()
+    }
+
+    /// Whether it serves this piece: it has it, and does not choke us or makes an exception.
+    pub(crate) fn serves(&self, piece: PieceIndex) -> bool {
+        let may = !self.peer_choking || self.allowed.contains(&piece.as_u32());
+        may && self.has().is_some_and(|has| has.has(piece))
+    }
+
+    /// What it serves while it chokes us.
+    pub(crate) fn exceptions(&self, geometry: &Geometry) -> Bitfield {
+        let mut pieces = Bitfield::none(geometry.piece_count());
+        let allowed = self.allowed.iter().filter_map(|index| geometry.piece(*index));
+        for piece in allowed.filter(|piece| self.serves(*piece)) {
+            pieces.insert(piece);
+        }
+        pieces
+    }
+
+    /// It allows us a piece while it chokes us.
+    pub(crate) fn allow(&mut self, piece: u32) {
+        if self.allowed.len() < MAX_ALLOWED {
+            self.allowed.insert(piece);
+            self.nothing_at = None;
+        }
+    }
+
+    /// It does not serve this piece after all.
+    pub(crate) fn disallow(&mut self, piece: PieceIndex) {
+        self.allowed.remove(&piece.as_u32());
+    }
+
+    /// It would like to be asked for this piece.
+    pub(crate) fn suggest(&mut self, piece: u32) {
+        if self.suggested.len() == MAX_SUGGESTED {
+            self.suggested.pop_front();
+        }
+        self.suggested.push_back(piece);
+    }
+
+    /// What it would like to be asked for, the latest first.
+    pub(crate) fn suggestions(&self) -> impl Iterator<Item = u32> {
+        self.suggested.iter().rev().copied()
     }
 
     /// Whether nothing is waited for.

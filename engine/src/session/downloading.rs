@@ -101,8 +101,7 @@ impl Session {
             let id = peer.id;
             for (_, span, _) in late.iter().filter(|(_, _, debtor)| debtor.is_none() || *debtor != id) {
                 let piece = span.piece();
-                let fits =
-                    peer.has().is_some_and(|has| has.has(piece)) && torrent.pieces.may_ask(piece, *link);
+                let fits = peer.serves(piece) && torrent.pieces.may_ask(piece, *link);
                 if asked >= ENDGAME_BYTES || !fits || !torrent.pieces.is_single(*span) {
                     continue;
                 }
@@ -132,6 +131,7 @@ impl Session {
         let (Some(peer), Some(torrent)) = (self.swarm.get_mut(link), &mut self.torrent) else { return };
         let Some(span) = torrent.geometry.span(block.piece, block.begin, block.len) else { return };
         let Some(outstanding) = peer.forget(span) else { return };
+        peer.disallow(span.piece());
         if outstanding.given_up {
             return;
         }
@@ -360,7 +360,8 @@ fn fill(now: Time, link: LinkId, peer: &mut Peer, torrent: &mut Torrent, epoch: 
 impl Torrent {
     /// What to ask this peer for next: blocks of pieces in flight first, so that they become whole and can be given on.
     fn next_block(&mut self, now: Time, link: LinkId, peer: &mut Peer, rng: &mut Rng) -> Option<BlockSpan> {
-        let has = peer.has()?;
+        let exceptions = peer.peer_choking.then(|| peer.exceptions(&self.geometry));
+        let has = exceptions.as_ref().or_else(|| peer.has())?;
         let len = peer.request_len(now);
         let alone = peer.on_probation;
         for piece in self.urgent().into_iter().filter(|piece| has.has(*piece)) {
@@ -383,7 +384,13 @@ impl Torrent {
             true => self.picker.any(has, rng),
             false => self.picker.rarest(has, peer.last_begun, rng),
         });
-        let piece = piece.or_else(|| self.pieces.unpark_for(has));
+        // What it suggests is cheap for it, unless something is wanted more.
+        let least = piece.map(|piece| self.picker.priority(piece));
+        let suggested = peer.suggestions().filter_map(|index| self.geometry.piece(index)).find(|suggested| {
+            let is_open = self.picker.is_on_offer(*suggested) && has.has(*suggested);
+            is_open && suspect.is_none() && Some(self.picker.priority(*suggested)) >= least
+        });
+        let piece = suggested.or(piece).or_else(|| self.pieces.unpark_for(has));
         let Some(piece) = piece else {
             // Whoever is on probation may help with what others began, where there is nothing else.
             return self.pieces.next_block(link, has, len, false).filter(|_| alone);

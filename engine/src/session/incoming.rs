@@ -87,8 +87,10 @@ impl Session {
             return Err(offence("it uses the fast extension without having announced it"));
         }
         match message {
-            // Port is DHT's. Suggestions and allowed pieces are offers that need not be taken (BEP 6).
-            Message::KeepAlive | Message::Port(_) | Message::SuggestPiece(_) | Message::AllowedFast(_) => {}
+            // Port is DHT's.
+            Message::KeepAlive | Message::Port(_) => {}
+            Message::SuggestPiece(piece) => peer.suggest(piece),
+            Message::AllowedFast(piece) => peer.allow(piece),
             Message::Choke => {
                 peer.peer_choking = true;
                 self.stirred = true;

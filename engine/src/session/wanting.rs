@@ -148,7 +148,7 @@ impl Session {
                 link != debtor
                     && peer.may_be_asked()
                     && !peer.snubbed
-                    && peer.has().is_some_and(|has| has.has(span.piece()))
+                    && peer.serves(span.piece())
                     && torrent.pieces.may_ask(span.piece(), link)
             };
             let others = self.swarm.links.iter().filter(|(link, peer)| can(**link, peer));

@@ -90,10 +90,9 @@ fn spare_share(seed: u64, lies: bool) -> f64 {
 fn one_poisoner_among_fifty_costs_little_and_stops_nothing() {
     for seed in 0..2 {
         let (with, without) = (spare_share(seed, true), spare_share(seed, false));
-        assert!(
-            with < without + 0.1,
-            "seed {seed}: {with} of the torrent came for nothing, without it {without}"
-        );
+        // Three pieces of 96 are 3 %: the one that it spoiled alone, the one that it spoiled with others, and what it owed.
+        let cost = with - without;
+        assert!(cost < 0.03, "seed {seed}: {cost} of the torrent came for nothing");
     }
 }
 

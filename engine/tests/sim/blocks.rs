@@ -93,6 +93,37 @@ impl Server {
 }
 
 #[test]
+fn what_a_choking_peer_allows_is_asked_for_and_nothing_else() {
+    let torrent = torrent(1, 64 * 65_536, 65_536);
+    let mut script = Script::leeching(&torrent);
+    let link = script.stranger(1, true);
+    script.say(link, &[Message::HaveAll, Message::AllowedFast(7), Message::AllowedFast(9_999)]);
+    let asked = requests(&script.heard(link));
+    assert_eq!(asked.iter().map(|block| block.piece).collect::<Vec<_>>(), [7; 4]);
+    // It would not have it after all: it is not asked again.
+    let rejections: Vec<_> = asked.iter().map(|block| Message::RejectRequest(*block)).collect();
+    script.say(link, &rejections);
+    script.wait(Duration::from_secs(60));
+    assert!(requests(&script.heard(link)).is_empty());
+    script.say(link, &[Message::Unchoke]);
+    assert!(requests(&script.heard(link)).len() > 4);
+}
+
+#[test]
+fn what_a_peer_suggests_is_asked_for_first() {
+    let torrent = torrent(1, 64 * 65_536, 65_536);
+    let mut script = Script::leeching(&torrent);
+    let link = script.stranger(1, true);
+    script.say(link, &[Message::HaveAll, Message::SuggestPiece(9_999)]);
+    script.say(link, &[Message::SuggestPiece(40), Message::SuggestPiece(41), Message::Unchoke]);
+    let asked = requests(&script.heard(link));
+    assert_eq!(
+        asked.iter().take(8).map(|block| block.piece).collect::<Vec<_>>(),
+        [41, 41, 41, 41, 40, 40, 40, 40]
+    );
+}
+
+#[test]
 fn a_slow_peer_owes_little_and_in_short_blocks() {
     let torrent = torrent(1, 64 << 20, 1 << 20);
     let mut script = Script::leeching(&torrent);
