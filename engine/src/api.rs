@@ -243,14 +243,14 @@ pub enum Action {
 pub enum Notice {
     /// The last wanted piece is stored.
     Completed,
-    /// This peer sent a piece that fails its hash, and is banned for this session.
+    /// This peer sent bytes that are not the torrent's, and is banned for this session.
     Banned {
         /// Who.
         peer: PeerId,
-        /// Which piece.
+        /// For which piece.
         piece: PieceIndex,
     },
-    /// A piece failed its hash, and more than one peer had sent parts of it.
+    /// A piece failed its hash, and more than one peer had sent parts of it: it is fetched again, to find out who lied.
     HashMismatch {
         /// Which piece.
         piece: PieceIndex,
@@ -259,6 +259,19 @@ pub enum Notice {
     WantPeers,
     /// The store failed: the download stands still until `resume`. The sentence is for the user.
     StoreFailed(String),
+}
+
+/// How much a file or a piece is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Not at all: nobody is asked for it.
+    Skip,
+    /// As usual.
+    #[default]
+    Normal,
+    /// Before everything of normal priority, however rare that is.
+    High,
 }
 
 /// What a torrent is doing; the words of the automation contract (`data-state`).

@@ -1,8 +1,11 @@
-//! Whom to serve: everybody while there are few; when there are more than slots, those who give most (or, when there is
-//! nothing left to want, those who take fastest), and one more by turns, so that newcomers get their chance (BEP 3's
-//! optimistic unchoke).
+//! Whom to serve: everybody while there are few; when there are more than slots, by merit, and by turns.
+//!
+//! Who downloads gives its slots to those who gave it most lately (tit for tat), and one by turns, so that newcomers get
+//! their chance and better partners are found (BEP 3's optimistic unchoke). Who has everything has nothing to be given: half
+//! of its slots go to those who take fastest, so that its line is used, and half go round, to whoever has waited longest
+//! (Legout et al. 2006 found that going round spreads better and gives free riders less than speed alone).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -11,30 +14,49 @@ use crate::api::{LinkId, Time};
 
 /// How often slots are given anew.
 pub(crate) const REVIEW_EVERY: Duration = Duration::from_secs(10);
-/// How often the turn goes to another.
-const TURN_EVERY: Duration = Duration::from_secs(30);
+/// How soon they are when one has become free.
+pub(crate) const REVIEW_SOON: Duration = Duration::from_secs(1);
+/// How long a turn is.
+const TURN: Duration = Duration::from_secs(30);
+/// A rate is measured over at least this time.
+const MEASURE: Duration = Duration::from_secs(5);
+/// A newcomer is this many times as likely to get a turn (as BEP 3's author had it).
+const NEWCOMER: usize = 3;
 
 /// A peer that could be served.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Contender {
     /// Its link.
     pub(crate) link: LinkId,
-    /// Bytes a second that count in its favour.
-    pub(crate) rate: f64,
+    /// Bytes that count in its favour, since the link opened.
+    pub(crate) bytes: u64,
+    /// It was asked and does not answer: no merit (anti-snubbing).
+    pub(crate) snubs: bool,
+    /// It has nothing to give yet.
+    pub(crate) newcomer: bool,
 }
 
 /// Gives the slots.
 #[derive(Debug)]
 pub(crate) struct Choker {
     slots: usize,
-    turn: Option<LinkId>,
-    turn_ends: Time,
+    /// Whose turn it is, and until when.
+    turns: BTreeMap<LinkId, Time>,
+    /// Each contender's bytes at the start of the measure.
+    before: BTreeMap<LinkId, (Time, u64)>,
+    /// When each contender was served last.
+    served: BTreeMap<LinkId, Time>,
 }
 
 impl Choker {
-    /// `slots` peers are served at a time; at least two.
+    /// `slots` peers are served at a time; none if that is zero, else at least two.
     pub(crate) fn new(slots: usize) -> Self {
-        Self { slots: slots.max(2), turn: None, turn_ends: Time::default() }
+        Self {
+            slots: if slots == 0 { 0 } else { slots.max(2) },
+            turns: BTreeMap::new(),
+            before: BTreeMap::new(),
+            served: BTreeMap::new(),
+        }
     }
 
     /// Number of peers that are served at a time.
@@ -42,28 +64,88 @@ impl Choker {
         self.slots
     }
 
-    /// Which of these to serve from now on.
-    pub(crate) fn choose(&mut self, now: Time, contenders: &[Contender], rng: &mut Rng) -> BTreeSet<LinkId> {
+    /// Which of these to serve from now on. `complete` says that there is nothing that they could give.
+    pub(crate) fn choose(
+        &mut self,
+        now: Time,
+        complete: bool,
+        contenders: &[Contender],
+        rng: &mut Rng,
+    ) -> BTreeSet<LinkId> {
+        let rates = self.measure(now, contenders);
+        let mut chosen: BTreeSet<LinkId> = BTreeSet::new();
+        if self.slots == 0 {
+            return chosen;
+        }
         if contenders.len() <= self.slots {
-            return contenders.iter().map(|contender| contender.link).collect();
+            chosen.extend(contenders.iter().map(|contender| contender.link));
+        } else {
+            let by_turns = if complete { self.slots.div_ceil(2) } else { 1 };
+            let mut ranking: Vec<_> = contenders
+                .iter()
+                .zip(rates)
+                .map(|(contender, rate)| (rate, rng.u32(..), contender))
+                .collect();
+            ranking.sort_by(|(a, dice_a, _), (b, dice_b, _)| b.total_cmp(a).then(dice_a.cmp(dice_b)));
+            let merit = ranking.iter().take(self.slots - by_turns);
+            chosen.extend(merit.map(|(_, _, contender)| contender.link));
+            let others: Vec<Contender> =
+                contenders.iter().filter(|other| !chosen.contains(&other.link)).copied().collect();
+            self.take_turns(now, complete, by_turns, others, rng);
+            chosen.extend(self.turns.keys());
         }
-        let mut ranking: Vec<_> = contenders.iter().map(|contender| (rng.u32(..), *contender)).collect();
-        ranking.sort_by(|(dice_a, a), (dice_b, b)| b.rate.total_cmp(&a.rate).then(dice_a.cmp(dice_b)));
-        let mut chosen: BTreeSet<_> =
-            ranking.iter().take(self.slots - 1).map(|(_, contender)| contender.link).collect();
-        let others: Vec<_> = ranking
-            .iter()
-            .map(|(_, contender)| contender.link)
-            .filter(|link| !chosen.contains(link))
-            .collect();
-        let in_turn = self.turn.filter(|link| now < self.turn_ends && others.contains(link));
-        let turn = in_turn.or_else(|| rng.choice(&others).copied());
-        if in_turn.is_none() {
-            self.turn_ends = now + TURN_EVERY;
+        for link in &chosen {
+            self.served.insert(*link, now);
         }
-        self.turn = turn;
-        chosen.extend(turn);
         chosen
+    }
+
+    /// Bytes a second of each, zero for those who snub. Forgets those who are no longer there.
+    fn measure(&mut self, now: Time, contenders: &[Contender]) -> Vec<f64> {
+        let there: BTreeSet<_> = contenders.iter().map(|contender| contender.link).collect();
+        self.before.retain(|link, _| there.contains(link));
+        self.served.retain(|link, _| there.contains(link));
+        let rate = |contender: &Contender| {
+            let (since, before) = self.before.entry(contender.link).or_insert((now, contender.bytes));
+            let elapsed = now.since(*since);
+            let rate = contender.bytes.saturating_sub(*before) as f64 / elapsed.max(MEASURE).as_secs_f64();
+            if elapsed >= MEASURE {
+                (*since, *before) = (now, contender.bytes);
+            }
+            if contender.snubs { 0.0 } else { rate }
+        };
+        contenders.iter().map(rate).collect()
+    }
+
+    /// Ends turns, and gives those that are free.
+    fn take_turns(
+        &mut self,
+        now: Time,
+        complete: bool,
+        by_turns: usize,
+        mut others: Vec<Contender>,
+        rng: &mut Rng,
+    ) {
+        self.turns.retain(|link, ends| now < *ends && others.iter().any(|other| other.link == *link));
+        while self.turns.len() > by_turns {
+            self.turns.pop_last();
+        }
+        others.retain(|other| !self.turns.contains_key(&other.link));
+        rng.shuffle(&mut others);
+        // Who has waited longest comes first; the others are in random order.
+        others.sort_by_key(|other| self.served.get(&other.link).filter(|_| complete));
+        if !complete {
+            let newcomers = others.iter().filter(|other| other.newcomer).copied();
+            let again: Vec<_> = newcomers.flat_map(|newcomer| [newcomer; NEWCOMER - 1]).collect();
+            others.extend(again);
+            rng.shuffle(&mut others);
+        }
+        for other in others {
+            if self.turns.len() >= by_turns {
+                break;
+            }
+            self.turns.insert(other.link, now + TURN);
+        }
     }
 }
 
@@ -71,30 +153,91 @@ impl Choker {
 mod tests {
     use super::*;
 
-    fn contenders(count: u64) -> Vec<Contender> {
-        (0..count).map(|n| Contender { link: LinkId(n), rate: n as f64 }).collect()
+    fn at(seconds: u64) -> Time {
+        Time::since_start(Duration::from_secs(seconds))
+    }
+
+    /// Contender n has given n times 1,000 bytes for each second.
+    fn contenders(count: u64, seconds: u64) -> Vec<Contender> {
+        let contender =
+            |n| Contender { link: LinkId(n), bytes: n * 1000 * seconds, snubs: false, newcomer: false };
+        (0..count).map(contender).collect()
     }
 
     #[test]
-    fn a_small_swarm_is_served_whole() {
-        let chosen = Choker::new(4).choose(Time::default(), &contenders(4), &mut Rng::with_seed(1));
-        assert_eq!(chosen.len(), 4);
+    fn a_small_swarm_is_served_whole_and_without_slots_nobody_is() {
+        let rng = &mut Rng::with_seed(1);
+        assert_eq!(Choker::new(4).choose(at(0), false, &contenders(4, 0), rng).len(), 4);
+        assert!(Choker::new(0).choose(at(0), false, &contenders(4, 0), rng).is_empty());
     }
 
     #[test]
-    fn the_best_keep_their_slots_and_the_turn_goes_round() {
+    fn those_who_give_most_keep_their_slots_and_one_turn_goes_round() {
         let mut choker = Choker::new(4);
         let mut rng = Rng::with_seed(1);
-        let mut turns = BTreeSet::new();
-        for minute in 0..60 {
-            let now = Time::since_start(Duration::from_secs(60 * minute));
-            let chosen = choker.choose(now, &contenders(10), &mut rng);
+        let mut served = BTreeSet::new();
+        choker.choose(at(0), false, &contenders(10, 0), &mut rng);
+        for second in (10..3600).step_by(10) {
+            let chosen = choker.choose(at(second), false, &contenders(10, second), &mut rng);
             assert_eq!(chosen.len(), 4);
-            assert!([7, 8, 9].iter().all(|n| chosen.contains(&LinkId(*n))));
-            turns.extend(chosen);
-            let again = choker.choose(now + Duration::from_secs(10), &contenders(10), &mut rng);
-            assert!(again.is_subset(&turns));
+            assert!([7, 8, 9].iter().all(|n| chosen.contains(&LinkId(*n))), "{second}: {chosen:?}");
+            served.extend(chosen);
         }
-        assert_eq!(turns.len(), 10);
+        assert_eq!(served.len(), 10);
+    }
+
+    #[test]
+    fn who_snubs_has_no_merit() {
+        let mut choker = Choker::new(3);
+        let mut rng = Rng::with_seed(1);
+        choker.choose(at(0), false, &contenders(6, 0), &mut rng);
+        let mut contenders = contenders(6, 10);
+        contenders[5].snubs = true;
+        let chosen = choker.choose(at(10), false, &contenders, &mut rng);
+        assert!(chosen.contains(&LinkId(4)) && chosen.contains(&LinkId(3)), "{chosen:?}");
+    }
+
+    #[test]
+    fn who_gave_much_once_and_stopped_loses_its_slot() {
+        let mut choker = Choker::new(3);
+        let mut rng = Rng::with_seed(1);
+        choker.choose(at(0), false, &contenders(9, 0), &mut rng);
+        choker.choose(at(10), false, &contenders(9, 10), &mut rng);
+        let mut later = contenders(9, 20);
+        later[8].bytes = 8 * 1000 * 10;
+        let chosen = choker.choose(at(20), false, &later, &mut rng);
+        assert!(chosen.contains(&LinkId(7)) && chosen.contains(&LinkId(6)), "{chosen:?}");
+    }
+
+    #[test]
+    fn half_of_a_seeders_slots_go_round_so_that_nobody_waits_long() {
+        let mut choker = Choker::new(4);
+        let mut rng = Rng::with_seed(1);
+        let mut served = BTreeSet::new();
+        choker.choose(at(0), true, &contenders(12, 0), &mut rng);
+        // Ten others in pairs, half a minute each, and one half minute under way.
+        for second in (10..=180).step_by(10) {
+            let chosen = choker.choose(at(second), true, &contenders(12, second), &mut rng);
+            assert!(chosen.contains(&LinkId(11)) && chosen.contains(&LinkId(10)), "{chosen:?}");
+            served.extend(chosen);
+        }
+        assert_eq!(served.len(), 12);
+    }
+
+    #[test]
+    fn newcomers_get_the_turn_more_often() {
+        let mut rng = Rng::with_seed(1);
+        let mut count = 0;
+        for _ in 0..1000 {
+            let mut choker = Choker::new(2);
+            let mut contenders = contenders(5, 1);
+            choker.choose(at(0), false, &contenders, &mut rng);
+            contenders.iter_mut().for_each(|contender| contender.bytes += contender.link.0);
+            contenders[0].newcomer = true;
+            let chosen = choker.choose(at(40), false, &contenders, &mut rng);
+            count += usize::from(chosen.contains(&LinkId(0)));
+        }
+        // Three in six.
+        assert!((400..600).contains(&count), "{count}");
     }
 }

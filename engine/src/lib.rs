@@ -20,20 +20,25 @@
 //! - `pieces`: missing → in flight → verifying → had;
 //! - `uploads`: blocks for others, read ahead from the store;
 //! - `choker`: whom to serve;
+//! - `super_seeding`: what a swarm's first seeder shows to whom;
+//! - `limits`: how fast one may go;
 //! - `rate`: bytes a second.
 
 mod api;
 mod choker;
 mod direct;
 mod introductions;
+mod limits;
 mod metadata;
 mod peer;
 mod picker;
 mod pieces;
 mod rate;
 mod session;
+mod super_seeding;
 mod swarm;
 mod uploads;
 
 pub use api::*;
+pub use limits::{Limit, Limits};
 pub use session::{Content, Session, SessionConfig};

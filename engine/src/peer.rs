@@ -1,7 +1,7 @@
 //! One remote peer at one link: where the conversation stands, what was asked in either direction, and what is to be
 //! said next.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -23,12 +23,30 @@ const STRANGER_PIPELINE: u32 = 10 * BLOCK_LEN;
 const MAX_PIPELINE: u32 = 8 << 20;
 /// The pipeline is what arrives in two round trips, but at least in this time: browsers come to their turns late.
 const PIPELINE_TIME: Duration = Duration::from_millis(500);
+/// Least requests in a pipeline, so that the next is there when one is answered.
+const LEAST_REQUESTS: u32 = 2;
+/// So long after its first block a peer's rate is believed, also where it is low.
+const RATE_PATIENCE: Duration = Duration::from_secs(2);
+/// A request is for what comes in this time at most, so that a slow peer does not hold up the piece for long.
+const BLOCK_TIME: Duration = Duration::from_millis(250);
+/// A peer is silent after this many times the usual time between its blocks, …
+const SILENCE_GAPS: u32 = 16;
+/// … at least after this time, …
+const LEAST_SILENCE: Duration = Duration::from_secs(4);
+/// … at most after this, …
+const MOST_SILENCE: Duration = Duration::from_secs(30);
+/// … and after this one when nothing has ever come from it.
+const FIRST_SILENCE: Duration = Duration::from_secs(10);
 /// Requests that a peer takes when it does not say how many (libtorrent's default).
 const DEFAULT_REQQ: u32 = 250;
 /// Requests of one peer that are queued here; what comes above is rejected. Told to the peer (`reqq`, BEP 10).
 pub(crate) const MAX_QUEUED_REQUESTS: usize = 1024;
 /// HAVEs for pieces that come before the metadata, and so before they can be checked.
 const MAX_EARLY_HAVES: usize = 16 * 1024;
+/// Pieces that a peer allows us while it chokes us, at most; BEP 6 speaks of ten.
+const MAX_ALLOWED: usize = 64;
+/// Suggestions of one peer that are remembered, the latest.
+const MAX_SUGGESTED: usize = 32;
 /// HAVEs wait this long for company.
 const HAVE_DELAY: Duration = Duration::from_millis(50);
 /// This many HAVEs do not wait.
@@ -112,6 +130,8 @@ pub(crate) struct Peer {
     pub(crate) useful: u32,
     /// It was told which pieces are here.
     pub(crate) told_pieces: bool,
+    /// It was told of these alone, though there are more (super-seeding).
+    pub(crate) shown: Option<Vec<PieceIndex>>,
     /// We do not serve it.
     pub(crate) am_choking: bool,
     /// It was told that it has something we want.
@@ -123,17 +143,30 @@ pub(crate) struct Peer {
     pub(crate) peer_choking: bool,
     /// It wants something we have.
     pub(crate) peer_interested: bool,
+    /// Pieces that it serves also while it chokes us (BEP 6), unchecked.
+    allowed: BTreeSet<u32>,
+    /// Pieces that are cheap for it to serve (BEP 6), unchecked.
+    suggested: VecDeque<u32>,
 
     outstanding: VecDeque<Outstanding>,
     outstanding_bytes: u32,
     last_block: Time,
+    /// The first block since it began to serve us.
+    first_block: Option<Time>,
+    /// Bytes that came since then, as far as they can be counted.
+    served: u32,
+    /// Usual time between two of its blocks.
+    gap: Option<Duration>,
     /// It left requests unanswered; one block at a time is risked until it delivers.
     pub(crate) snubbed: bool,
+    /// It came soon after somebody was banned, and could be the same: it has yet to send a whole piece that is right.
+    pub(crate) on_probation: bool,
     /// The latest state of the pieces in which there was nothing to ask it for.
     pub(crate) nothing_at: Option<u64>,
     /// The piece that was begun with it last: its neighbours are the cheapest for it to serve.
     pub(crate) last_begun: Option<PieceIndex>,
-    round_trip: Option<Duration>,
+    /// The shortest time in which it answered a request when nothing else was on the way, and that block's length, in bytes.
+    answer: Option<(Duration, u32)>,
     unasked: u32,
 
     /// Blocks it asked for, in order.
@@ -147,7 +180,7 @@ pub(crate) struct Peer {
     out: BytesMut,
     full: Vec<Bytes>,
     haves: Vec<PieceIndex>,
-    haves_due: Time,
+    haves_due: Option<Time>,
     last_heard: Time,
     last_sent: Time,
     /// Since when both sides have had everything.
@@ -182,19 +215,26 @@ impl Peer {
             pieces: Pieces::Unchecked { claim: None, haves: Vec::new() },
             useful: 0,
             told_pieces: false,
+            shown: None,
             am_choking: true,
             am_interested: false,
             interested_at: now,
             toggles: 0,
             peer_choking: true,
             peer_interested: false,
+            allowed: BTreeSet::new(),
+            suggested: VecDeque::new(),
             outstanding: VecDeque::new(),
             outstanding_bytes: 0,
             last_block: now,
+            first_block: None,
+            served: 0,
+            gap: None,
             snubbed: false,
+            on_probation: false,
             nothing_at: None,
             last_begun: None,
-            round_trip: None,
+            answer: None,
             unasked: 0,
             requests: VecDeque::new(),
             room: 0,
@@ -203,7 +243,7 @@ impl Peer {
             out: BytesMut::new(),
             full: Vec::new(),
             haves: Vec::new(),
-            haves_due: now,
+            haves_due: None,
             last_heard: now,
             last_sent: now,
             both_seed_since: None,
@@ -292,16 +332,70 @@ impl Peer {
 
     // What we asked it for.
 
-    /// Bytes that should be on the way from it.
+    /// Bytes a second that come from it, once there is reason to believe the number.
+    fn known_rate(&self, now: Time) -> Option<f64> {
+        let since = self.first_block.filter(|first| now.since(*first) >= RATE_PATIENCE);
+        since.map(|_| self.down.per_second(now))
+    }
+
+    /// Time from a request to its answer, without the time that the answer itself takes at its rate.
+    fn round_trip(&self, now: Time) -> Duration {
+        let Some((took, len)) = self.answer else { return Duration::ZERO };
+        let rate = self.known_rate(now).filter(|rate| *rate > 0.0);
+        let sending = rate.and_then(|rate| Duration::try_from_secs_f64(f64::from(len) / rate).ok());
+        took.saturating_sub(sending.unwrap_or_default())
+    }
+
+    /// Length of the next block to ask it for, in bytes: as long as both sides take, if it is fast enough for that.
+    pub(crate) fn request_len(&self, now: Time) -> u32 {
+        if self.snubbed {
+            return BLOCK_LEN;
+        }
+        let Some(rate) = self.known_rate(now) else { return self.block_len() };
+        // A float above the limit saturates.
+        let bytes = (rate * BLOCK_TIME.as_secs_f64()) as u32;
+        (bytes / BLOCK_LEN * BLOCK_LEN).clamp(BLOCK_LEN, self.block_len())
+    }
+
+    /// Bytes that should be on the way from it: what its rate brings in two round trips, as far as that is known.
     pub(crate) fn pipeline(&self, now: Time) -> u32 {
         if self.snubbed {
-            return self.block_len();
+            return BLOCK_LEN;
         }
-        let least = if self.is_own() { OWN_PIPELINE } else { STRANGER_PIPELINE };
-        let time = PIPELINE_TIME.max(self.round_trip.unwrap_or_default() * 2);
-        let bytes = self.down.per_second(now) * time.as_secs_f64();
+        let time = PIPELINE_TIME.max(self.round_trip(now) * 2);
         // A float above the limit saturates.
-        (bytes as u32).clamp(least, MAX_PIPELINE)
+        let bytes = (self.down.per_second(now) * time.as_secs_f64()) as u32;
+        if self.known_rate(now).is_some() {
+            return bytes.clamp(LEAST_REQUESTS * self.request_len(now), MAX_PIPELINE);
+        }
+        let first = if self.is_own() { OWN_PIPELINE } else { STRANGER_PIPELINE };
+        // At most one more byte for each that came, which doubles it in a round trip: the first blocks say little yet.
+        bytes.clamp(first, MAX_PIPELINE.min(first.saturating_add(self.served)))
+    }
+
+    /// How long it will take to send what it owes and one block more.
+    pub(crate) fn time_to_serve(&self, now: Time) -> Duration {
+        // One that has not been asked for anything yet is worth a try.
+        let rate = self.down.per_second(now).max(f64::from(BLOCK_LEN));
+        let owed = self.outstanding_bytes + self.request_len(now);
+        self.round_trip(now) + Duration::from_secs_f64(f64::from(owed) / rate)
+    }
+
+    /// It serves us from now on: what it was like before may be long ago.
+    pub(crate) fn unchoked_us(&mut self) {
+        self.peer_choking = false;
+        self.nothing_at = None;
+        self.first_block = None;
+        self.served = 0;
+    }
+
+    /// Whether it has left requests unanswered for longer than it usually takes.
+    pub(crate) fn is_silent(&self, now: Time) -> bool {
+        let round_trips = self.round_trip(now) * 2;
+        let patience = self.gap.map_or(FIRST_SILENCE, |gap| {
+            (gap * SILENCE_GAPS + round_trips).clamp(LEAST_SILENCE, MOST_SILENCE)
+        });
+        self.stalled_for(now) >= patience
     }
 
     /// Whether enough of the pipeline is free to ask for more: several requests in one message cost the browser no more
@@ -319,7 +413,52 @@ impl Peer {
 
     /// Whether it serves us, has something that is wanted, and is believed to be there.
     pub(crate) fn may_be_asked(&self) -> bool {
-        self.am_interested && !self.peer_choking && self.doubted.is_none() && self.retiring.is_none()
+        self.am_interested
+            && (!self.peer_choking || !self.allowed.is_empty())
+            && self.doubted.is_none()
+            && self.retiring.is_none()
+    }
+
+    /// Whether it serves this piece: it has it, and does not choke us or makes an exception.
+    pub(crate) fn serves(&self, piece: PieceIndex) -> bool {
+        let may = !self.peer_choking || self.allowed.contains(&piece.as_u32());
+        may && self.has().is_some_and(|has| has.has(piece))
+    }
+
+    /// What it serves while it chokes us.
+    pub(crate) fn exceptions(&self, geometry: &Geometry) -> Bitfield {
+        let mut pieces = Bitfield::none(geometry.piece_count());
+        let allowed = self.allowed.iter().filter_map(|index| geometry.piece(*index));
+        for piece in allowed.filter(|piece| self.serves(*piece)) {
+            pieces.insert(piece);
+        }
+        pieces
+    }
+
+    /// It allows us a piece while it chokes us.
+    pub(crate) fn allow(&mut self, piece: u32) {
+        if self.allowed.len() < MAX_ALLOWED {
+            self.allowed.insert(piece);
+            self.nothing_at = None;
+        }
+    }
+
+    /// It does not serve this piece after all.
+    pub(crate) fn disallow(&mut self, piece: PieceIndex) {
+        self.allowed.remove(&piece.as_u32());
+    }
+
+    /// It would like to be asked for this piece.
+    pub(crate) fn suggest(&mut self, piece: u32) {
+        if self.suggested.len() == MAX_SUGGESTED {
+            self.suggested.pop_front();
+        }
+        self.suggested.push_back(piece);
+    }
+
+    /// What it would like to be asked for, the latest first.
+    pub(crate) fn suggestions(&self) -> impl Iterator<Item = u32> {
+        self.suggested.iter().rev().copied()
     }
 
     /// Whether nothing is waited for.
@@ -342,13 +481,17 @@ impl Peer {
 
     /// A block came. As what it had been asked for, if it had.
     pub(crate) fn delivered(&mut self, now: Time, span: BlockSpan) -> Option<Outstanding> {
-        self.last_block = now;
+        let before = std::mem::replace(&mut self.last_block, now);
+        self.first_block.get_or_insert(now);
+        self.served = self.served.saturating_add(span.len());
         self.down.add(now, span.len().into());
         let outstanding = self.forget(span)?;
         self.snubbed = false;
+        let gap = now.since(before.max(outstanding.asked_at));
+        self.gap = Some(self.gap.map_or(gap, |usual| (usual * 7 + gap) / 8));
         if outstanding.alone && !outstanding.given_up {
-            let took = now.since(outstanding.asked_at);
-            self.round_trip = Some(self.round_trip.map_or(took, |least| least.min(took)));
+            let answer = (now.since(outstanding.asked_at), span.len());
+            self.answer = Some(self.answer.map_or(answer, |least| least.min(answer)));
         }
         Some(outstanding)
     }
@@ -401,7 +544,7 @@ impl Peer {
     }
 
     /// How long it has left a request unanswered while sending nothing else.
-    pub(crate) fn stalled_for(&self, now: Time) -> Duration {
+    fn stalled_for(&self, now: Time) -> Duration {
         let oldest = self.awaited().map(|outstanding| outstanding.asked_at).min();
         oldest.map_or(Duration::ZERO, |asked_at| now.since(asked_at.max(self.last_block)))
     }
@@ -448,24 +591,28 @@ impl Peer {
         self.out.extend_from_slice(bytes);
     }
 
-    /// A piece is here that it should hear of; it may take a moment.
-    pub(crate) fn say_have(&mut self, now: Time, piece: PieceIndex) {
-        if self.haves.is_empty() {
-            self.haves_due = now + HAVE_DELAY;
+    /// A piece is here that it should hear of; it may take a moment. If it `needs` the piece, a short one; else the message
+    /// goes with the next that has to: half of all HAVEs are for peers that have the piece.
+    pub(crate) fn say_have(&mut self, now: Time, piece: PieceIndex, needs: bool) {
+        if needs && self.haves_due.is_none() {
+            self.haves_due = Some(now + HAVE_DELAY);
         }
         self.haves.push(piece);
     }
 
     /// When HAVEs must go out, if any wait.
     pub(crate) fn haves_due(&self) -> Option<Time> {
-        (!self.haves.is_empty()).then_some(self.haves_due)
+        self.haves_due
     }
 
     /// Everything to be sent now, in order. HAVEs go along, or when they have waited or are many; alone and at once if they
     /// are `the_last`, for which no company will come.
     pub(crate) fn take_outbox(&mut self, now: Time, the_last: bool) -> Vec<Bytes> {
         let something = the_last || !self.out.is_empty() || !self.full.is_empty();
-        if !self.haves.is_empty() && (something || self.haves_due <= now || self.haves.len() >= MANY_HAVES) {
+        if !self.haves.is_empty()
+            && (something || self.haves_due.is_some_and(|due| due <= now) || self.haves.len() >= MANY_HAVES)
+        {
+            self.haves_due = None;
             for piece in std::mem::take(&mut self.haves) {
                 self.say(&Message::Have(piece.as_u32()));
             }

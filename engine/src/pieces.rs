@@ -1,10 +1,15 @@
 //! What becomes of each piece: missing → in flight → verifying → had. Holds the bytes of pieces in flight.
 //!
 //! Blocks are counted in units of 16 KiB ([`BLOCK_LEN`]), whatever the length of the requests that bring them.
+//!
+//! A piece that fails its hash with units of several peers is a *suspect*: who sent which unit is noted, with its digest, and the
+//! piece is fetched again from one peer alone. If that fails, that peer lied. If it is right, whoever had sent another unit lied,
+//! and nobody else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use sha1::{Digest, Sha1};
 use shared::geometry::BLOCK_LEN;
 use shared::wire::Bitfield;
 use shared::{BlockSpan, Geometry, PeerId, PieceIndex};
@@ -21,13 +26,64 @@ const MIN_STORING_PIECES: usize = 2;
 /// Bytes of all pieces in flight and being stored, above which no further piece is begun.
 const MAX_BUFFERED_BYTES: u64 = 64 << 20;
 
+/// Units whose senders and digests are remembered, at most; a suspect above that is fetched from one peer all the same. Some
+/// 600 KB.
+const MAX_TESTIMONIES: usize = 16 * 1024;
+
+/// Bytes of pieces that failed their hash while another is a suspect, and that are kept until the liar is found.
+const MAX_PARKED_BYTES: u64 = 16 << 20;
+
 /// One unit of a piece in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
     Missing,
     /// Asked of this many peers.
     Requested(u8),
-    Received,
+    /// From this one of the contributors.
+    Received(u16),
+}
+
+impl Unit {
+    fn has_come(self) -> bool {
+        matches!(self, Self::Received(_))
+    }
+}
+
+/// A piece with the verifier.
+#[derive(Debug)]
+struct Delivered {
+    /// Who sent each unit.
+    senders: Vec<PeerId>,
+    /// Its bytes, if there will be something to compare: it has several senders, or is a suspect.
+    data: Option<Bytes>,
+}
+
+impl Delivered {
+    /// The only one who sent anything.
+    fn only_sender(&self) -> Option<PeerId> {
+        let first = *self.senders.first()?;
+        self.senders.iter().all(|sender| *sender == first).then_some(first)
+    }
+}
+
+/// Who sent a unit of a piece that failed its hash, and what.
+#[derive(Debug)]
+struct Testimony {
+    sender: PeerId,
+    digest: [u8; 20],
+}
+
+/// What became of a piece that fails its hash.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// One peer had sent all of it. It is missing again.
+    Liar(PeerId),
+    /// What peers that are banned by now had sent of it is missing again; the rest is kept.
+    Resumed,
+    /// One of these lied. It is missing again, and a suspect.
+    Suspect(Vec<PeerId>),
+    /// One of several peers lied, and it will soon be known who: it is kept until then.
+    Parked,
 }
 
 /// A piece in flight.
@@ -40,8 +96,9 @@ struct Begun {
     outstanding: u32,
     /// All of the piece's bytes; made when the first block comes.
     buffer: Vec<u8>,
+    /// Everybody who sent a unit, once.
     contributors: Vec<PeerId>,
-    /// The only peer that may be asked, for a piece that failed its hash before.
+    /// The only peer that may be asked, for a piece that failed its hash before, or for a peer on probation.
     owner: Option<LinkId>,
 }
 
@@ -66,7 +123,7 @@ pub(crate) enum Receipt {
 
 /// Every piece's state.
 ///
-/// Invariant: a piece is in at most one of `have`, `begun`, `verifying`; `open` are the begun ones with units that nobody
+/// Invariant: a piece is in at most one of `have`, `begun`, `verifying`, `parked`; `open` are the begun ones with units that nobody
 /// was asked for; the byte counts are those of the pieces in their maps.
 #[derive(Debug)]
 pub(crate) struct Pieces {
@@ -76,10 +133,13 @@ pub(crate) struct Pieces {
     begun: BTreeMap<PieceIndex, Begun>,
     begun_bytes: u64,
     open: BTreeSet<PieceIndex>,
-    verifying: BTreeMap<PieceIndex, Vec<PeerId>>,
+    verifying: BTreeMap<PieceIndex, Delivered>,
     verifying_bytes: u64,
-    /// Failed their hash with blocks of several peers.
-    suspects: BTreeSet<PieceIndex>,
+    /// Failed their hash with units of several peers: a testimony for each unit, or none if there are too many.
+    suspects: BTreeMap<PieceIndex, Vec<Testimony>>,
+    /// Failed their hash while there was a suspect: who sent each unit, and all bytes.
+    parked: BTreeMap<PieceIndex, (Vec<PeerId>, Bytes)>,
+    parked_bytes: u64,
 }
 
 impl Pieces {
@@ -99,7 +159,9 @@ impl Pieces {
             open: BTreeSet::new(),
             verifying: BTreeMap::new(),
             verifying_bytes: 0,
-            suspects: BTreeSet::new(),
+            suspects: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            parked_bytes: 0,
         }
     }
 
@@ -113,11 +175,6 @@ impl Pieces {
         self.had_bytes
     }
 
-    /// Whether that is everything.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.have.is_all()
-    }
-
     /// Whether the verifier and the store have enough to do, so that nothing more should be asked for.
     pub(crate) fn is_congested(&self) -> bool {
         self.verifying_bytes >= MAX_STORING_BYTES && self.verifying.len() >= MIN_STORING_PIECES
@@ -125,18 +182,13 @@ impl Pieces {
 
     /// Whether memory allows one more piece in flight. One is always allowed.
     pub(crate) fn can_begin(&self, piece: PieceIndex) -> bool {
-        let bytes = self.begun_bytes + self.verifying_bytes + self.len(piece);
+        let bytes = self.buffered_bytes() + self.len(piece);
         self.begun.is_empty() || bytes <= MAX_BUFFERED_BYTES
     }
 
     /// Bytes of pieces in memory.
     pub(crate) fn buffered_bytes(&self) -> u64 {
-        self.begun_bytes + self.verifying_bytes
-    }
-
-    /// Whether a piece is in flight.
-    pub(crate) fn is_begun(&self, piece: PieceIndex) -> bool {
-        self.begun.contains_key(&piece)
+        self.begun_bytes + self.verifying_bytes + self.parked_bytes
     }
 
     /// Whether the verifier or the store has something to do.
@@ -149,8 +201,15 @@ impl Pieces {
         !self.open.is_empty()
     }
 
-    /// Puts a missing piece in flight. A suspect is from now on asked of `link` alone.
-    pub(crate) fn begin(&mut self, piece: PieceIndex, link: LinkId) {
+    /// A piece that failed its hash before, and that nobody is being asked for now, out of what this peer has.
+    pub(crate) fn next_suspect(&self, has: &Bitfield) -> Option<PieceIndex> {
+        let idle =
+            |piece: &PieceIndex| !self.begun.contains_key(piece) && !self.verifying.contains_key(piece);
+        self.suspects.keys().copied().find(|piece| has.has(*piece) && idle(piece))
+    }
+
+    /// Puts a missing piece in flight. It will be asked of `link` alone if it is a suspect, or `alone` says so.
+    pub(crate) fn begin(&mut self, piece: PieceIndex, link: LinkId, alone: bool) {
         if self.have.has(piece) || self.begun.contains_key(&piece) || self.verifying.contains_key(&piece) {
             return;
         }
@@ -161,17 +220,38 @@ impl Pieces {
             outstanding: units,
             buffer: Vec::new(),
             contributors: Vec::new(),
-            owner: self.suspects.contains(&piece).then_some(link),
+            owner: (alone || self.suspects.contains_key(&piece)).then_some(link),
         };
         self.begun.insert(piece, begun);
         self.begun_bytes += self.len(piece);
         self.open.insert(piece);
     }
 
-    /// The next block to ask this peer for, out of the pieces in flight; at most `max_len` bytes, in whole units.
-    pub(crate) fn next_block(&self, link: LinkId, has: &Bitfield, max_len: u32) -> Option<BlockSpan> {
-        let piece = self.open.iter().copied().find(|piece| has.has(*piece) && self.may_ask(*piece, link))?;
+    /// The next block to ask this peer for, out of the pieces in flight, or of those that are asked of it `alone`; at most
+    /// `max_len` bytes, in whole units.
+    pub(crate) fn next_block(
+        &self,
+        link: LinkId,
+        has: &Bitfield,
+        max_len: u32,
+        alone: bool,
+    ) -> Option<BlockSpan> {
+        let open = self.open.iter().copied().filter(|piece| has.has(*piece));
+        open.into_iter().find_map(|piece| self.next_block_of(piece, link, max_len, alone))
+    }
+
+    /// The same, of this piece.
+    pub(crate) fn next_block_of(
+        &self,
+        piece: PieceIndex,
+        link: LinkId,
+        max_len: u32,
+        alone: bool,
+    ) -> Option<BlockSpan> {
         let begun = self.begun.get(&piece)?;
+        if begun.owner.map_or(alone, |owner| owner != link) {
+            return None;
+        }
         let first = begun.units.iter().position(|unit| *unit == Unit::Missing)?;
         let most = (max_len / BLOCK_LEN).max(1) as usize;
         let run = begun.units[first..].iter().take(most).take_while(|unit| **unit == Unit::Missing).count();
@@ -188,14 +268,14 @@ impl Pieces {
         let Some(begun) = self.begun.get(&span.piece()) else { return false };
         let units = &begun.units[units(span)];
         units.contains(&Unit::Requested(1))
-            && units.iter().all(|unit| matches!(unit, Unit::Requested(1) | Unit::Received))
+            && units.iter().all(|unit| matches!(unit, Unit::Requested(1) | Unit::Received(_)))
     }
 
     /// Whether all of this block has come, or its piece is no longer in flight.
     pub(crate) fn is_received(&self, span: BlockSpan) -> bool {
         self.begun
             .get(&span.piece())
-            .is_none_or(|begun| begun.units[units(span)].iter().all(|unit| *unit == Unit::Received))
+            .is_none_or(|begun| begun.units[units(span)].iter().all(|unit| unit.has_come()))
     }
 
     /// A peer was asked for this block.
@@ -208,7 +288,7 @@ impl Pieces {
                     begun.missing -= 1;
                 }
                 Unit::Requested(peers) => *peers = peers.saturating_add(1),
-                Unit::Received => {}
+                Unit::Received(_) => {}
             }
         }
         if begun.missing == 0 {
@@ -226,7 +306,7 @@ impl Pieces {
                     begun.missing += 1;
                 }
                 Unit::Requested(peers) => *peers -= 1,
-                Unit::Missing | Unit::Received => {}
+                Unit::Missing | Unit::Received(_) => {}
             }
         }
         let open = begun.missing > 0;
@@ -242,20 +322,26 @@ impl Pieces {
         let piece_len = self.geometry.piece_len(piece);
         let Some(begun) = self.begun.get_mut(&piece) else { return Receipt::Useless };
         let range = units(span);
-        if data.len() != span.len() as usize
-            || begun.units[range.clone()].iter().all(|unit| *unit == Unit::Received)
+        if data.len() != span.len() as usize || begun.units[range.clone()].iter().all(|unit| unit.has_come())
         {
             return Receipt::Useless;
         }
         let mut contested = false;
+        let sender = begun.contributors.iter().position(|other| *other == from).unwrap_or_else(|| {
+            begun.contributors.push(from);
+            begun.contributors.len() - 1
+        });
+        // A piece has at most 4096 units, and so contributors.
+        let sender = sender as u16;
         let whole = span.len() == piece_len;
         if !whole && begun.buffer.is_empty() {
             begun.buffer = vec![0; piece_len as usize];
         }
         for index in range {
-            let before = std::mem::replace(&mut begun.units[index], Unit::Received);
+            let before = begun.units[index];
+            begun.units[index] = if before.has_come() { before } else { Unit::Received(sender) };
             match before {
-                Unit::Received => continue,
+                Unit::Received(_) => continue,
                 Unit::Missing => begun.missing -= 1,
                 Unit::Requested(peers) => contested |= peers > u8::from(counted),
             }
@@ -267,9 +353,6 @@ impl Pieces {
                 begun.buffer[from as usize..to as usize].copy_from_slice(part);
             }
         }
-        if !begun.contributors.contains(&from) {
-            begun.contributors.push(from);
-        }
         if begun.missing == 0 {
             self.open.remove(&piece);
         }
@@ -279,29 +362,150 @@ impl Pieces {
         let Some(begun) = self.begun.remove(&piece) else { return Receipt::Useless };
         self.begun_bytes -= u64::from(piece_len);
         self.verifying_bytes += u64::from(piece_len);
-        self.verifying.insert(piece, begun.contributors);
         // A piece that came in one block needs no buffer of its own.
-        let data = if begun.buffer.is_empty() { data } else { begun.buffer.into() };
+        let data: Bytes = if begun.buffer.is_empty() { data } else { begun.buffer.into() };
+        let sender = |unit: &Unit| match unit {
+            Unit::Received(sender) => begun.contributors.get(usize::from(*sender)).copied(),
+            Unit::Missing | Unit::Requested(_) => None,
+        };
+        let mut delivered =
+            Delivered { senders: begun.units.iter().filter_map(sender).collect(), data: None };
+        if delivered.only_sender().is_none() || self.suspects.contains_key(&piece) {
+            delivered.data = Some(data.clone());
+        }
+        self.verifying.insert(piece, delivered);
         Receipt::Whole { contested, data }
     }
 
-    /// The verifier said yes and the store has it. Whether it was being verified.
-    pub(crate) fn stored(&mut self, piece: PieceIndex) -> bool {
-        let known = self.leave_verifying(piece).is_some();
-        if known {
-            self.suspects.remove(&piece);
-            self.put(piece);
+    /// The verifier said yes and the store has it. If it was being verified: who had sent other bytes for it before, and which
+    /// peer has now sent all of it, if one did.
+    pub(crate) fn stored(&mut self, piece: PieceIndex) -> Option<(Vec<PeerId>, Option<PeerId>)> {
+        let delivered = self.leave_verifying(piece)?;
+        let mut liars = Vec::new();
+        if let (Some(testimonies), Some(data)) = (self.suspects.remove(&piece), &delivered.data) {
+            for (testimony, unit) in testimonies.iter().zip(data.chunks(BLOCK_LEN as usize)) {
+                if !liars.contains(&testimony.sender) && Sha1::digest(unit)[..] != testimony.digest {
+                    liars.push(testimony.sender);
+                }
+            }
         }
-        known
+        self.put(piece);
+        Some((liars, delivered.only_sender()))
     }
 
-    /// The verifier said no, and the piece is missing again. Who sent parts of it; more than one make it a suspect.
-    pub(crate) fn refused(&mut self, piece: PieceIndex) -> Option<Vec<PeerId>> {
-        let contributors = self.leave_verifying(piece)?;
-        if contributors.len() > 1 {
-            self.suspects.insert(piece);
+    /// The verifier said no. If it was being verified: what that means.
+    pub(crate) fn refused(
+        &mut self,
+        piece: PieceIndex,
+        is_banned: impl Fn(PeerId) -> bool,
+    ) -> Option<Refusal> {
+        let delivered = self.leave_verifying(piece)?;
+        if let Some(liar) = delivered.only_sender() {
+            return Some(Refusal::Liar(liar));
         }
-        Some(contributors)
+        let Delivered { senders, data } = delivered;
+        let data = data.unwrap_or_default();
+        if senders.iter().any(|sender| is_banned(*sender)) {
+            self.resume(piece, &senders, &data, &is_banned);
+            return Some(Refusal::Resumed);
+        }
+        if !self.suspects.is_empty() && self.parked_bytes + self.len(piece) <= MAX_PARKED_BYTES {
+            self.parked_bytes += self.len(piece);
+            self.parked.insert(piece, (senders, data));
+            return Some(Refusal::Parked);
+        }
+        Some(Refusal::Suspect(self.suspect(piece, &senders, &data)))
+    }
+
+    /// Notes who sent what; who they are.
+    fn suspect(&mut self, piece: PieceIndex, senders: &[PeerId], data: &Bytes) -> Vec<PeerId> {
+        let known = self.suspects.values().map(Vec::len).sum::<usize>();
+        let room = known + senders.len() <= MAX_TESTIMONIES;
+        let units = senders.iter().zip(data.chunks(BLOCK_LEN as usize)).filter(|_| room);
+        let testimony = |(sender, unit): (&PeerId, &[u8])| Testimony {
+            sender: *sender,
+            digest: Sha1::digest(unit).into(),
+        };
+        self.suspects.insert(piece, units.map(testimony).collect());
+        senders.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Goes on with pieces that were parked: with those that somebody who is banned by now had a part in, and, when there is no
+    /// suspect any more, with one that becomes the next. Which that is, and who sent it.
+    pub(crate) fn unpark(&mut self, is_banned: impl Fn(PeerId) -> bool) -> Option<(PieceIndex, Vec<PeerId>)> {
+        let spoiled = self.parked.iter().filter(|(_, (senders, _))| senders.iter().any(|s| is_banned(*s)));
+        let spoiled: Vec<_> = spoiled.map(|(piece, _)| *piece).collect();
+        for piece in spoiled {
+            if let Some((senders, data)) = self.leave_parked(piece) {
+                self.resume(piece, &senders, &data, &is_banned);
+            }
+        }
+        if !self.suspects.is_empty() {
+            return None;
+        }
+        let piece = *self.parked.first_key_value()?.0;
+        let (senders, data) = self.leave_parked(piece)?;
+        Some((piece, self.suspect(piece, &senders, &data)))
+    }
+
+    /// A parked piece that this peer has becomes a suspect, since there is nothing else to ask it for.
+    pub(crate) fn unpark_for(&mut self, has: &Bitfield) -> Option<PieceIndex> {
+        let piece = self.parked.keys().copied().find(|piece| has.has(*piece))?;
+        let (senders, data) = self.leave_parked(piece)?;
+        self.suspect(piece, &senders, &data);
+        Some(piece)
+    }
+
+    fn leave_parked(&mut self, piece: PieceIndex) -> Option<(Vec<PeerId>, Bytes)> {
+        let parked = self.parked.remove(&piece)?;
+        self.parked_bytes -= self.len(piece);
+        Some(parked)
+    }
+
+    /// In flight again, without what the banned had sent.
+    fn resume(
+        &mut self,
+        piece: PieceIndex,
+        senders: &[PeerId],
+        data: &[u8],
+        is_banned: &impl Fn(PeerId) -> bool,
+    ) {
+        let mut contributors: Vec<PeerId> = Vec::new();
+        let mut units = Vec::new();
+        for sender in senders {
+            if is_banned(*sender) {
+                units.push(Unit::Missing);
+                continue;
+            }
+            let place = contributors.iter().position(|other| other == sender).unwrap_or_else(|| {
+                contributors.push(*sender);
+                contributors.len() - 1
+            });
+            units.push(Unit::Received(place as u16));
+        }
+        let missing = units.iter().filter(|unit| **unit == Unit::Missing).count() as u32;
+        let buffer = data.to_vec();
+        let begun = Begun { units, missing, outstanding: missing, buffer, contributors, owner: None };
+        self.begun.insert(piece, begun);
+        self.begun_bytes += self.len(piece);
+        self.open.insert(piece);
+    }
+
+    /// Whatever this peer sent of pieces in flight is missing again.
+    pub(crate) fn discard_from(&mut self, peer: PeerId) {
+        for (piece, begun) in &mut self.begun {
+            let Some(place) = begun.contributors.iter().position(|other| *other == peer) else { continue };
+            for unit in &mut begun.units {
+                if *unit == Unit::Received(place as u16) {
+                    *unit = Unit::Missing;
+                    begun.missing += 1;
+                    begun.outstanding += 1;
+                }
+            }
+            if begun.missing > 0 {
+                self.open.insert(*piece);
+            }
+        }
     }
 
     /// The store could not take it, and the piece is missing again. Whether it was being stored.
@@ -309,10 +513,10 @@ impl Pieces {
         self.leave_verifying(piece).is_some()
     }
 
-    fn leave_verifying(&mut self, piece: PieceIndex) -> Option<Vec<PeerId>> {
-        let contributors = self.verifying.remove(&piece)?;
+    fn leave_verifying(&mut self, piece: PieceIndex) -> Option<Delivered> {
+        let delivered = self.verifying.remove(&piece)?;
         self.verifying_bytes -= self.len(piece);
-        Some(contributors)
+        Some(delivered)
     }
 
     /// The store had this piece all along, whatever state it was in. Whether that is news.
@@ -343,19 +547,19 @@ impl Pieces {
         lost
     }
 
-    /// Forgets a piece in flight and what came of it. Whether it was in flight.
+    /// Forgets a piece in flight or parked, and what came of it. Whether it was one.
     pub(crate) fn drop_begun(&mut self, piece: PieceIndex) -> bool {
         let dropped = self.begun.remove(&piece).is_some();
         if dropped {
             self.begun_bytes -= self.len(piece);
             self.open.remove(&piece);
         }
-        dropped
+        dropped || self.leave_parked(piece).is_some()
     }
 
-    /// Forgets every piece in flight; which they were.
+    /// Forgets every piece in flight, and those that are parked; which they were.
     pub(crate) fn drop_all_begun(&mut self) -> Vec<PieceIndex> {
-        let pieces: Vec<_> = self.begun.keys().copied().collect();
+        let pieces: Vec<_> = self.begun.keys().chain(self.parked.keys()).copied().collect();
         for piece in &pieces {
             self.drop_begun(*piece);
         }
@@ -365,15 +569,6 @@ impl Pieces {
     /// Pieces in flight that only this peer may be asked for.
     pub(crate) fn owned_by(&self, link: LinkId) -> Vec<PieceIndex> {
         self.begun.iter().filter(|(_, begun)| begun.owner == Some(link)).map(|(piece, _)| *piece).collect()
-    }
-
-    /// Pieces in flight with blocks of this peer.
-    pub(crate) fn touched_by(&self, peer: PeerId) -> Vec<PieceIndex> {
-        self.begun
-            .iter()
-            .filter(|(_, begun)| begun.contributors.contains(&peer))
-            .map(|(piece, _)| *piece)
-            .collect()
     }
 
     /// A piece in flight of which nobody is being asked for anything, to make room: the one with the least to lose.
@@ -398,6 +593,7 @@ mod tests {
 
     const A: PeerId = PeerId::new([1; 20]);
     const B: PeerId = PeerId::new([2; 20]);
+    const C: PeerId = PeerId::new([3; 20]);
     const LINK: LinkId = LinkId(1);
 
     /// Two pieces of 100,000 bytes and one of 50,000.
@@ -414,10 +610,10 @@ mod tests {
     fn blocks_of_different_lengths_make_up_a_piece() {
         let (mut pieces, geometry, all) = pieces();
         let piece = geometry.piece(0).unwrap();
-        pieces.begin(piece, LINK);
+        pieces.begin(piece, LINK, false);
         let mut spans = Vec::new();
         for max_len in [16_384, 32_768, 131_072] {
-            let span = pieces.next_block(LINK, &all, max_len).unwrap();
+            let span = pieces.next_block(LINK, &all, max_len, false).unwrap();
             pieces.requested(span);
             spans.push(span);
         }
@@ -425,7 +621,7 @@ mod tests {
             spans.iter().map(|span| (span.begin(), span.len())).collect::<Vec<_>>(),
             [(0, 16_384), (16_384, 32_768), (49_152, 50_848)]
         );
-        assert_eq!(pieces.next_block(LINK, &all, 16_384), None);
+        assert_eq!(pieces.next_block(LINK, &all, 16_384, false), None);
         assert_eq!(
             pieces.received(spans[2], block(spans[2], 3), A, true),
             Receipt::Part { contested: false }
@@ -445,8 +641,8 @@ mod tests {
             assert!(data[span.begin() as usize..span.end() as usize].iter().all(|byte| *byte == expected));
         }
         assert_eq!(pieces.had_bytes(), 0);
-        assert!(pieces.stored(piece));
-        assert!(!pieces.stored(piece));
+        assert_eq!(pieces.stored(piece), Some((Vec::new(), Some(A))));
+        assert_eq!(pieces.stored(piece), None);
         assert_eq!(pieces.had_bytes(), 100_000);
         assert_eq!(pieces.buffered_bytes(), 0);
     }
@@ -455,21 +651,21 @@ mod tests {
     fn what_a_leaving_peer_was_asked_for_is_asked_of_others_and_what_it_sent_is_kept() {
         let (mut pieces, geometry, all) = pieces();
         let piece = geometry.piece(0).unwrap();
-        pieces.begin(piece, LINK);
-        let first = pieces.next_block(LINK, &all, 16_384).unwrap();
+        pieces.begin(piece, LINK, false);
+        let first = pieces.next_block(LINK, &all, 16_384, false).unwrap();
         pieces.requested(first);
-        let second = pieces.next_block(LINK, &all, 131_072).unwrap();
+        let second = pieces.next_block(LINK, &all, 131_072, false).unwrap();
         pieces.requested(second);
         pieces.received(first, block(first, 1), A, true);
         assert!(pieces.released(second));
-        assert_eq!(pieces.next_block(LinkId(2), &all, 131_072), Some(second));
+        assert_eq!(pieces.next_block(LinkId(2), &all, 131_072, false), Some(second));
     }
 
     #[test]
     fn a_block_asked_of_two_is_contested() {
         let (mut pieces, geometry, all) = pieces();
-        pieces.begin(geometry.piece(2).unwrap(), LINK);
-        let span = pieces.next_block(LINK, &all, 131_072).unwrap();
+        pieces.begin(geometry.piece(2).unwrap(), LINK, false);
+        let span = pieces.next_block(LINK, &all, 131_072, false).unwrap();
         pieces.requested(span);
         assert!(pieces.is_single(span));
         pieces.requested(span);
@@ -485,16 +681,94 @@ mod tests {
     fn a_piece_that_several_spoiled_is_asked_of_one_alone() {
         let (mut pieces, geometry, all) = pieces();
         let piece = geometry.piece(1).unwrap();
-        pieces.begin(piece, LINK);
+        pieces.begin(piece, LINK, false);
         let first = geometry.blocks(piece, 0, 3).unwrap();
         let rest = geometry.blocks(piece, 3, 8).unwrap();
         pieces.received(first, block(first, 1), A, true);
         assert!(matches!(pieces.received(rest, block(rest, 1), B, true), Receipt::Whole { .. }));
-        assert_eq!(pieces.refused(piece), Some(vec![A, B]));
-        pieces.begin(piece, LINK);
-        assert_eq!(pieces.next_block(LinkId(2), &all, 16_384), None);
-        assert!(pieces.next_block(LINK, &all, 16_384).is_some());
+        assert_eq!(pieces.refused(piece, |_| false), Some(Refusal::Suspect(vec![A, B])));
+        assert_eq!(pieces.next_suspect(&all), Some(piece));
+        pieces.begin(piece, LINK, false);
+        assert_eq!(pieces.next_block(LinkId(2), &all, 16_384, false), None);
+        assert!(pieces.next_block(LINK, &all, 16_384, false).is_some());
         assert_eq!(pieces.owned_by(LINK), [piece]);
+        assert_eq!(pieces.next_suspect(&all), None);
+    }
+
+    /// Blocks of three peers: A's with ones, B's with twos, C's with threes.
+    fn spoiled() -> (Pieces, PieceIndex, [BlockSpan; 3]) {
+        let (mut pieces, geometry, _) = pieces();
+        let piece = geometry.piece(0).unwrap();
+        pieces.begin(piece, LINK, false);
+        let spans =
+            [(0, 2), (2, 3), (5, 2)].map(|(first, count)| geometry.blocks(piece, first, count).unwrap());
+        for (value, (span, peer)) in (1..).zip(spans.into_iter().zip([A, B, C])) {
+            pieces.received(span, block(span, value), peer, true);
+        }
+        (pieces, piece, spans)
+    }
+
+    #[test]
+    fn whoever_sent_other_bytes_than_are_right_is_found_and_nobody_else() {
+        let (mut pieces, piece, [a, b, c]) = spoiled();
+        assert_eq!(pieces.refused(piece, |_| false), Some(Refusal::Suspect(vec![A, B, C])));
+        // Fetched again, from A alone: B had lied, in one of its three units.
+        pieces.begin(piece, LINK, false);
+        let mut right = block(b, 2).to_vec();
+        right[20_000] = 9;
+        pieces.received(a, block(a, 1), A, true);
+        pieces.received(b, right.into(), A, true);
+        assert!(matches!(pieces.received(c, block(c, 3), A, true), Receipt::Whole { .. }));
+        assert_eq!(pieces.stored(piece), Some((vec![B], Some(A))));
+        assert_eq!(pieces.next_suspect(&Bitfield::all(3)), None);
+    }
+
+    #[test]
+    fn of_a_piece_with_blocks_of_one_who_is_banned_by_then_the_rest_is_kept() {
+        let (mut pieces, piece, [_, b, _]) = spoiled();
+        assert_eq!(pieces.refused(piece, |peer| peer == B), Some(Refusal::Resumed));
+        assert_eq!(pieces.next_block(LINK, &Bitfield::all(3), 131_072, false), Some(b));
+        let Receipt::Whole { data, .. } = pieces.received(b, block(b, 7), C, true) else { panic!() };
+        assert_eq!([data[0], data[b.begin() as usize], data[99_999]], [1, 7, 3]);
+        assert_eq!(pieces.buffered_bytes(), 100_000);
+    }
+
+    #[test]
+    fn what_a_liar_sent_of_pieces_in_flight_is_fetched_again() {
+        let (mut pieces, geometry, all) = pieces();
+        let piece = geometry.piece(0).unwrap();
+        pieces.begin(piece, LINK, false);
+        let [first, rest] =
+            [(0, 3), (3, 4)].map(|(from, count)| geometry.blocks(piece, from, count).unwrap());
+        pieces.received(first, block(first, 1), A, true);
+        pieces.discard_from(B);
+        assert_eq!(pieces.next_block(LINK, &all, 131_072, false), Some(rest));
+        pieces.requested(rest);
+        pieces.discard_from(A);
+        assert_eq!(pieces.next_block(LINK, &all, 131_072, false), Some(first));
+        assert_eq!(pieces.received(rest, block(rest, 2), B, true), Receipt::Part { contested: false });
+        let Receipt::Whole { .. } = pieces.received(first, block(first, 3), C, true) else { panic!() };
+        let nothing_of_a = Some(Refusal::Suspect(vec![B, C]));
+        assert_eq!(pieces.refused(piece, |peer| peer == A), nothing_of_a);
+    }
+
+    #[test]
+    fn what_fails_while_the_liar_is_looked_for_waits_for_that() {
+        let (mut pieces, piece, spans) = spoiled();
+        let geometry = pieces.geometry;
+        pieces.refused(piece, |_| false);
+        let second = geometry.piece(1).unwrap();
+        pieces.begin(second, LINK, false);
+        for (span, peer) in spans.into_iter().zip([A, B, C]) {
+            let span = geometry.span(1, span.begin(), span.len()).unwrap();
+            pieces.received(span, block(span, 8), peer, true);
+        }
+        assert_eq!(pieces.refused(second, |_| false), Some(Refusal::Parked));
+        assert_eq!(pieces.buffered_bytes(), 100_000);
+        assert_eq!(pieces.unpark(|_| false), None);
+        assert_eq!(pieces.unpark(|peer| peer == C), None);
+        let owed = pieces.next_block(LINK, &Bitfield::all(3), 131_072, false).unwrap();
+        assert_eq!((owed.piece(), owed.begin(), owed.len()), (second, spans[2].begin(), spans[2].len()));
     }
 
     #[test]
@@ -506,7 +780,7 @@ mod tests {
             if !pieces.can_begin(piece) {
                 break;
             }
-            pieces.begin(piece, LINK);
+            pieces.begin(piece, LINK, false);
             begun += 1;
         }
         assert_eq!(begun, 4);
@@ -525,10 +799,10 @@ mod tests {
     fn a_store_that_had_a_piece_all_along_is_believed() {
         let (mut pieces, geometry, _) = pieces();
         let piece = geometry.piece(0).unwrap();
-        pieces.begin(piece, LINK);
+        pieces.begin(piece, LINK, false);
         assert!(pieces.found(piece));
         assert!(!pieces.found(piece));
-        assert!(!pieces.is_begun(piece));
+        assert_eq!(pieces.buffered_bytes(), 0);
         assert!(pieces.lost(piece));
         assert!(!pieces.lost(piece));
         assert_eq!(pieces.had_bytes(), 0);

@@ -43,6 +43,9 @@ pub(crate) struct Swarm {
     pub(crate) links: BTreeMap<LinkId, Peer>,
     candidates: BTreeMap<PeerId, Candidate>,
     pub(crate) banned: BTreeSet<PeerId>,
+    /// When [`Self::dial`] has to look at the candidates; `None` when nothing would come of it until something changes.
+    /// Looking at every event would be most of what a session in a large swarm does.
+    look_at: Option<Time>,
 }
 
 impl Swarm {
@@ -78,8 +81,14 @@ impl Swarm {
         self.candidates.contains_key(&peer)
     }
 
+    /// Something has changed by which more peers may be reached for than before: a link ended, for instance.
+    pub(crate) fn stir(&mut self) {
+        self.look_at = Some(Time::default());
+    }
+
     /// Never links to this peer again.
     pub(crate) fn ban(&mut self, peer: PeerId) {
+        self.stir();
         self.candidates.remove(&peer);
         if self.banned.len() >= MAX_BANNED {
             self.banned.pop_first();
@@ -97,6 +106,7 @@ impl Swarm {
         if self.is_banned(peer) || self.is_linked(peer) {
             return;
         }
+        self.stir();
         if let Some(candidate) = self.candidates.get_mut(&peer) {
             candidate.not_before = candidate.not_before.min(now);
         } else if self.candidates.len() < MAX_CANDIDATES {
@@ -107,6 +117,7 @@ impl Swarm {
 
     /// An attempt failed.
     pub(crate) fn dial_failed(&mut self, now: Time, peer: PeerId, rng: &mut Rng) {
+        self.stir();
         let Some(candidate) = self.candidates.get_mut(&peer) else { return };
         candidate.dialing = None;
         candidate.failures += 1;
@@ -119,6 +130,7 @@ impl Swarm {
 
     /// A link to this peer is open.
     pub(crate) fn linked(&mut self, peer: PeerId) {
+        self.stir();
         if let Some(candidate) = self.candidates.get_mut(&peer) {
             candidate.dialing = None;
         }
@@ -131,6 +143,7 @@ impl Swarm {
         {
             return;
         }
+        self.stir();
         let new = Candidate { failures: 0, dialing: None, not_before: now, complete: false };
         let candidate = self.candidates.entry(peer).or_insert(new);
         candidate.dialing = None;
@@ -151,6 +164,15 @@ impl Swarm {
 
     /// Peers to reach for now, so that no more than `max_peers` are linked; attempts begin with this call.
     pub(crate) fn dial(&mut self, now: Time, max_peers: usize, complete: bool, rng: &mut Rng) -> Vec<PeerId> {
+        if self.look_at.is_none_or(|time| now < time) {
+            return Vec::new();
+        }
+        let peers = self.reach_for(now, max_peers, complete, rng);
+        self.look_at = self.next_look(max_peers, complete);
+        peers
+    }
+
+    fn reach_for(&mut self, now: Time, max_peers: usize, complete: bool, rng: &mut Rng) -> Vec<PeerId> {
         let lost: Vec<_> = self
             .candidates
             .iter()
@@ -195,7 +217,11 @@ impl Swarm {
     }
 
     /// When [`Self::dial`] has something to do next.
-    pub(crate) fn deadline(&self, max_peers: usize, complete: bool) -> Option<Time> {
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.look_at
+    }
+
+    fn next_look(&self, max_peers: usize, complete: bool) -> Option<Time> {
         let dialing = self.dialing();
         let has_room = dialing < MAX_DIALING && self.peer_count() + dialing < max_peers;
         let linked: BTreeSet<_> = self.links.values().filter_map(|peer| peer.id).collect();
@@ -211,6 +237,7 @@ impl Swarm {
 
     /// Attempts under way are no longer of interest.
     pub(crate) fn stop_dialing(&mut self) {
+        self.stir();
         for candidate in self.candidates.values_mut() {
             candidate.dialing = None;
         }
@@ -254,7 +281,7 @@ mod tests {
         }
         assert_eq!(attempts.len(), MAX_FAILURES as usize);
         assert!(attempts.windows(3).all(|w| w[2] - w[1] > w[1] - w[0]), "{attempts:?}");
-        assert_eq!(swarm.deadline(50, false), None);
+        assert_eq!(swarm.deadline(), None);
         swarm.found(at(1000), id(1));
         assert_eq!(swarm.dial(at(1000), 50, false, &mut rng), [id(1)]);
         assert!(swarm.dial(at(1000), 50, false, &mut rng).is_empty());
@@ -268,6 +295,7 @@ mod tests {
             swarm.found(at(0), id(n));
         }
         assert_eq!(swarm.dial(at(0), 5, false, &mut rng).len(), 5);
+        swarm.stir();
         assert_eq!(swarm.dial(at(0), 50, false, &mut rng).len(), MAX_DIALING - 5);
         assert_eq!(swarm.dial(at(0), 50, false, &mut rng).len(), 0);
         assert_eq!(swarm.dial(at(61), 50, false, &mut rng).len(), MAX_DIALING);
@@ -283,6 +311,7 @@ mod tests {
         swarm.found(at(0), id(2));
         swarm.mark_complete(id(2));
         assert!(swarm.dial(at(9), 50, true, &mut rng).is_empty());
+        swarm.stir();
         assert_eq!(swarm.dial(at(9), 50, false, &mut rng), [id(2)]);
     }
 }

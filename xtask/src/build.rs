@@ -111,6 +111,15 @@ pub(crate) fn run_e2e(program: &str, flags: &[String]) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Runs the engine's large simulations; the curves go to `target/sim`.
+pub(crate) fn simulate(words: &[String]) -> Result<ExitCode> {
+    run(cargo()
+        .args(["bench", "--quiet", "--package", "engine", "--bench", "sim", "--"])
+        .arg(TARGET.join("sim"))
+        .args(words))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Everything that the end-to-end tests and the figures are driven with, or meet.
 pub(crate) fn for_e2e() -> Result<()> {
     browser::chromium()?;

@@ -24,6 +24,8 @@ cargo xtask <command>
   demo                one seeder and three downloaders in headless Chromium, live in the terminal
   bench [NAME]        figures beside the machine's bare limits and beside WebTorrent: direct, relay, seed, first,
                       memory, size or all
+  bench sim [MOST]    swarms of 10, 100 and 1,000 peers in virtual time (no browser needed): a table, and curves in
+                      target/sim; MOST leaves out the larger
   shots               screenshots of the page in its main states, into target/shots
   setup               only the set-up: tools for building the page, browsers and their drivers, WebTorrent
   help                this text";
@@ -53,6 +55,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
             prepare_browsers()?;
             build::run_e2e("demo", rest)
         }
+        "bench" if rest.first().is_some_and(|name| name == "sim") => build::simulate(&rest[1..]),
         "bench" => {
             prepare_browsers()?;
             browser::node()?;

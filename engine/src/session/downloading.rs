@@ -8,21 +8,31 @@ use shared::wire::{BlockRequest, Message};
 use shared::{BlockSpan, PeerId, PieceIndex};
 
 use super::incoming::{Offence, offence};
+use super::uploading::LIMIT_JITTER;
 use super::{Session, Store, Torrent};
 use crate::api::{Action, LinkId, Notice, StoreOutcome, Time};
 use crate::peer::{Outstanding, Peer};
-use crate::pieces::Receipt;
+use crate::pieces::{Receipt, Refusal};
 
 /// When nothing else is left to ask for, blocks that others have owed for this long are asked of idle peers too.
 const ENDGAME_AFTER: Duration = Duration::from_millis(500);
+/// While there are pieces to come that nobody has yet, idle peers are no sign of the end, and more patience is shown: a young
+/// swarm would fetch half of everything twice.
+const SCARCITY_AFTER: Duration = Duration::from_secs(10);
+/// Whoever comes within this time after a ban is on probation: until it has sent a whole piece that is right, it is asked for
+/// pieces that nobody else has a part in.
+const PROBATION: Duration = Duration::from_secs(30 * 60);
 /// Bytes that an idle peer is asked for in this way at a time.
 const ENDGAME_BYTES: u32 = 256 * 1024;
 
 impl Session {
     /// Fills every peer's pipeline; those that have been reliable choose first.
     pub(super) fn ask_for_blocks(&mut self, now: Time) {
+        if self.is_slowed(now) {
+            return;
+        }
         let Some(torrent) = &mut self.torrent else { return };
-        if torrent.pieces.is_complete() || torrent.pieces.is_congested() {
+        if torrent.is_complete() || torrent.pieces.is_congested() {
             return;
         }
         let mut idle = false;
@@ -40,16 +50,47 @@ impl Session {
         if idle && !torrent.pieces.any_open() && torrent.picker.is_exhausted() {
             self.endgame(now);
         }
+        self.hurry(now);
+    }
+
+    /// Whether a limit forbids to ask for more now; then it is looked at again.
+    fn is_slowed(&mut self, now: Time) -> bool {
+        let ready = self.limits.may_ask_at(now);
+        if ready <= now || self.is_complete() {
+            return false;
+        }
+        let time = ready + LIMIT_JITTER.mul_f64(self.rng.f64());
+        self.limit_ends = Some(self.limit_ends.map_or(time, |before| before.min(time)));
+        true
+    }
+
+    /// Fills one peer's pipeline.
+    pub(super) fn ask_for_blocks_at(&mut self, now: Time, link: LinkId) {
+        if self.is_slowed(now) {
+            return;
+        }
+        let Some(torrent) = &mut self.torrent else { return };
+        if torrent.is_complete() || torrent.pieces.is_congested() {
+            return;
+        }
+        let Some(peer) = self.swarm.links.get_mut(&link) else { return };
+        if peer.may_be_asked() && peer.nothing_at != Some(self.epoch) {
+            fill(now, link, peer, torrent, self.epoch, &mut self.rng);
+        }
     }
 
     /// Asks idle peers for blocks that others owe.
     fn endgame(&mut self, now: Time) {
         let Some(torrent) = &mut self.torrent else { return };
-        let owed = self.swarm.links.values().flat_map(|peer| peer.awaited().map(move |owed| (peer, owed)));
-        let late = owed.filter(|(_, outstanding)| now.since(outstanding.asked_at) >= ENDGAME_AFTER);
+        let least = if torrent.picker.nothing_is_left() { ENDGAME_AFTER } else { SCARCITY_AFTER };
+        let owed = self.swarm.links.values().flat_map(|peer| {
+            let patience = least.max(patience(now, peer));
+            peer.awaited().map(move |owed| (peer, owed, patience))
+        });
+        let late = owed.filter(|(_, outstanding, patience)| now.since(outstanding.asked_at) >= *patience);
         // Who owes a block on a link that is doubted may be asked for it on another.
-        let late =
-            late.map(|(peer, owed)| (owed.asked_at, owed.span, peer.id.filter(|_| peer.doubted.is_none())));
+        let late = late
+            .map(|(peer, owed, _)| (owed.asked_at, owed.span, peer.id.filter(|_| peer.doubted.is_none())));
         let mut late: Vec<_> = late.collect();
         late.sort_unstable();
         for (link, peer) in &mut self.swarm.links {
@@ -60,14 +101,13 @@ impl Session {
             let id = peer.id;
             for (_, span, _) in late.iter().filter(|(_, _, debtor)| debtor.is_none() || *debtor != id) {
                 let piece = span.piece();
-                let fits =
-                    peer.has().is_some_and(|has| has.has(piece)) && torrent.pieces.may_ask(piece, *link);
+                let fits = peer.serves(piece) && torrent.pieces.may_ask(piece, *link);
                 if asked >= ENDGAME_BYTES || !fits || !torrent.pieces.is_single(*span) {
                     continue;
                 }
                 let mut begin = span.begin();
                 while begin < span.end() {
-                    let len = peer.block_len().min(span.end() - begin);
+                    let len = peer.request_len(now).min(span.end() - begin);
                     let Some(part) = torrent.geometry.span(piece.as_u32(), begin, len) else { break };
                     torrent.pieces.requested(part);
                     peer.ask(now, part);
@@ -91,6 +131,7 @@ impl Session {
         let (Some(peer), Some(torrent)) = (self.swarm.get_mut(link), &mut self.torrent) else { return };
         let Some(span) = torrent.geometry.span(block.piece, block.begin, block.len) else { return };
         let Some(outstanding) = peer.forget(span) else { return };
+        peer.disallow(span.piece());
         if outstanding.given_up {
             return;
         }
@@ -114,6 +155,7 @@ impl Session {
         let bytes = data.len() as u64;
         peer.downloaded += bytes;
         self.downloaded += bytes;
+        self.limits.came(now, bytes);
         self.down.add(now, bytes);
         let torrent = self.torrent.as_mut();
         let asked = torrent.and_then(|torrent| {
@@ -155,6 +197,7 @@ impl Session {
 
     /// Tells peers that were asked for blocks of this piece to keep those that have come meanwhile.
     fn spare(&mut self, piece: PieceIndex) {
+        self.wide = true;
         let Some(torrent) = &self.torrent else { return };
         for peer in self.swarm.links.values_mut() {
             let done = |span: BlockSpan| span.piece() == piece && torrent.pieces.is_received(span);
@@ -179,6 +222,7 @@ impl Session {
             let Some(torrent) = &mut self.torrent else { return };
             if torrent.pieces.found(piece) {
                 torrent.picker.withdraw(piece);
+                torrent.note_change_of(piece);
                 self.announce_piece(now, piece);
                 self.spare(piece);
             }
@@ -193,19 +237,31 @@ impl Session {
         self.epoch += 1;
         match outcome {
             StoreOutcome::Stored => {
-                if torrent.pieces.stored(piece) {
-                    self.announce_piece(now, piece);
-                    if self.is_complete() {
-                        self.notice(Notice::Completed);
-                    }
+                let Some((liars, sender)) = torrent.pieces.stored(piece) else { return };
+                for peer in
+                    self.swarm.links.values_mut().filter(|peer| peer.id.is_some() && peer.id == sender)
+                {
+                    peer.on_probation = false;
+                }
+                let was_wanted = torrent.wants(piece);
+                torrent.note_change_of(piece);
+                self.announce_piece(now, piece);
+                if was_wanted && self.is_complete() {
+                    self.notice(Notice::Completed);
+                }
+                for liar in liars {
+                    self.ban(now, liar, piece);
                 }
             }
             StoreOutcome::HashMismatch => {
-                let Some(contributors) = torrent.pieces.refused(piece) else { return };
-                torrent.picker.offer(piece);
-                match &contributors[..] {
-                    [liar] => self.ban(now, *liar, piece),
-                    _ => self.notice(Notice::HashMismatch { piece }),
+                match torrent.pieces.refused(piece, |peer| self.swarm.is_banned(peer)) {
+                    Some(Refusal::Liar(liar)) => {
+                        torrent.picker.offer(piece);
+                        self.ban(now, liar, piece);
+                    }
+                    Some(Refusal::Suspect(senders)) => self.suspect(piece, &senders),
+                    Some(Refusal::Parked) => self.notice(Notice::HashMismatch { piece }),
+                    Some(Refusal::Resumed) | None => {}
                 }
             }
             StoreOutcome::Failed(reason) => {
@@ -215,43 +271,74 @@ impl Session {
                 }
             }
         }
+        let Some(torrent) = &mut self.torrent else { return };
+        if let Some((piece, senders)) = torrent.pieces.unpark(|peer| self.swarm.is_banned(peer)) {
+            self.suspect(piece, &senders);
+        }
+    }
+
+    /// One of these sent bytes that are not the torrent's. Until each has sent a piece that is right, it does not work on
+    /// pieces of others, so that it spoils nothing but its own.
+    fn suspect(&mut self, piece: PieceIndex, senders: &[PeerId]) {
+        if let Some(torrent) = &mut self.torrent {
+            torrent.picker.offer(piece);
+        }
+        for peer in self.swarm.links.values_mut() {
+            peer.on_probation |= peer.id.is_some_and(|id| senders.contains(&id));
+        }
+        self.notice(Notice::HashMismatch { piece });
     }
 
     /// Tells everybody of a piece that is here now.
     fn announce_piece(&mut self, now: Time, piece: PieceIndex) {
+        let complete = self.is_complete();
+        let wanted = self.torrent.as_ref().is_some_and(|torrent| torrent.wants(piece));
         for peer in self.swarm.links.values_mut() {
+            let has = peer.has().is_some_and(|has| has.has(piece));
             // The others will hear of it with all the rest.
             if peer.told_pieces {
-                peer.say_have(now, piece);
+                // That there is nothing left to want is of interest to everybody.
+                peer.say_have(now, piece, !has || complete);
+                self.haves_due = self.haves_due.into_iter().chain(peer.haves_due()).min();
             }
-            if peer.has().is_some_and(|has| has.has(piece)) {
+            if wanted && has {
                 peer.useful = peer.useful.saturating_sub(1);
                 peer.show_interest(now, peer.useful > 0);
             }
         }
     }
 
-    /// A peer sent a piece, all of it, that fails its hash.
+    /// A peer sent bytes that are not the torrent's.
     fn ban(&mut self, now: Time, liar: PeerId, piece: PieceIndex) {
+        if self.swarm.is_banned(liar) {
+            return;
+        }
         self.swarm.ban(liar);
         self.directs.remove(liar);
+        self.last_ban = Some(now);
         if let Some(torrent) = &mut self.torrent {
             // What else it had a part in would fail too, and look like everybody's doing.
-            for touched in torrent.pieces.touched_by(liar) {
-                torrent.pieces.drop_begun(touched);
-                torrent.picker.offer(touched);
-            }
+            torrent.pieces.discard_from(liar);
         }
+        self.epoch += 1;
         self.notice(Notice::Banned { peer: liar, piece });
         self.close_all_links_to(now, liar);
-        // Requests for blocks of pieces that were dropped.
-        let Some(torrent) = &self.torrent else { return };
-        for peer in self.swarm.links.values_mut() {
-            for span in peer.give_up(|outstanding| !torrent.pieces.is_begun(outstanding.span.piece())) {
-                peer.say(&Message::Cancel(span.into()));
-            }
-        }
     }
+
+    /// Whether a peer that comes now could be one that was banned lately, under another name.
+    pub(super) fn may_be_banned_one(&self, now: Time) -> bool {
+        self.last_ban.is_some_and(|last| now.since(last) < PROBATION)
+    }
+}
+
+/// What it would be surprising to wait for longer: twice the time in which a peer sends what it owes, at its rate.
+fn patience(now: Time, peer: &Peer) -> Duration {
+    let owed: u32 = peer.awaited().map(|outstanding| outstanding.span.len()).sum();
+    let rate = peer.down.per_second(now);
+    if owed == 0 || rate <= 0.0 {
+        return Duration::ZERO;
+    }
+    Duration::from_secs_f64(2.0 * f64::from(owed) / rate).min(SCARCITY_AFTER)
 }
 
 /// Asks one peer for as much as its pipeline takes.
@@ -261,7 +348,7 @@ fn fill(now: Time, link: LinkId, peer: &mut Peer, torrent: &mut Torrent, epoch: 
         return;
     }
     while peer.has_pipeline_room(pipeline) {
-        let Some(span) = torrent.next_block(link, peer, rng) else {
+        let Some(span) = torrent.next_block(now, link, peer, rng) else {
             peer.nothing_at = Some(epoch);
             return;
         };
@@ -272,15 +359,42 @@ fn fill(now: Time, link: LinkId, peer: &mut Peer, torrent: &mut Torrent, epoch: 
 
 impl Torrent {
     /// What to ask this peer for next: blocks of pieces in flight first, so that they become whole and can be given on.
-    fn next_block(&mut self, link: LinkId, peer: &mut Peer, rng: &mut Rng) -> Option<BlockSpan> {
-        let has = peer.has()?;
-        let len = peer.block_len();
-        if let Some(span) = self.pieces.next_block(link, has, len) {
+    fn next_block(&mut self, now: Time, link: LinkId, peer: &mut Peer, rng: &mut Rng) -> Option<BlockSpan> {
+        let exceptions = peer.peer_choking.then(|| peer.exceptions(&self.geometry));
+        let has = exceptions.as_ref().or_else(|| peer.has())?;
+        let len = peer.request_len(now);
+        let alone = peer.on_probation;
+        for piece in self.urgent().into_iter().filter(|piece| has.has(*piece)) {
+            if self.picker.is_on_offer(piece) && self.pieces.can_begin(piece) {
+                self.picker.withdraw(piece);
+                self.pieces.begin(piece, link, alone);
+            }
+            let span = self.pieces.next_block_of(piece, link, len, alone);
+            if span.is_some() {
+                return span;
+            }
+        }
+        if let Some(span) = self.pieces.next_block(link, has, len, alone) {
             return Some(span);
         }
         let first = self.pieces.have().is_none();
-        let piece =
-            if first { self.picker.any(has, rng) } else { self.picker.rarest(has, peer.last_begun, rng) }?;
+        // What failed its hash shows who lied as soon as it is there again.
+        let suspect = self.pieces.next_suspect(has).filter(|piece| self.picker.is_on_offer(*piece));
+        let piece = suspect.or_else(|| match first {
+            true => self.picker.any(has, rng),
+            false => self.picker.rarest(has, peer.last_begun, rng),
+        });
+        // What it suggests is cheap for it, unless something is wanted more.
+        let least = piece.map(|piece| self.picker.priority(piece));
+        let suggested = peer.suggestions().filter_map(|index| self.geometry.piece(index)).find(|suggested| {
+            let is_open = self.picker.is_on_offer(*suggested) && has.has(*suggested);
+            is_open && suspect.is_none() && Some(self.picker.priority(*suggested)) >= least
+        });
+        let piece = suggested.or(piece).or_else(|| self.pieces.unpark_for(has));
+        let Some(piece) = piece else {
+            // Whoever is on probation may help with what others began, where there is nothing else.
+            return self.pieces.next_block(link, has, len, false).filter(|_| alone);
+        };
         if !self.pieces.can_begin(piece) {
             // Memory is full of pieces in flight. If nobody works on one of them, it makes room, lest a peer that has
             // none of them stay idle.
@@ -292,8 +406,8 @@ impl Torrent {
             }
         }
         self.picker.withdraw(piece);
-        self.pieces.begin(piece, link);
-        let span = self.pieces.next_block(link, has, len);
+        self.pieces.begin(piece, link, alone);
+        let span = self.pieces.next_block(link, has, len, alone);
         peer.last_begun = Some(piece);
         span
     }

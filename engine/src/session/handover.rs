@@ -12,6 +12,7 @@
 //! All of this follows from what peers say, and none of it waits for a timer, so that it goes on in a hidden tab; timers
 //! only end what hangs.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use shared::wire::Message;
@@ -55,7 +56,13 @@ impl Session {
         if !std::mem::take(&mut self.stirred) {
             return;
         }
-        let relays = self.swarm.links.iter().filter(|(_, peer)| peer.transport == Transport::Relay);
+        let direct = self.swarm.links.values().filter(|peer| peer.transport == Transport::Direct);
+        let direct: BTreeSet<_> = direct.filter_map(|peer| peer.id).collect();
+        let concerned = |peer: &Peer| {
+            peer.transport == Transport::Relay
+                && (peer.retiring.is_some() || peer.id.is_some_and(|id| direct.contains(&id)))
+        };
+        let relays = self.swarm.links.iter().filter(|(_, peer)| concerned(peer));
         let relays: Vec<_> = relays.map(|(link, peer)| (*link, self.is_replaced(peer))).collect();
         for (link, replaced) in relays {
             let Some(peer) = self.swarm.get_mut(link) else { continue };

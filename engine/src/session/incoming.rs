@@ -19,6 +19,24 @@ pub(super) fn offence(what: impl ToString) -> Offence {
     CloseReason::Protocol(what.to_string())
 }
 
+/// Whether nothing that follows from this message concerns other links, but for what says so itself
+/// (a block that others were asked for too; the first of too few who wants to be served).
+fn is_of_one_link(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::KeepAlive
+            | Message::Have(_)
+            | Message::Interested
+            | Message::NotInterested
+            | Message::Request(_)
+            | Message::Cancel(_)
+            | Message::Piece { .. }
+            | Message::SuggestPiece(_)
+            | Message::AllowedFast(_)
+            | Message::Port(_)
+    )
+}
+
 impl Session {
     /// Bytes came: understands as many messages as they complete.
     pub(super) fn bytes_came(&mut self, now: Time, link: LinkId, bytes: Bytes) {
@@ -31,6 +49,7 @@ impl Session {
             let heard = if peer.handshake.is_none() {
                 match peer.decoder.handshake() {
                     Ok(Some(handshake)) => {
+                        self.wide = true;
                         self.handshake_came(now, link, handshake);
                         continue;
                     }
@@ -39,12 +58,16 @@ impl Session {
                 }
             } else {
                 match peer.decoder.next() {
-                    Ok(Some(message)) => self.message_came(now, link, message),
+                    Ok(Some(message)) => {
+                        self.wide |= !is_of_one_link(&message);
+                        self.message_came(now, link, message)
+                    }
                     Ok(None) => return,
                     Err(error) => Err(offence(error)),
                 }
             };
             if let Err(reason) = heard {
+                self.wide = true;
                 self.close(now, link, reason);
             }
         }
@@ -64,8 +87,10 @@ impl Session {
             return Err(offence("it uses the fast extension without having announced it"));
         }
         match message {
-            // Port is DHT's. Suggestions and allowed pieces are offers that need not be taken (BEP 6).
-            Message::KeepAlive | Message::Port(_) | Message::SuggestPiece(_) | Message::AllowedFast(_) => {}
+            // Port is DHT's.
+            Message::KeepAlive | Message::Port(_) => {}
+            Message::SuggestPiece(piece) => peer.suggest(piece),
+            Message::AllowedFast(piece) => peer.allow(piece),
             Message::Choke => {
                 peer.peer_choking = true;
                 self.stirred = true;
@@ -76,15 +101,17 @@ impl Session {
                 }
             }
             Message::Unchoke => {
-                peer.peer_choking = false;
+                peer.unchoked_us();
                 self.stirred = true;
-                peer.nothing_at = None;
             }
             Message::Interested => {
                 peer.peer_interested = true;
                 self.interest_came(now);
             }
-            Message::NotInterested => peer.peer_interested = false,
+            Message::NotInterested => {
+                peer.peer_interested = false;
+                self.slot_freed(now);
+            }
             Message::Have(piece) => self.have_came(now, link, piece)?,
             Message::Bitfield(bits) => self.claim_came(now, link, Claim::Bits(bits))?,
             Message::HaveAll => self.claim_came(now, link, Claim::All)?,
@@ -171,13 +198,17 @@ impl Session {
         peer.check_pieces(&torrent.geometry).map_err(offence)?;
         let Pieces::Known(has) = &peer.pieces else { return Ok(()) };
         torrent.picker.peer_joined(has);
-        let have = torrent.pieces.have();
-        let useful = torrent.geometry.pieces().filter(|piece| has.has(*piece) && !have.has(*piece)).count();
-        peer.useful = useful as u32;
+        let useful = torrent.useful_of(has);
+        let seen: Vec<_> = match self.super_seeding {
+            Some(_) => torrent.geometry.pieces().filter(|piece| has.has(*piece)).collect(),
+            None => Vec::new(),
+        };
+        peer.useful = useful;
         peer.nothing_at = None;
         peer.show_interest(now, useful > 0);
         self.stirred = true;
         self.members_changed(now);
+        self.seen_at_peer(&seen);
         Ok(())
     }
 
@@ -199,11 +230,12 @@ impl Session {
         let Pieces::Known(has) = &mut peer.pieces else { return Ok(()) };
         if has.insert(known) {
             torrent.picker.peer_got(known);
-            if !torrent.pieces.have().has(known) {
+            if torrent.wants(known) && !torrent.pieces.have().has(known) {
                 peer.useful += 1;
                 peer.nothing_at = None;
                 peer.show_interest(now, true);
             }
+            self.seen_at_peer(&[known]);
         }
         Ok(())
     }
@@ -219,7 +251,7 @@ impl Session {
         let Pieces::Known(has) = &mut peer.pieces else { return Ok(()) };
         if has.remove(known) {
             torrent.picker.peer_lost(known);
-            if !torrent.pieces.have().has(known) {
+            if torrent.wants(known) && !torrent.pieces.have().has(known) {
                 peer.useful = peer.useful.saturating_sub(1);
                 peer.show_interest(now, peer.useful > 0);
             }

@@ -9,7 +9,7 @@ use shared::limits::MAX_BLOCK_BYTES;
 use shared::wire::extension::{
     ExtendedHandshake, HANDSHAKE_ID, OUR_ENXAME_SIGNAL, OUR_LT_DONTHAVE, OUR_UT_METADATA,
 };
-use shared::wire::{Handshake, Message};
+use shared::wire::{Bitfield, Handshake, Message};
 
 use super::Session;
 use super::directing::DOUBTFUL_SILENCE;
@@ -30,6 +30,8 @@ const MUCH_LATER: Duration = Duration::from_secs(10);
 const BEG_ALONE: Duration = Duration::from_secs(15);
 /// … and this often while there are few.
 const BEG_FEW: Duration = Duration::from_secs(60);
+/// Whether it may be asked at all is looked at this often.
+const BEG_REVIEW: Duration = Duration::from_secs(1);
 /// So many peers are few.
 const FEW_PEERS: usize = 3;
 
@@ -52,7 +54,12 @@ impl Session {
 
     /// Asks for more peers, from time to time.
     pub(super) fn beg(&mut self, now: Time) {
-        if now < self.next_beg || !self.may_beg() {
+        if now < self.next_beg {
+            return;
+        }
+        if !self.may_beg() {
+            // Whether it may takes counting.
+            self.next_beg = now + BEG_REVIEW;
             return;
         }
         let peers = self.swarm.peer_count();
@@ -88,6 +95,8 @@ impl Session {
             return;
         }
         let mut peer = Peer::new(now, transport, remote, initiator);
+        let is_trusted = |other: &Peer| other.id.is_some() && other.id == remote && !other.on_probation;
+        peer.on_probation = self.may_be_banned_one(now) && !self.swarm.links.values().any(is_trusted);
         let handshake =
             Handshake { info_hash: self.info_hash, peer_id: self.peer_id, extended: true, fast: true };
         peer.say_raw(&handshake.encode());
@@ -159,20 +168,15 @@ impl Session {
         };
         let have = torrent.pieces.have();
         let message = match have {
+            _ if fast && self.hides_pieces() => Message::HaveNone,
+            _ if self.hides_pieces() => Message::Bitfield(Bitfield::none(have.pieces()).to_wire()),
             have if fast && have.is_none() => Message::HaveNone,
             have if fast && have.is_all() => Message::HaveAll,
             have => Message::Bitfield(have.to_wire()),
         };
         peer.say(&message);
         peer.told_pieces = true;
-    }
-
-    /// Serves one of our own from the start while there are slots enough: it need not ask first.
-    pub(super) fn unchoke_early(&self, peer: &mut Peer) {
-        if peer.am_choking && self.swarm.links.len() <= self.choker.slots() {
-            peer.am_choking = false;
-            peer.say(&Message::Unchoke);
-        }
+        peer.shown = self.hides_pieces().then(Vec::new);
     }
 
     /// Checks who is there.
@@ -257,6 +261,11 @@ impl Session {
 
     fn unlink(&mut self, now: Time, link: LinkId, ending: &Ending) {
         let Some(mut peer) = self.swarm.links.remove(&link) else { return };
+        self.swarm.stir();
+        self.slot_freed(now);
+        if let Some(has) = peer.has() {
+            self.gone_with_peer(has);
+        }
         self.fetch.peer_left(link);
         self.directs.link_gone(link);
         self.look_for_ways(now);

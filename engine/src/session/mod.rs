@@ -8,7 +8,9 @@
 //! - `incoming`: what a peer said;
 //! - `learning`: the metadata, in both directions;
 //! - `downloading`: blocks are asked for, come, and become pieces;
+//! - `wanting`: what the user wants of it, and when;
 //! - `uploading`: blocks are asked of us;
+//! - `revealing`: super-seeding;
 //! - `ticking`: what happens because time passes;
 //! - `viewing`: what users are shown.
 
@@ -19,9 +21,11 @@ mod incoming;
 mod introducing;
 mod learning;
 mod linking;
+mod revealing;
 mod ticking;
 mod uploading;
 mod viewing;
+mod wanting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,13 +44,16 @@ use crate::api::{
 use crate::choker::Choker;
 use crate::direct::{Directs, Way};
 use crate::introductions::Forwards;
+use crate::limits::Limits;
 use crate::metadata::Fetch;
 use crate::peer::Peer;
 use crate::picker::Picker;
 use crate::pieces::Pieces;
 use crate::rate::Rate;
+use crate::super_seeding::SuperSeeding;
 use crate::swarm::Swarm;
 use crate::uploads::Uploads;
+use wanting::Wishes;
 
 /// Peers linked at a time, unless [`SessionConfig::max_peers`] says otherwise: enough for any swarm to be well connected,
 /// and each costs the browser a channel.
@@ -92,6 +99,11 @@ pub struct SessionConfig {
     pub upload_slots: usize,
     /// Which transports may be used.
     pub ways: Ways,
+    /// It is the first of its swarm that has everything (BEP 16): it ends by itself when another has, too. Ignored
+    /// unless the content is complete.
+    pub first_seeder: bool,
+    /// How fast it may go, alone and with others.
+    pub limits: Limits,
 }
 
 impl SessionConfig {
@@ -106,6 +118,8 @@ impl SessionConfig {
             max_peers: MAX_PEERS,
             upload_slots: UPLOAD_SLOTS,
             ways: Ways::default(),
+            first_seeder: false,
+            limits: Limits::default(),
         }
     }
 }
@@ -117,6 +131,7 @@ struct Torrent {
     geometry: Geometry,
     pieces: Pieces,
     picker: Picker,
+    wishes: Wishes,
 }
 
 impl Torrent {
@@ -124,7 +139,8 @@ impl Torrent {
         let geometry = info.geometry();
         let mut picker = Picker::new(geometry);
         geometry.pieces().filter(|piece| !have.has(*piece)).for_each(|piece| picker.offer(piece));
-        Self { info: Arc::new(info), geometry, pieces: Pieces::new(geometry, have), picker }
+        let wishes = Wishes::new(info.files().len(), geometry.piece_count());
+        Self { info: Arc::new(info), geometry, pieces: Pieces::new(geometry, have), picker, wishes }
     }
 }
 
@@ -172,14 +188,26 @@ pub struct Session {
     gossip_due: Option<Time>,
     /// Something has happened by which one link may take over from another.
     stirred: bool,
+    /// What happened may concern more links than the one it came by.
+    wide: bool,
+    /// When the first HAVE that waits for company must go out.
+    haves_due: Option<Time>,
     fetch: Fetch,
     torrent: Option<Torrent>,
     store: Store,
     uploads: Uploads,
     choker: Choker,
+    super_seeding: Option<SuperSeeding>,
+    limits: Limits,
+    /// When a limit that stopped something lets it go on.
+    limit_ends: Option<Time>,
+    /// Which link is served first, so that none is always first to what a limit allows.
+    first_served: usize,
     /// Goes up when blocks may be asked for that could not before, so that peers for whom there was nothing are looked at
     /// again.
     epoch: u64,
+    /// When a peer was banned last for what it sent.
+    last_ban: Option<Time>,
 
     down: Rate,
     up: Rate,
@@ -219,6 +247,9 @@ impl Session {
             }
         };
         let unopened = torrent.is_some() && matches!(store, Store::Opening(_));
+        let complete = torrent.as_ref().filter(|torrent| torrent.pieces.have().is_all());
+        let super_seeding =
+            complete.filter(|_| config.first_seeder).map(|torrent| SuperSeeding::new(&torrent.geometry));
         let mut session = Self {
             info_hash: config.info_hash,
             peer_id: config.peer_id,
@@ -236,12 +267,19 @@ impl Session {
             direct_due: None,
             gossip_due: None,
             stirred: false,
+            wide: false,
+            haves_due: None,
             fetch: Fetch::default(),
             torrent,
             store,
             uploads: Uploads::default(),
             choker: Choker::new(config.upload_slots),
+            super_seeding,
+            limits: config.limits,
+            limit_ends: None,
+            first_served: 0,
             epoch: 0,
+            last_ban: None,
             down: Rate::default(),
             up: Rate::default(),
             downloaded: 0,
@@ -324,14 +362,14 @@ impl Session {
     /// Bytes came over a link.
     pub fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: Bytes) {
         self.bytes_came(now, link, bytes);
-        self.settle(now);
+        self.settle_at(now, link);
     }
 
     /// The link would take so many bytes now without queueing much; counted behind everything that was sent already.
     pub fn handle_room(&mut self, now: Time, link: LinkId, room: usize) {
         if let Some(peer) = self.swarm.get_mut(link) {
             peer.set_room(room);
-            self.settle(now);
+            self.settle_at(now, link);
         }
     }
 
@@ -419,12 +457,10 @@ impl Session {
     /// When `handle_timeout` must be called, if nothing happens before.
     pub fn deadline(&self) -> Option<Time> {
         let tick = (!self.swarm.links.is_empty()).then_some(self.next_tick);
-        let haves = self.swarm.links.values().filter_map(Peer::haves_due).min();
-        let dial =
-            if self.is_running() { self.swarm.deadline(self.max_peers, self.is_complete()) } else { None };
-        let beg = self.may_beg().then_some(self.next_beg);
+        let dial = self.swarm.deadline().filter(|_| self.is_running());
+        let beg = (self.is_running() && !self.is_complete()).then_some(self.next_beg);
         let direct = self.direct_due.into_iter().chain(self.gossip_due).min().filter(|_| self.is_running());
-        [tick, haves, dial, beg, direct].into_iter().flatten().min()
+        [tick, self.haves_due, self.limit_ends, dial, beg, direct].into_iter().flatten().min()
     }
 
     // Views.
@@ -440,7 +476,7 @@ impl Session {
             _ if self.error.is_some() => State::Error,
             _ if self.paused => State::Paused,
             None => State::Metadata,
-            Some(torrent) if torrent.pieces.is_complete() => State::Seeding,
+            Some(torrent) if torrent.is_complete() => State::Seeding,
             Some(_) => State::Downloading,
         }
     }
@@ -488,12 +524,12 @@ impl Session {
     }
 
     fn is_complete(&self) -> bool {
-        self.torrent.as_ref().is_some_and(|torrent| torrent.pieces.is_complete())
+        self.torrent.as_ref().is_some_and(Torrent::is_complete)
     }
 
     /// Whether too few peers are a reason to ask the tracker before its time.
     fn may_beg(&self) -> bool {
-        self.wants_peers() && !self.is_complete()
+        !self.is_complete() && self.wants_peers()
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -514,8 +550,30 @@ impl Session {
         }
     }
 
+    /// Everything that may follow from what came by one link. Most of it, and all that there is much of (HAVEs, requests,
+    /// blocks, room), concerns that link alone: looking at every other would be most of the work in a large swarm.
+    fn settle_at(&mut self, now: Time, link: LinkId) {
+        if std::mem::take(&mut self.wide) || self.stirred {
+            self.settle(now);
+            return;
+        }
+        if self.is_running() {
+            self.ask_for_blocks_at(now, link);
+        }
+        let Some(peer) = self.swarm.links.get_mut(&link) else { return };
+        let sends = peer.take_outbox(now, false).into_iter();
+        self.actions.extend(sends.map(|bytes| Action::Send { link, bytes }));
+        if peer.is_deaf() || peer.retiring.is_some() {
+            self.settle(now);
+        } else {
+            self.serve_at(now, link);
+        }
+    }
+
     /// Everything that may follow from any event, in the order in which it should reach the wire: control before blocks.
     fn settle(&mut self, now: Time) {
+        self.wide = false;
+        self.limit_ends = self.limit_ends.filter(|time| now < *time);
         // Each round but the last closes a link.
         loop {
             if self.is_running() {
@@ -527,6 +585,7 @@ impl Session {
                 self.ask_for_metadata(now);
                 self.ask_for_blocks(now);
             }
+            self.reveal();
             self.take_leave(now);
             let mut closed = self.flush(now);
             self.serve(now);
@@ -543,9 +602,11 @@ impl Session {
         let is_verifying = self.torrent.as_ref().is_some_and(|torrent| torrent.pieces.is_verifying());
         let the_last = !is_verifying && self.swarm.links.values().all(Peer::is_idle);
         let mut deaf = Vec::new();
+        self.haves_due = None;
         for (link, peer) in &mut self.swarm.links {
             let sends = peer.take_outbox(now, the_last).into_iter();
             self.actions.extend(sends.map(|bytes| Action::Send { link: *link, bytes }));
+            self.haves_due = self.haves_due.into_iter().chain(peer.haves_due()).min();
             if peer.is_deaf() {
                 deaf.push(*link);
             }

@@ -15,8 +15,6 @@ const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(25);
 const SILENCE_PATIENCE: Duration = Duration::from_secs(120);
 /// A keep-alive is sent after so much silence (WebTorrent's interval).
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(55);
-/// A peer that answers no request for this long loses its requests to others.
-const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
 /// Interest that is not answered for this long is shown anew.
 const INTEREST_PATIENCE: Duration = Duration::from_secs(10);
 /// Two who have everything stay linked for this long, so that both know it.
@@ -61,7 +59,7 @@ impl Session {
             peer.say(&Message::KeepAlive);
         }
         peer.insist(now, INTEREST_PATIENCE);
-        if peer.stalled_for(now) >= REQUEST_PATIENCE {
+        if peer.is_silent(now) {
             peer.snubbed = true;
             let spans = peer.give_up(|_| true);
             self.release(&spans);

@@ -1,16 +1,21 @@
 //! Blocks are asked of us: queued, read from the store, and sent as the link takes them.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use shared::limits::MAX_BLOCK_BYTES;
 use shared::wire::extension::encode_dont_have;
-use shared::wire::{BlockRequest, Message, PIECE_HEADER_LEN, piece_header};
+use shared::wire::{Bitfield, BlockRequest, Message, PIECE_HEADER_LEN, piece_header};
 
 use super::Session;
 use super::incoming::{Offence, offence};
 use crate::api::{Action, LinkId, LoadId, Time};
-use crate::choker::{Contender, REVIEW_EVERY};
+use crate::choker::{Contender, REVIEW_EVERY, REVIEW_SOON};
 use crate::peer::{MAX_QUEUED_REQUESTS, Peer};
 use crate::uploads::READ_AHEAD;
+
+/// Whom a limit stops goes on up to this much later than it could.
+pub(super) const LIMIT_JITTER: Duration = Duration::from_millis(20);
 
 impl Session {
     pub(super) fn request_came(&mut self, link: LinkId, block: BlockRequest) -> Result<(), Offence> {
@@ -31,6 +36,12 @@ impl Session {
             refuse(peer, block);
         } else if !peer.requests.contains(&span) {
             peer.requests.push_back(span);
+            if peer.shown.is_none()
+                && span.begin() == 0
+                && let Some(super_seeding) = &mut self.super_seeding
+            {
+                super_seeding.give(span.piece());
+            }
         }
         Ok(())
     }
@@ -52,18 +63,37 @@ impl Session {
         }
     }
 
+    /// Somebody who may have had a slot wants it no more, or is gone.
+    pub(super) fn slot_freed(&mut self, now: Time) {
+        self.next_review = self.next_review.min(now + REVIEW_SOON);
+    }
+
+    /// Serves one of our own from the start while there are slots enough: it need not ask first.
+    pub(super) fn unchoke_early(&self, peer: &mut Peer) {
+        if peer.am_choking && self.swarm.links.len() < self.choker.slots() {
+            peer.am_choking = false;
+            peer.say(&Message::Unchoke);
+        }
+    }
+
     /// Gives the slots anew.
     pub(super) fn choose_whom_to_serve(&mut self, now: Time) {
+        self.wide = true;
         self.next_review = now + REVIEW_EVERY;
         let complete = self.is_complete();
         let contenders = self.swarm.links.iter().filter(|(_, peer)| is_contender(peer));
         let contenders: Vec<_> = contenders
             .map(|(link, peer)| Contender {
                 link: *link,
-                rate: if complete { &peer.up } else { &peer.down }.per_second(now),
+                bytes: match complete {
+                    true => self.spread_by(peer).unwrap_or(peer.uploaded),
+                    false => peer.downloaded,
+                },
+                snubs: peer.snubbed,
+                newcomer: peer.has().is_none_or(Bitfield::is_none),
             })
             .collect();
-        let chosen = self.choker.choose(now, &contenders, &mut self.rng);
+        let chosen = self.choker.choose(now, complete, &contenders, &mut self.rng);
         for (link, peer) in &mut self.swarm.links {
             let choke = !chosen.contains(link);
             // Who is being handed over is served until that is done.
@@ -84,34 +114,51 @@ impl Session {
 
     /// Sends blocks as far as links take them, and has the next ones read.
     pub(super) fn serve(&mut self, now: Time) {
-        let Some(torrent) = &self.torrent else { return };
-        for (link, peer) in &mut self.swarm.links {
-            while peer.has_room()
-                && let Some(span) = peer.requests.front().copied()
-                && self.uploads.has(span)
-            {
-                peer.requests.pop_front();
-                let mut message = BytesMut::with_capacity(PIECE_HEADER_LEN + span.len() as usize);
-                message.extend_from_slice(&piece_header(span));
-                self.uploads.append(span, &mut message);
-                peer.sent(now, message.len());
-                let bytes = u64::from(span.len());
-                peer.uploaded += bytes;
-                peer.up.add(now, bytes);
-                self.uploaded += bytes;
-                self.up.add(now, bytes);
-                self.actions.push_back(Action::Send { link: *link, bytes: message.freeze() });
+        let waiting = self.swarm.links.iter().filter(|(_, peer)| !peer.requests.is_empty());
+        let waiting: Vec<_> = waiting.map(|(link, _)| *link).collect();
+        self.first_served = self.first_served.wrapping_add(1);
+        let first = self.first_served % waiting.len().max(1);
+        for link in waiting[first..].iter().chain(&waiting[..first]) {
+            self.serve_at(now, *link);
+        }
+    }
+
+    /// Sends blocks as far as this link takes them, and has the next ones read.
+    pub(super) fn serve_at(&mut self, now: Time, link: LinkId) {
+        let (Some(torrent), Some(peer)) = (&self.torrent, self.swarm.links.get_mut(&link)) else { return };
+        while peer.has_room()
+            && let Some(span) = peer.requests.front().copied()
+            && self.uploads.has(span)
+        {
+            let ready = self.limits.may_send_at(now);
+            if ready > now {
+                // Not quite at once, so that of sessions that share a limit none is always first.
+                let time = ready + LIMIT_JITTER.mul_f64(self.rng.f64());
+                self.limit_ends = Some(self.limit_ends.map_or(time, |before| before.min(time)));
+                break;
             }
-            let mut ahead = 0;
-            for span in &peer.requests {
-                let actions = &mut self.actions;
-                self.uploads.want(&torrent.geometry, *span, |load, span| {
-                    actions.push_back(Action::Load { load, span });
-                });
-                ahead += span.len();
-                if ahead >= READ_AHEAD {
-                    break;
-                }
+            peer.requests.pop_front();
+            let mut message = BytesMut::with_capacity(PIECE_HEADER_LEN + span.len() as usize);
+            message.extend_from_slice(&piece_header(span));
+            self.uploads.append(span, &mut message);
+            peer.sent(now, message.len());
+            let bytes = u64::from(span.len());
+            self.limits.sent(now, bytes);
+            peer.uploaded += bytes;
+            peer.up.add(now, bytes);
+            self.uploaded += bytes;
+            self.up.add(now, bytes);
+            self.actions.push_back(Action::Send { link, bytes: message.freeze() });
+        }
+        let mut ahead = 0;
+        for span in &peer.requests {
+            let actions = &mut self.actions;
+            self.uploads.want(&torrent.geometry, *span, |load, span| {
+                actions.push_back(Action::Load { load, span });
+            });
+            ahead += span.len();
+            if ahead >= READ_AHEAD {
+                break;
             }
         }
     }
@@ -124,6 +171,8 @@ impl Session {
             return;
         }
         torrent.picker.offer(piece);
+        torrent.note_change_of(piece);
+        let wanted = torrent.wants(piece);
         self.epoch += 1;
         for peer in self.swarm.links.values_mut() {
             let (lost, kept): (Vec<_>, Vec<_>) =
@@ -136,7 +185,7 @@ impl Session {
             if let Some(id) = their_number.filter(|_| peer.told_pieces) {
                 peer.say(&Message::Extended { id, payload: encode_dont_have(piece.as_u32()) });
             }
-            if peer.has().is_some_and(|has| has.has(piece)) {
+            if wanted && peer.has().is_some_and(|has| has.has(piece)) {
                 peer.useful += 1;
                 peer.show_interest(now, true);
             }
@@ -151,9 +200,10 @@ fn refuse(peer: &mut Peer, block: BlockRequest) {
     }
 }
 
-/// Who wants to be served; our own need not ask, once they have been.
+/// Who wants to be served; our own, served from the start, need not have said so before their first block.
 fn is_contender(peer: &Peer) -> bool {
     peer.handshake.is_some()
         && peer.retiring.is_none()
-        && (peer.peer_interested || (!peer.am_choking && peer.is_own() && !peer.is_complete()))
+        && (peer.peer_interested
+            || (!peer.am_choking && peer.is_own() && peer.uploaded == 0 && !peer.is_complete()))
 }

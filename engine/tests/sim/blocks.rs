@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::Action;
+use engine::{Action, LinkId};
 use shared::wire::{BlockRequest, Message};
 
 use crate::wire::{Script, requests};
@@ -66,6 +66,101 @@ fn the_pipeline_grows_with_the_rate() {
     }
     let bytes = waiting.len() * (128 << 10);
     assert!((4 << 20..8 << 20).contains(&bytes), "{bytes} bytes are on the way");
+}
+
+/// A scripted peer that answers what it is asked.
+pub(crate) struct Server {
+    link: LinkId,
+    pub(crate) owed: Vec<BlockRequest>,
+}
+
+impl Server {
+    pub(crate) fn new(script: &mut Script, link: LinkId) -> Self {
+        script.say(link, &[Message::HaveAll, Message::Unchoke]);
+        Self { link, owed: requests(&script.heard(link)) }
+    }
+
+    /// One request each `pause`.
+    pub(crate) fn serve(&mut self, script: &mut Script, pause: Duration, times: usize) {
+        for _ in 0..times {
+            script.wait(pause);
+            let block = self.owed.remove(0);
+            let data = vec![0; block.len as usize].into();
+            script.say(self.link, &[Message::Piece { piece: block.piece, begin: block.begin, data }]);
+            self.owed.extend(requests(&script.heard(self.link)));
+        }
+    }
+}
+
+#[test]
+fn what_a_choking_peer_allows_is_asked_for_and_nothing_else() {
+    let torrent = torrent(1, 64 * 65_536, 65_536);
+    let mut script = Script::leeching(&torrent);
+    let link = script.stranger(1, true);
+    script.say(link, &[Message::HaveAll, Message::AllowedFast(7), Message::AllowedFast(9_999)]);
+    let asked = requests(&script.heard(link));
+    assert_eq!(asked.iter().map(|block| block.piece).collect::<Vec<_>>(), [7; 4]);
+    // It would not have it after all: it is not asked again.
+    let rejections: Vec<_> = asked.iter().map(|block| Message::RejectRequest(*block)).collect();
+    script.say(link, &rejections);
+    script.wait(Duration::from_secs(60));
+    assert!(requests(&script.heard(link)).is_empty());
+    script.say(link, &[Message::Unchoke]);
+    assert!(requests(&script.heard(link)).len() > 4);
+}
+
+#[test]
+fn what_a_peer_suggests_is_asked_for_first() {
+    let torrent = torrent(1, 64 * 65_536, 65_536);
+    let mut script = Script::leeching(&torrent);
+    let link = script.stranger(1, true);
+    script.say(link, &[Message::HaveAll, Message::SuggestPiece(9_999)]);
+    script.say(link, &[Message::SuggestPiece(40), Message::SuggestPiece(41), Message::Unchoke]);
+    let asked = requests(&script.heard(link));
+    assert_eq!(
+        asked.iter().take(8).map(|block| block.piece).collect::<Vec<_>>(),
+        [41, 41, 41, 41, 40, 40, 40, 40]
+    );
+}
+
+#[test]
+fn a_slow_peer_owes_little_and_in_short_blocks() {
+    let torrent = torrent(1, 64 << 20, 1 << 20);
+    let mut script = Script::leeching(&torrent);
+    let link = script.own(1);
+    let mut slow = Server::new(&mut script, link);
+    assert_eq!(slow.owed.len(), 4);
+    // 64 KiB a second, for half a minute.
+    let mut sent = 0;
+    while sent < 2 << 20 {
+        let len = slow.owed[0].len;
+        slow.serve(&mut script, Duration::from_secs(1).mul_f64(f64::from(len) / 65_536.0), 1);
+        sent += len;
+    }
+    assert!(slow.owed.iter().all(|block| block.len == 16 << 10), "{:?}", slow.owed);
+    assert!((2..=3).contains(&slow.owed.len()), "half a second: {:?}", slow.owed);
+}
+
+#[test]
+fn what_a_peer_that_falls_silent_owes_is_asked_of_others_within_seconds() {
+    let torrent = torrent(1, 64 << 20, 64 << 20);
+    let mut script = Script::leeching(&torrent);
+    let (silent, other) = (script.stranger(1, true), script.stranger(2, true));
+    let mut silent = Server::new(&mut script, silent);
+    silent.serve(&mut script, Duration::from_millis(20), 200);
+    assert!(silent.owed.len() > 15, "{}", silent.owed.len());
+    let mut other = Server::new(&mut script, other);
+    let mut asked = Vec::new();
+    for (tenths, late) in [(39, false), (10, true)] {
+        for _ in 0..tenths {
+            other.serve(&mut script, Duration::from_millis(100), 1);
+            asked.extend(other.owed.clone());
+        }
+        let taken = silent.owed.iter().filter(|block| asked.contains(block)).count();
+        // It is believed in for four seconds, and is risked one block with after that.
+        assert_eq!(taken > 0, late, "{taken} of {}", silent.owed.len());
+        assert!(!late || taken >= 10, "{taken}");
+    }
 }
 
 #[test]

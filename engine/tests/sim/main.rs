@@ -21,4 +21,5 @@ mod patience;
 mod pausing;
 mod stores;
 mod transfer;
+mod wanting;
 mod weather;

@@ -365,8 +365,9 @@ impl World {
     fn step(&mut self, end: Time) -> bool {
         let event = self.events.peek().map(|Reverse((time, _))| *time);
         let awake = self.nodes.iter().enumerate().filter(|(_, node)| node.is_awake(self.now));
-        let timer =
-            awake.filter_map(|(index, node)| Some((node.wakes(node.session.deadline()?), index))).min();
+        let timers = awake.filter_map(|(index, node)| Some((node.wakes(node.session.deadline()?), index)));
+        // One that will be frozen by then does not wake.
+        let timer = timers.filter(|(time, index)| self.nodes[*index].is_awake(*time)).min();
         match (event, timer) {
             (Some(event), timer) if event <= end && timer.is_none_or(|(time, _)| event <= time) => {
                 let Some(Reverse((time, number))) = self.events.pop() else { return false };

@@ -66,6 +66,31 @@ impl Bitfield {
         Bytes::copy_from_slice(&self.bits)
     }
 
+    /// The bits as they go on the wire, for whoever looks at many pieces at a time; those behind the last piece are zero.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bits
+    }
+
+    /// Number of pieces in this set and not in the other.
+    pub fn count_without(&self, other: &Self) -> u32 {
+        self.count_by(other, |ours, theirs| ours & !theirs)
+    }
+
+    /// Number of pieces in both sets.
+    pub fn count_common(&self, other: &Self) -> u32 {
+        self.count_by(other, |ours, theirs| ours & theirs)
+    }
+
+    /// Eight bytes at a time.
+    fn count_by(&self, other: &Self, choose: impl Fn(u64, u64) -> u64) -> u32 {
+        let (ours, our_rest) = self.bits.as_chunks();
+        let (theirs, their_rest) = other.bits.as_chunks();
+        let bits = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+        let count = ours.iter().zip(theirs).map(|(a, b)| choose(bits(a), bits(b)).count_ones()).sum::<u32>();
+        let rest = our_rest.iter().zip(their_rest);
+        count + rest.map(|(a, b)| choose((*a).into(), (*b).into()).count_ones()).sum::<u32>()
+    }
+
     /// Whether this piece is in the set.
     pub fn has(&self, piece: PieceIndex) -> bool {
         let index = piece.as_usize();
@@ -179,6 +204,14 @@ mod tests {
             }
             prop_assert_eq!(field.count() as usize, set.len());
             prop_assert!(geometry.pieces().all(|piece| field.has(piece) == set.contains(&piece)));
+            let even: Vec<_> = geometry.pieces().filter(|piece| piece.as_u32() % 2 == 0).collect();
+            let mut evens = Bitfield::none(pieces);
+            for piece in &even {
+                evens.insert(*piece);
+            }
+            let shared = even.iter().filter(|piece| set.contains(*piece)).count();
+            prop_assert_eq!(field.count_common(&evens) as usize, shared);
+            prop_assert_eq!(field.count_without(&evens) as usize, set.len() - shared);
             prop_assert_eq!(Bitfield::from_wire(&field.to_wire(), pieces), Ok(field));
         }
     }
