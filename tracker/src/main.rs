@@ -29,6 +29,7 @@ fn main() -> ExitCode {
 fn check(options: &Options, sources: &Sources) -> anyhow::Result<()> {
     options.log().filter()?;
     options.settings()?;
+    options.check_state()?;
     // Nobody may be reading: that is no reason to fail.
     let _ = writeln!(std::io::stdout(), "The configuration can be used.\n{sources}");
     Ok(())
@@ -36,15 +37,17 @@ fn check(options: &Options, sources: &Sources) -> anyhow::Result<()> {
 
 fn start(options: &Options) -> anyhow::Result<()> {
     options.log().start()?;
-    let settings = options.settings()?;
+    let mut settings = options.settings()?;
+    settings.state = options.state()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(options, settings))
 }
 
 async fn serve(options: &Options, settings: Settings) -> anyhow::Result<()> {
-    let shutdown = signals::stop().context("cannot wait for ctrl-c")?;
+    let shutdown = signals::stop(settings.restart.clone()).context("cannot wait for ctrl-c")?;
+    signals::reload(settings.tls.clone(), settings.access.clone()).context("cannot wait for a hangup")?;
     let listener = listen::bind(options.listen)?;
-    let url = listen::page_url(listener.local_addr()?);
+    let url = listen::page_url(listener.local_addr()?, settings.tls.is_some());
     if !settings.page.is_built() {
         eprintln!("The page has not been built yet: {HOW_TO_BUILD}. The WebSocket works.");
     }

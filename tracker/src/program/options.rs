@@ -2,18 +2,29 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use shared::signal::parse_ice_servers;
-use tracker::settings::{ANNOUNCE_INTERVAL, PING_INTERVAL};
+use tracker::access::{Access, AccessFiles};
+use tracker::address::Networks;
+use tracker::settings::{ANNOUNCE_INTERVAL, DRAIN_TIME, PING_INTERVAL, RECONNECT_WITHIN};
+use tracker::state::State;
+use tracker::tls::Tls;
 use tracker::{Page, Settings};
 
 use super::file;
+use super::limits::LimitOptions;
 use super::log::{Format, LogSettings, Rotation};
 use super::quantity::Period;
+
+/// Headings of the help.
+const TLS: &str = "TLS";
+const ACCESS: &str = "Who may come";
+const RESTART: &str = "Restart";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +32,10 @@ Examples:
       on port 8000, with the page that was built in, for this machine and its network
   tracker --listen 127.0.0.1:8000
       for this machine alone
+  tracker --listen [::]:443 --tls-cert cert.pem --tls-key key.pem --state tracker.redb
+      on the internet; read docs/OPERATIONS.md first
+  tracker --listen 127.0.0.1:8000 --trusted-proxies 127.0.0.1
+      behind a proxy on this machine
   tracker --config /etc/enxame/tracker.toml --check-config
       only reads the configuration and says whether it can be used
 
@@ -31,7 +46,7 @@ A variable goes before the file, and a flag before both.";
 
 /// Introduces peers to each other, relays between them, and serves the page.
 ///
-/// The page, the WebSocket (at any path; `/ws` is the usual one), `/health` and `/stats` share one port. The first line
+/// The page, the WebSocket (at any path; `/ws` is the usual one), `/health`, `/stats` and `/metrics` share one port. The first line
 /// on standard output is the page's address.
 #[derive(Debug, Parser)]
 #[command(name = "tracker", version, after_help = EXAMPLES)]
@@ -62,6 +77,61 @@ pub(crate) struct Options {
     #[arg(long, env = "ENXAME_ICE_SERVERS", value_name = "LIST", hide_env_values = true)]
     ice_servers: Option<String>,
 
+    /// The server's certificate, PEM, with those that vouch for it behind it: the port then speaks https and wss. It is read
+    /// again at SIGHUP.
+    #[arg(long, env = "ENXAME_TLS_CERT", value_name = "FILE", help_heading = TLS)]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate, PEM.
+    #[arg(long, env = "ENXAME_TLS_KEY", value_name = "FILE", help_heading = TLS)]
+    tls_key: Option<PathBuf>,
+
+    /// Proxies that are believed when they say for whom they ask (`Forwarded`, `X-Forwarded-For`): networks between commas,
+    /// like `127.0.0.1,10.0.0.0/8`.
+    #[arg(long, env = "ENXAME_TRUSTED_PROXIES", value_name = "NETWORKS", default_value = "", help_heading = ACCESS)]
+    trusted_proxies: Networks,
+
+    /// Who may read `/metrics` and `/stats`: networks between commas; anybody if there is none.
+    #[arg(long, env = "ENXAME_METRICS_FROM", value_name = "NETWORKS", default_value = "", help_heading = ACCESS)]
+    metrics_from: Networks,
+
+    /// Serve only the torrents in this file: an info-hash of 40 digits on each line, read again at SIGHUP.
+    #[arg(long, env = "ENXAME_ALLOW_LIST", value_name = "FILE", help_heading = ACCESS)]
+    allow_list: Option<PathBuf>,
+
+    /// Do not serve the torrents in this file; like the list of those that are.
+    #[arg(long, env = "ENXAME_DENY_LIST", value_name = "FILE", help_heading = ACCESS)]
+    deny_list: Option<PathBuf>,
+
+    /// Pages that may use this tracker: origins between commas, like `self,https://example.org`, where `self` is the page
+    /// that the tracker serves; all if there is none.
+    #[arg(long, env = "ENXAME_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',', help_heading = ACCESS)]
+    allowed_origins: Vec<String>,
+
+    /// Be private: clients must show one of the tokens in this file, one on each line, read again at SIGHUP.
+    ///
+    /// A token stands at the end of an address (`/?token=…` for the page, which then remembers it, `/ws?token=…` for a
+    /// WebSocket), or in `Authorization: Bearer`.
+    #[arg(long, env = "ENXAME_TOKENS", value_name = "FILE", help_heading = ACCESS)]
+    tokens: Option<PathBuf>,
+
+    /// Keep how often each torrent was completed, and lifetime totals, in this file.
+    #[arg(long, env = "ENXAME_STATE", value_name = "FILE")]
+    state: Option<PathBuf>,
+
+    /// Time over which clients spread when a restart (SIGTERM) tells them to connect anew.
+    #[arg(long, env = "ENXAME_RECONNECT_WITHIN", value_name = "TIME", default_value_t = Period(RECONNECT_WITHIN), help_heading = RESTART)]
+    reconnect_within: Period,
+
+    /// Time that those who still relay get before a restart ends the program.
+    #[arg(long, env = "ENXAME_DRAIN_TIME", value_name = "TIME", default_value_t = Period(DRAIN_TIME), help_heading = RESTART)]
+    drain_time: Period,
+
+    /// Time for which connections are still accepted after SIGTERM, while `/health` says `draining`, so that a balancer can
+    /// notice.
+    #[arg(long, env = "ENXAME_DRAIN_DELAY", value_name = "TIME", default_value_t = Period(Duration::ZERO), help_heading = RESTART)]
+    drain_delay: Period,
+
     /// Time between two announces that clients are asked for; who is silent for twice as long is forgotten.
     #[arg(long, env = "ENXAME_ANNOUNCE_INTERVAL", value_name = "TIME", default_value_t = Period(ANNOUNCE_INTERVAL))]
     announce_interval: Period,
@@ -89,6 +159,9 @@ pub(crate) struct Options {
     /// How much to log: error, warn, info, debug or trace; or for each part, like `warn,tracker=debug`.
     #[arg(long, env = "ENXAME_LOG", value_name = "LEVEL", default_value = "info")]
     log: String,
+
+    #[command(flatten)]
+    limits: LimitOptions,
 }
 
 impl Options {
@@ -141,7 +214,51 @@ impl Options {
                 bail!("`--{name}` must be longer than nothing");
             }
         }
+        settings.tls = match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some(Tls::load(certificate, key)?),
+            (None, None) => None,
+            _ => bail!("`--tls-cert` and `--tls-key` go together"),
+        };
+        let files = AccessFiles {
+            allow: self.allow_list.clone(),
+            deny: self.deny_list.clone(),
+            tokens: self.tokens.clone(),
+        };
+        settings.access = Access::load(files, self.origins()?)?;
+        settings.proxies = self.trusted_proxies.clone();
+        settings.metrics_from = self.metrics_from.clone();
+        settings.reconnect_within = self.reconnect_within.0;
+        settings.drain_time = self.drain_time.0;
+        settings.drain_delay = self.drain_delay.0;
+        settings.limits = self.limits.limits();
         Ok(settings)
+    }
+
+    /// Opens the state file, if there is to be one.
+    pub(crate) fn state(&self) -> anyhow::Result<Option<State>> {
+        Ok(self.state.as_deref().map(State::open).transpose()?)
+    }
+
+    /// Whether the state file could be opened or made. It may be in use.
+    pub(crate) fn check_state(&self) -> anyhow::Result<()> {
+        let folder =
+            self.state.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+        match folder.filter(|folder| !folder.is_dir()) {
+            Some(folder) => bail!("there is no folder {} for the state file", folder.display()),
+            None => Ok(()),
+        }
+    }
+
+    fn origins(&self) -> anyhow::Result<Vec<String>> {
+        let origins =
+            self.allowed_origins.iter().map(|origin| origin.trim()).filter(|origin| !origin.is_empty());
+        let origins: Vec<String> = origins.map(str::to_owned).collect();
+        if let Some(wrong) = origins.iter().find(|origin| *origin != "self" && !origin.contains("://")) {
+            bail!(
+                "`--allowed-origins`: {wrong:?} is no origin; one is written like https://example.org, or self"
+            );
+        }
+        Ok(origins)
     }
 }
 
