@@ -208,7 +208,7 @@ mod tests {
         let permitted = |access: &Access| [1, 2, 3].map(|n| access.permits(&hash(n)));
         assert_eq!(permitted(&access), [true, false, false]);
         std::fs::write(&allow, "03".repeat(20)).unwrap();
-        access.clone().reload().unwrap();
+        access.reload().unwrap();
         assert_eq!(permitted(&access), [false, false, true]);
         std::fs::write(&allow, format!("{}\nnonsense\n", "01".repeat(20))).unwrap();
         let error = access.reload().unwrap_err().to_string();

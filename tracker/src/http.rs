@@ -157,13 +157,9 @@ async fn respond(
         return refuse(app, reason);
     }
     if wants_websocket(request.headers()) {
-        return match open_socket(request, app, visitor, pass) {
-            Ok((reply, opened)) => {
-                *lock(opening) = Some(opened);
-                reply
-            }
-            Err(reply) => reply,
-        };
+        let (reply, opened) = open_socket(request, app, visitor, pass);
+        *lock(opening) = opened;
+        return reply;
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut reply = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are served here.\n");
@@ -192,27 +188,30 @@ fn open_socket(
     app: &Arc<App>,
     visitor: &Visitor,
     pass: &Mutex<Option<Pass>>,
-) -> Result<(Reply, Opening), Reply> {
+) -> (Reply, Option<Opening>) {
     let headers = request.headers();
     if !app.access.admits_origin(text(headers, header::ORIGIN), text(headers, header::HOST)) {
-        return Err(refuse(app, Rejection::Origin));
+        return (refuse(app, Rejection::Origin), None);
     }
     if !app.access.admits_token(token(&request).as_deref()) {
-        return Err(refuse(app, Rejection::Token));
+        return (refuse(app, Rejection::Token), None);
     }
     let reply = handshake(&request);
     if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(reply);
+        return (reply, None);
     }
     let known = lock(pass).take();
-    let pass = match known {
-        Some(pass) => pass,
-        None => {
+    let entered = known.map_or_else(
+        || {
             let client = address::client(visitor.address, headers, &app.proxies);
-            app.door.enter(client, std::time::Instant::now()).map_err(|reason| refuse(app, reason))?
-        }
-    };
-    Ok((reply, Opening { upgrade: hyper::upgrade::on(request), pass }))
+            app.door.enter(client, std::time::Instant::now())
+        },
+        Ok,
+    );
+    match entered {
+        Ok(pass) => (reply, Some(Opening { upgrade: hyper::upgrade::on(request), pass })),
+        Err(reason) => (refuse(app, reason), None),
+    }
 }
 
 /// Says why somebody is turned away. `Connection: close`, so that the place is free for another.

@@ -13,7 +13,7 @@ use tracker::page::HOW_TO_BUILD;
 use tracker::{Settings, listen};
 
 fn main() -> ExitCode {
-    let result = Options::read(std::env::args_os().collect()).and_then(|(options, sources)| {
+    let result = Options::read(&std::env::args_os().collect::<Vec<_>>()).and_then(|(options, sources)| {
         if options.check_config { check(&options, &sources) } else { start(&options) }
     });
     match result {

@@ -167,9 +167,9 @@ pub(crate) struct Options {
 impl Options {
     /// Reads the command line, the environment, and the configuration file if one is named. Ends the program where
     /// clap does: at `--help`, `--version`, and flags that cannot be used.
-    pub(crate) fn read(arguments: Vec<OsString>) -> anyhow::Result<(Self, Sources)> {
+    pub(crate) fn read(arguments: &[OsString]) -> anyhow::Result<(Self, Sources)> {
         let command = Self::command();
-        let given = command.clone().get_matches_from(&arguments);
+        let given = command.clone().get_matches_from(arguments);
         let Some(path) = given.get_one::<PathBuf>("config") else {
             return Ok((Self::from_arg_matches(&given)?, Sources::new(&command, &given, &[])));
         };

@@ -9,7 +9,7 @@
 //! - `telling`: what the tracker tells about itself;
 //! - `restarting`: how it is replaced;
 //! - `ending`: how it goes.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(clippy::unwrap_used, clippy::large_futures, reason = "helpers of tests are tests")]
 
 mod access;
 mod bounds;
