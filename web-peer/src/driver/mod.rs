@@ -14,12 +14,14 @@ mod actions;
 mod announcer;
 mod commands;
 mod direct;
+mod files;
 mod links;
 mod peer;
 mod storage;
 mod torrent;
 mod tracker;
 mod trackers;
+mod wishes;
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -39,7 +41,8 @@ use wasm_bindgen_futures::spawn_local;
 use crate::command::Command;
 use crate::intake::{Intake, IntakeError};
 use crate::snapshot::{
-    IceView, RtcView, Snapshot, StorageKind, StorageView, TrackerState, TrackerView, TransportMode,
+    IceView, RateLimits, RtcView, Snapshot, StorageKind, StorageView, TrackerState, TrackerView,
+    TransportMode,
 };
 use crate::store::{LoadError, Remembered, Store, StoreError, Verdict};
 use crate::transport::rtc::{RtcEvent, RtcId, RtcLinks};
@@ -47,6 +50,7 @@ use crate::transport::socket::SocketEvent;
 pub(crate) use commands::ICE_KEY;
 use peer::Peer;
 use trackers::TrackerId;
+pub(crate) use wishes::LIMITS_KEY;
 
 /// Shortest time between two snapshots for the user interface.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(250);
@@ -62,6 +66,8 @@ pub struct Settings {
     pub transport: TransportMode,
     /// The ICE servers that the user chose; `None` leaves it to the tracker.
     pub ice: Option<Vec<IceServer>>,
+    /// How fast all torrents together may go.
+    pub limits: RateLimits,
     /// The page's address without a fragment; a torrent's link is this, `#`, and its hash.
     pub page_address: String,
     /// Who this tab is.
@@ -146,6 +152,8 @@ impl Handle {
 /// What is shown before anything has happened.
 pub fn first_snapshot(settings: &Settings) -> Snapshot {
     Snapshot {
+        peer_id: settings.peer_id.to_string(),
+        limits: settings.limits,
         tracker: TrackerView { url: settings.tracker.clone(), state: TrackerState::Connecting },
         storage: StorageView { kind: StorageKind::Opening, limit: None },
         rtc: RtcView {

@@ -39,7 +39,7 @@ use crate::dedicated::{self, Dedicated, Message, Part, WorkerGone, part};
 use crate::snapshot::{StorageKind, StorageView};
 
 pub use self::protocol::{LoadError, StoreError, Verdict};
-pub use self::record::{Record, Remembered};
+pub use self::record::{Record, Remembered, Wishes};
 pub use self::serve::serve;
 
 /// The name of the storage worker's role.
