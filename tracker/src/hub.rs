@@ -392,3 +392,6 @@ impl Hub {
         passed_on
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,9 @@ const FRAME: usize = 64 * 1024;
 /// Bytes of each stream that have arrived when the tracker is told to restart.
 const ENOUGH: usize = 1024 * 1024;
 
+/// Bytes that are sent before the restart at most, so that something is left for after it however slow this machine is.
+const BEFORE: usize = STREAM / 4 * 3;
+
 const PAIRS: u8 = 4;
 
 /// The byte at this place of a stream: of a period that no frame has.
@@ -109,14 +112,15 @@ async fn receive(address: SocketAddr, me: u8, from: u8, progress: mpsc::Sender<u
 /// Sends the stream to whoever opens a channel, from where it is asked for. Ends when it is told to.
 async fn send(address: SocketAddr, me: u8, mut done: mpsc::Receiver<()>) {
     let stream: Bytes = (0..STREAM).map(byte).collect();
+    let mut end = BEFORE;
     loop {
         let mut client = arrive(address, me, "sender").await;
         let mut leaving = None;
         let mut at: Option<(ChannelId, usize)> = None;
         let mut credit = RELAY_WINDOW as usize;
         loop {
-            if let Some((channel, place)) = at.filter(|(_, place)| *place < STREAM && credit >= FRAME) {
-                let payload = stream.slice(place..STREAM.min(place + FRAME));
+            if let Some((channel, place)) = at.filter(|(_, place)| *place < end && credit >= FRAME) {
+                let payload = stream.slice(place..end.min(place + FRAME));
                 credit -= payload.len();
                 at = Some((channel, place + payload.len()));
                 if client
@@ -149,6 +153,7 @@ async fn send(address: SocketAddr, me: u8, mut done: mpsc::Receiver<()>) {
             }
         }
         let _ = client.socket.close(None).await;
+        end = STREAM;
     }
 }
 
