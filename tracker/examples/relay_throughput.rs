@@ -227,7 +227,13 @@ async fn join(address: SocketAddr, n: u8) -> anyhow::Result<Socket> {
         numwant: Some(0),
         offers: Vec::new(),
         // Takes the peer id over from the measurement before, should its end not have been noticed yet.
-        enxame: Some(EnxameHello { v: 1, relay: true, rtc: false, key: Some("measuring".to_owned()) }),
+        enxame: Some(EnxameHello {
+            v: 1,
+            relay: true,
+            rtc: false,
+            key: Some("measuring".to_owned()),
+            open: 0,
+        }),
     };
     socket.send(Message::text(ToTracker::Announce(announce).to_json())).await?;
     match signal(&mut socket).await? {

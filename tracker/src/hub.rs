@@ -10,13 +10,13 @@ use std::time::Instant;
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use shared::InfoHash;
 use shared::limits::RELAY_WINDOW;
 use shared::relay::ChannelId;
 use shared::signal::{
-    Announce, Event, Failed, OfferRefused, RelayOpen, RelayOpened, RelayReason, TargetedOffer, ToPeer,
-    ToTracker,
+    Announce, Announced, Event, Failed, NamedPeer, OfferRefused, RelayOpen, RelayOpened,
+    RelayReason, TargetedOffer, ToPeer, ToTracker,
 };
+use shared::{InfoHash, PeerId};
 
 use crate::ConnectionId;
 use crate::access::Access;
@@ -271,8 +271,11 @@ impl Hub {
                 if stopped {
                     self.leave(membership);
                 }
-                for (to, message) in outcome.messages {
+                for (to, mut message) in outcome.messages {
                     if to == connection {
+                        if let ToPeer::Announced(Announced { enxame: Some(reply), .. }) = &mut message {
+                            self.open_named(membership, announce, &mut reply.peers);
+                        }
                         self.send(to, message);
                     } else {
                         self.forward(to, message);
@@ -308,24 +311,42 @@ impl Hub {
         }
     }
 
+    /// Opens channels to those whom the reply to an announce names, as many as it asks for. The others hear of it as usual,
+    /// the asker in the reply.
+    fn open_named(&mut self, asker: Membership, announce: &Announce, named: &mut [NamedPeer]) {
+        let wanted = announce.enxame.as_ref().map_or(0, |hello| hello.open);
+        let Membership { connection, info_hash, peer_id } = asker;
+        for peer in named.iter_mut().filter(|peer| peer.relay).take(wanted as usize) {
+            if self.channels.count() >= self.limits.channels {
+                return;
+            }
+            let open = RelayOpen { info_hash, peer_id, to_peer_id: peer.peer_id };
+            // Whoever cannot be reached so is merely named; to ask for a channel will then tell why.
+            if let Ok(Some((asker, other))) = self.try_open_relay(connection, &open) {
+                self.metrics.channels_opened.add(1);
+                peer.channel = Some(asker.channel);
+                if let Some(outbox) = self.outboxes.get(&connection) {
+                    outbox.open_untold(asker.channel, info_hash);
+                }
+                self.tell_opened(other, info_hash, peer_id, false);
+            }
+        }
+    }
+
+    fn tell_opened(&self, end: End, info_hash: InfoHash, peer_id: PeerId, initiator: bool) {
+        let opened =
+            RelayOpened { info_hash, peer_id, channel: end.channel, window: RELAY_WINDOW, initiator };
+        if let Some(outbox) = self.outboxes.get(&end.connection) {
+            outbox.open(end.channel, info_hash, ToPeer::RelayOpened(opened));
+        }
+    }
+
     fn open_relay(&mut self, connection: ConnectionId, open: &RelayOpen) {
         match self.try_open_relay(connection, open) {
             Ok(Some((asker, other))) => {
                 self.metrics.channels_opened.add(1);
-                for (end, peer_id, initiator) in
-                    [(asker, open.to_peer_id, true), (other, open.peer_id, false)]
-                {
-                    let opened = RelayOpened {
-                        info_hash: open.info_hash,
-                        peer_id,
-                        channel: end.channel,
-                        window: RELAY_WINDOW,
-                        initiator,
-                    };
-                    if let Some(outbox) = self.outboxes.get(&end.connection) {
-                        outbox.open(end.channel, open.info_hash, ToPeer::RelayOpened(opened));
-                    }
-                }
+                self.tell_opened(asker, open.info_hash, open.to_peer_id, true);
+                self.tell_opened(other, open.info_hash, open.peer_id, false);
             }
             Ok(None) => {}
             Err(reason) => {

@@ -165,6 +165,20 @@ struct Lane {
     in_ring: bool,
 }
 
+impl Lane {
+    /// With nothing to send.
+    fn new(info_hash: InfoHash) -> Self {
+        Self {
+            info_hash,
+            opening: None,
+            credit: Credit::default(),
+            payloads: VecDeque::new(),
+            closing: None,
+            in_ring: false,
+        }
+    }
+}
+
 /// Bytes that wait on a channel.
 #[derive(Debug)]
 enum Payload {
@@ -255,19 +269,16 @@ impl Outbox {
 
     /// A channel is open: queues the message that tells so, ahead of what other channels hold.
     pub(crate) fn open(&self, channel: ChannelId, info_hash: InfoHash, message: ToPeer) {
-        let lane = Lane {
-            info_hash,
-            opening: Some(message),
-            credit: Credit::default(),
-            payloads: VecDeque::new(),
-            closing: None,
-            in_ring: true,
-        };
         let mut waiting = lock(&self.waiting);
-        waiting.lanes.insert(channel, lane);
+        waiting.lanes.insert(channel, Lane { opening: Some(message), in_ring: true, ..Lane::new(info_hash) });
         waiting.ring.push_front(channel);
         drop(waiting);
         self.waker.wake();
+    }
+
+    /// A channel is open, and the signal that tells so is queued next: signals go out before what channels hold.
+    pub(crate) fn open_untold(&self, channel: ChannelId, info_hash: InfoHash) {
+        lock(&self.waiting).lanes.insert(channel, Lane::new(info_hash));
     }
 
     /// Queues bytes from the other end. On a channel that is closed they are dropped: the sender will learn of it.

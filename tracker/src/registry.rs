@@ -425,7 +425,14 @@ fn name_peers(
     };
     swarm
         .choose(announce.peer_id, want, rng, fits)
-        .map(|(peer_id, peer)| NamedPeer { peer_id, seeder: peer.seeder, relay: peer.relay, rtc: peer.rtc })
+        .map(|(peer_id, peer)| NamedPeer {
+            peer_id,
+            seeder: peer.seeder,
+            relay: peer.relay,
+            rtc: peer.rtc,
+            // The hub opens channels.
+            channel: None,
+        })
         .collect()
 }
 

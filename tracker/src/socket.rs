@@ -17,7 +17,7 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use shared::InfoHash;
 use shared::limits::{MAX_RELAY_PAYLOAD, MAX_SIGNAL_BYTES};
 use shared::relay::{ChannelId, Frame, HEADER_LEN};
-use shared::signal::{CLOSE_SUPERSEDED, Failed, RelayReason, SignalError, ToPeer, ToTracker};
+use shared::signal::{Announced, CLOSE_SUPERSEDED, Failed, RelayReason, SignalError, ToPeer, ToTracker};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -284,19 +284,19 @@ where
             }
             let Poll::Ready(next) = self.outbox.poll_next(context) else { break };
             match next {
-                Next::Signal(message) => ready_or_continue!(self.write_text(&message)),
+                Next::Signal(message) => {
+                    if let ToPeer::Announced(Announced { enxame: Some(enxame), .. }) = &message {
+                        enxame.peers.iter().filter_map(|peer| peer.channel).for_each(|id| self.told_of(id));
+                    }
+                    ready_or_continue!(self.write_text(&message));
+                }
                 Next::Frame(frame) => ready_or_continue!(self.write(Message::Binary(frame))),
                 Next::Data(channel, payload) => {
                     self.socket.get_mut().relay(channel, payload);
                     self.unflushed = true;
                 }
                 Next::Opened(channel, message) => {
-                    self.highest_channel = self.highest_channel.max(channel.0);
-                    let end = End { connection: self.registration.id, channel };
-                    // It may be closed again already.
-                    if let Some(far) = lock(&self.registration.app.hub).far_end(end) {
-                        self.channels.insert(channel, far);
-                    }
+                    self.told_of(channel);
                     ready_or_continue!(self.write_text(&message));
                 }
                 Next::Closed(channel, message) => {
@@ -314,6 +314,16 @@ where
             }
         }
         Poll::Pending
+    }
+
+    /// The client hears that a channel is open, and may use it.
+    fn told_of(&mut self, channel: ChannelId) {
+        self.highest_channel = self.highest_channel.max(channel.0);
+        let end = End { connection: self.registration.id, channel };
+        // It may be closed again already.
+        if let Some(far) = lock(&self.registration.app.hub).far_end(end) {
+            self.channels.insert(channel, far);
+        }
     }
 
     /// Gathers one message of the tracker's, and counts it.

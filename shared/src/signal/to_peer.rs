@@ -107,6 +107,10 @@ pub struct NamedPeer {
     /// Whether it takes WebRTC offers.
     #[serde(default)]
     pub rtc: bool,
+    /// The relay channel to it that was opened just now, as the announce asked, numbered on this connection; the asker is
+    /// the initiator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelId>,
 }
 
 /// Trackers from before WebRTC named only peers that relay.

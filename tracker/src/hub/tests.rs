@@ -136,7 +136,8 @@ impl Bench {
                     downloaded: 0,
                     numwant: None,
                     offers: Vec::new(),
-                    enxame: Some(EnxameHello { v: 1, relay: true, rtc: false, key: None }),
+                    // Channels that open with an announce are to random peers: tests/server/relaying.rs has them.
+                    enxame: Some(EnxameHello { v: 1, relay: true, rtc: false, key: None, open: 0 }),
                 };
                 self.say(client, ToTracker::Announce(announce));
             }

@@ -301,18 +301,24 @@ pub(crate) fn ours(n: u8) -> Announce {
         downloaded: 0,
         numwant: Some(10),
         offers: Vec::new(),
-        enxame: Some(EnxameHello { v: 1, relay: true, rtc: false, key: None }),
+        enxame: Some(EnxameHello { v: 1, relay: true, rtc: false, key: None, open: 0 }),
     }
 }
 
 /// The same with WebRTC.
 pub(crate) fn with_rtc(n: u8) -> Announce {
-    let hello = EnxameHello { v: 1, relay: true, rtc: true, key: None };
+    let hello = EnxameHello { v: 1, relay: true, rtc: true, key: None, open: 0 };
+    Announce { enxame: Some(hello), ..ours(n) }
+}
+
+/// The same with a wish for so many relay channels.
+pub(crate) fn opening(n: u8, open: u32) -> Announce {
+    let hello = EnxameHello { v: 1, relay: true, rtc: false, key: None, open };
     Announce { enxame: Some(hello), ..ours(n) }
 }
 
 /// The same with a key.
 pub(crate) fn with_key(n: u8, key: &str) -> Announce {
-    let hello = EnxameHello { v: 1, relay: true, rtc: false, key: Some(key.into()) };
+    let hello = EnxameHello { v: 1, relay: true, rtc: false, key: Some(key.into()), open: 0 };
     Announce { enxame: Some(hello), ..ours(n) }
 }

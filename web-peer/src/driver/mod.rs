@@ -201,10 +201,12 @@ async fn run(
             Either::Left((None, _)) => return,
             Either::Left((Some(event), _)) => {
                 let mut peer = peer.borrow_mut();
-                peer.handle(now(), event);
+                // One moment for all of them: they take less than a millisecond.
+                let now = now();
+                peer.handle(now, event);
                 for _ in 1..BATCH {
                     let Ok(event) = events.try_recv() else { break };
-                    peer.handle(now(), event);
+                    peer.handle(now, event);
                 }
             }
             Either::Right(_) => {}
@@ -244,9 +246,13 @@ impl Alarm {
     }
 }
 
+thread_local! {
+    /// Looked up once: it is read for every batch of events.
+    static CLOCK: Option<web_sys::Performance> = web_sys::window().and_then(|window| window.performance());
+}
+
 /// The browser's monotonic clock.
 fn now() -> Time {
-    let milliseconds =
-        web_sys::window().and_then(|window| window.performance()).map_or(0.0, |clock| clock.now());
+    let milliseconds = CLOCK.with(|clock| clock.as_ref().map_or(0.0, web_sys::Performance::now));
     Time::since_start(Duration::from_secs_f64(milliseconds.max(0.0) / 1000.0))
 }

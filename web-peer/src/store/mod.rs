@@ -35,7 +35,8 @@ use web_sys::{Blob, File};
 use self::have::Have;
 use self::protocol::{Entry, FromStorage, ToStorage};
 use self::record::{Lengths, Written};
-use crate::dedicated::{self, Dedicated, Message, Part, WorkerGone, part};
+use crate::buffers::{self, Pool};
+use crate::dedicated::{Dedicated, Message, Part, WorkerGone, part};
 use crate::snapshot::{StorageKind, StorageView};
 
 pub use self::protocol::{LoadError, StoreError, Verdict};
@@ -68,6 +69,8 @@ pub struct Store {
 
 struct Inner {
     worker: Dedicated,
+    /// What pieces and loads travel in.
+    pool: Pool,
     view: Cell<StorageView>,
     remembered: RefCell<Vec<Remembered>>,
     /// The info dictionaries of open torrents: where their files lie.
@@ -109,6 +112,7 @@ impl Store {
         Self {
             inner: Rc::new(Inner {
                 worker,
+                pool: Pool::default(),
                 view: Cell::new(view),
                 remembered: RefCell::new(found),
                 open: RefCell::default(),
@@ -146,7 +150,7 @@ impl Store {
         let inner = self.inner.clone();
         async move {
             let bits: ArrayBuffer = part(&reply.await?.parts, 0).ok_or_else(unexpected)?;
-            let have = Have::from_bytes(info.geometry().piece_count(), &dedicated::bytes_of(&bits));
+            let have = Have::from_bytes(info.geometry().piece_count(), &buffers::copied(&bits));
             inner.open.borrow_mut().insert(info.info_hash(), Rc::new(info));
             Ok(have.to_vec())
         }
@@ -220,12 +224,16 @@ impl Store {
         expected: [u8; 20],
     ) -> impl Future<Output = Verdict> + use<> {
         let request = ToStorage::Store { info_hash: hash, piece, offset, expected };
-        let reply = self.request(&request, vec![Part::copied(&data)]);
+        let reply = self.request(&request, vec![Part::Moved(self.inner.pool.filled(&data))]);
         // The worker has its own copy now; a page that waits for a slow disk need not hold both.
         drop(data);
+        let inner = self.inner.clone();
         async move {
             match reply.await {
-                Ok(Message { body: FromStorage::Verdict(verdict), .. }) => verdict,
+                Ok(Message { body: FromStorage::Verdict(verdict), parts }) => {
+                    part(&parts, 0).into_iter().for_each(|buffer| inner.pool.give_back(buffer));
+                    verdict
+                }
                 Ok(_) => Verdict::Failed(unexpected()),
                 Err(error) => Verdict::Failed(error),
             }
@@ -239,14 +247,17 @@ impl Store {
         offset: u64,
         len: u32,
     ) -> impl Future<Output = Result<Bytes, LoadError>> + use<> {
-        let request = ToStorage::Load { info_hash: hash, offset, len };
-        let reply = self.inner.worker.request(&request, Vec::new());
+        let request = ToStorage::Load { info_hash: hash, offset };
+        let reply = self.inner.worker.request(&request, vec![Part::Moved(self.inner.pool.lend(len))]);
+        let inner = self.inner.clone();
         async move {
             let Message { body, parts } = reply.await?;
             match body {
                 FromStorage::Loaded => {
-                    let buffer: Option<ArrayBuffer> = part(&parts, 0);
-                    buffer.map(|buffer| dedicated::bytes_of(&buffer)).ok_or(LoadError::Missing)
+                    let buffer: ArrayBuffer = part(&parts, 0).ok_or(LoadError::Missing)?;
+                    let bytes = buffers::copied(&buffer);
+                    inner.pool.give_back(buffer);
+                    Ok(bytes)
                 }
                 FromStorage::LoadFailed(error) => Err(error),
                 FromStorage::Failed(error) => Err(LoadError::Browser(error.to_string())),
@@ -338,7 +349,7 @@ fn session() -> Option<web_sys::Storage> {
 /// A torrent from what the worker found: its record, its info dictionary and its bits. `None` if the record is not to be
 /// read.
 fn remember(hash: InfoHash, parts: &[JsValue]) -> Option<Remembered> {
-    let bytes = |index| part(parts, index).map(|buffer: ArrayBuffer| dedicated::bytes_of(&buffer));
+    let bytes = |index| part(parts, index).map(|buffer: ArrayBuffer| buffers::copied(&buffer));
     let Written { mut record, lengths } = record::read(&bytes(0)?)?;
     record.info = bytes(1).filter(|info| !info.is_empty());
     let have = match (&record.info, lengths.and_then(Lengths::geometry)) {

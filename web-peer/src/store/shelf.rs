@@ -192,12 +192,12 @@ impl Shelf {
         written.map_or_else(Verdict::Failed, |()| Verdict::Stored)
     }
 
-    /// Reads bytes that are there.
-    pub fn load(&self, hash: InfoHash, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
+    /// Reads bytes that are there, as many as `into` has, into it.
+    pub fn load(&self, hash: InfoHash, offset: u64, into: &Uint8Array) -> Result<(), LoadError> {
         match self.place(hash) {
-            Some(Place::Private(private)) => private.read(offset, len),
-            Some(Place::Memory(memory)) => memory.read(offset, len),
-            Some(Place::Attached(files)) => files.read(offset, len),
+            Some(Place::Private(private)) => private.read(offset, into),
+            Some(Place::Memory(memory)) => memory.read(offset, into),
+            Some(Place::Attached(files)) => files.read(offset, into),
             None => Err(LoadError::Missing),
         }
     }
