@@ -723,6 +723,8 @@ fn reason() -> impl Strategy<Value = RelayReason> {
         RelayReason::NotInSwarm,
         RelayReason::NotCapable,
         RelayReason::TooManyChannels,
+        RelayReason::Quota,
+        RelayReason::QueueFull,
         RelayReason::CreditExceeded,
         RelayReason::Protocol,
         RelayReason::Direct,
@@ -834,6 +836,7 @@ fn to_peer() -> impl Strategy<Value = ToPeer> {
             channel,
             reason
         }),
+        any::<u32>().prop_map(|within| ToPeer::Reconnect { within }),
     ]
 }
 

@@ -83,7 +83,12 @@ fn processor_time(name: &str) -> Duration {
 async fn start_tracker() -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    tokio::spawn(tracker::run(listener, Settings::new(Page::embedded()), std::future::pending()));
+    let mut settings = Settings::new(Page::embedded());
+    // What is measured is how fast it can be, not how fast it lets a client be.
+    let limits = &mut settings.limits;
+    (limits.relay_rate, limits.relay_rate_per_address) = (u64::MAX, u64::MAX);
+    (limits.relay_per_day, limits.relay_per_day_per_address) = (u64::MAX, u64::MAX);
+    tokio::spawn(tracker::run(listener, settings, std::future::pending()));
     Ok(address)
 }
 

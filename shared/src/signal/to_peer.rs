@@ -45,6 +45,11 @@ pub enum ToPeer {
         /// Why.
         reason: RelayReason,
     },
+    /// The tracker is about to end: connect anew, at a moment of your own choice within this time (our extension).
+    Reconnect {
+        /// Milliseconds.
+        within: u32,
+    },
 }
 
 /// The reply to an announce.
@@ -220,6 +225,8 @@ struct Raw {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<RelayReason>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    within: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     enxame: Option<EnxameReply>,
 }
 
@@ -310,6 +317,7 @@ impl Raw {
                 channel: need(self.channel, "relay-closed", "channel")?,
                 reason: self.reason.unwrap_or(RelayReason::Other),
             }),
+            "reconnect" => Ok(ToPeer::Reconnect { within: need(self.within, "reconnect", "within")? }),
             other => Err(SignalError::UnknownAction(other.chars().take(32).collect())),
         }
     }
@@ -375,6 +383,9 @@ impl From<ToPeer> for Raw {
                 reason: Some(reason),
                 ..Self::default()
             },
+            ToPeer::Reconnect { within } => {
+                Self { action: "reconnect".into(), within: Some(within), ..Self::default() }
+            }
         }
     }
 }

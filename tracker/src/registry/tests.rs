@@ -507,7 +507,10 @@ fn one_connection_cannot_fill_the_memory() {
     for n in 0..MAX_MEMBERSHIPS {
         bench.announce(1, swarm(n));
     }
-    assert_eq!(bench.try_announce(1, swarm(MAX_MEMBERSHIPS)), Err(AnnounceError::TooManyMemberships));
+    assert_eq!(
+        bench.try_announce(1, swarm(MAX_MEMBERSHIPS)),
+        Err(AnnounceError::TooManyMemberships(MAX_MEMBERSHIPS))
+    );
     bench.announce(1, swarm(0));
     bench.announce(1, Announce { event: Event::Stopped, ..swarm(0) });
     bench.announce(1, swarm(MAX_MEMBERSHIPS));

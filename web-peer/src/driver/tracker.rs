@@ -18,6 +18,9 @@ use crate::transport::socket::{SocketEvent, TrackerSocket};
 /// Longest attempt to open a socket before the next one.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
+/// Longest time over which a tracker that restarts spreads its clients; it is gone soon after what it says.
+const LONGEST_SPREAD: Duration = Duration::from_secs(5 * 60);
+
 impl Peer {
     /// Starts an attempt to reach the page's own tracker.
     pub(super) fn connect_own(&mut self, now: Time) {
@@ -160,6 +163,15 @@ impl Peer {
                 let Some(torrent) = self.by_hash(refused.info_hash) else { return };
                 if let Some(session) = torrent.session_mut() {
                     session.handle_signal_lost(now, refused.to_peer_id, refused.offer_id);
+                }
+            }
+            ToPeer::Reconnect { within } => {
+                // Eleven bits less: what a float holds exactly.
+                let share = (self.draw() >> 11) as f64 / (1_u64 << 53) as f64;
+                let wait = Duration::from_millis(within.into()).min(LONGEST_SPREAD).mul_f64(share);
+                if let Some(tracker) = self.trackers.get_mut(id) {
+                    // The links stay until then.
+                    tracker.due = Some(now + wait);
                 }
             }
             // Nobody asked for a scrape.
