@@ -55,6 +55,8 @@ async fn of_a_folder_only_the_chosen_files_are_downloaded_until_more_are_chosen(
         .await?;
     assert!(listed.files.iter().all(|file| file.priority == "skip"), "{:?}", listed.files);
     assert_eq!(listed.bytes.verified, 0);
+    // Who wants nothing and who needs nothing part after a moment; wanting brings them together again.
+    downloader.wait_for_torrent(&info_hash, "nobody is linked", |torrent| torrent.peers.is_empty()).await?;
     downloader.prioritize(&info_hash, file(&listed, "b.bin")?.0, "normal").await?;
     downloader.prioritize(&info_hash, file(&listed, "d.bin")?.0, "high").await?;
     let done = wait_until_here(&downloader, &info_hash).await?;

@@ -89,6 +89,8 @@ impl Session {
                 peer.show_interest(now, peer.useful > 0);
             }
         }
+        // Whoever has everything was of no use to one who wanted nothing, and is now.
+        self.swarm.stir();
         self.epoch += 1;
         if self.is_complete() && !was_complete {
             self.notice(Notice::Completed);

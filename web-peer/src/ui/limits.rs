@@ -14,6 +14,7 @@ const UNIT: u64 = 1000;
 const MOST: u64 = 1_000_000_000;
 
 /// Where a limit's fields are found by automation.
+#[derive(Clone, Copy)]
 pub(super) struct Names {
     pub(super) down: &'static str,
     pub(super) up: &'static str,

@@ -88,8 +88,8 @@ pub(super) fn peers(row: Row) -> AnyView {
             {explained(Transport::Direct)}
             {explained(Transport::Relay)}
             {legend("peers", ui.word("peers.introduced").into(), introduced)}
-            {said("clock", "peers.turn_ours_means", |peer| waits_here(peer))}
-            {said("clock", "peers.turn_theirs_means", |peer| waits_there(peer))}
+            {said("clock", "peers.turn_ours_means", waits_here)}
+            {said("clock", "peers.turn_theirs_means", waits_there)}
             {said("up", "peers.optimistic_means", |peer| peer.optimistic)}
             {said("warning", "peers.snubbed_means", |peer| peer.snubbed)}
             {legend("check", ui.word("peers.super_seeding").into(), super_seeding)}
