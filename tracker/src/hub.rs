@@ -13,8 +13,8 @@ use rand::rngs::SmallRng;
 use shared::limits::RELAY_WINDOW;
 use shared::relay::ChannelId;
 use shared::signal::{
-    Announce, Announced, Event, Failed, NamedPeer, OfferRefused, RelayOpen, RelayOpened,
-    RelayReason, TargetedOffer, ToPeer, ToTracker,
+    Announce, Announced, Event, Failed, NamedPeer, OfferRefused, RelayOpen, RelayOpened, RelayReason,
+    TargetedOffer, ToPeer, ToTracker,
 };
 use shared::{InfoHash, PeerId};
 
