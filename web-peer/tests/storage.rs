@@ -371,6 +371,14 @@ async fn what_was_downloaded_can_be_saved_one_by_one_and_as_a_zip() {
         let one = shelf.blob(hash, 70_100, 1000).await.unwrap();
         assert_eq!(content(&one).await, data[70_100..71_100]);
         let zip = content(&shelf.zip(hash, &entries).await.unwrap()).await;
+        shelf.zip_begin(7, hash, entries.to_vec()).unwrap();
+        let mut streamed = Vec::new();
+        while let Some(next) = Some(shelf.zip_next(7).unwrap()).filter(|next| !next.is_empty()) {
+            streamed.extend(next);
+        }
+        assert_eq!(streamed, zip, "made while it is read it is the same");
+        shelf.zip_end(7);
+        assert_eq!(shelf.zip_next(7).unwrap_err(), StoreError::NotOpen);
         let mut zip = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
         assert_eq!(zip.len(), entries.len());
         for (index, entry) in entries.iter().enumerate() {
@@ -380,8 +388,11 @@ async fn what_was_downloaded_can_be_saved_one_by_one_and_as_a_zip() {
             file.read_to_end(&mut found).unwrap();
             assert_eq!(found, data[entry.offset as usize..(entry.offset + entry.len) as usize]);
         }
+        shelf.zip_begin(8, hash, entries.to_vec()).unwrap();
         shelf.remove(hash).await.unwrap();
+        assert_eq!(shelf.zip_next(8).unwrap_err(), StoreError::NotOpen);
         assert_eq!(shelf.zip(hash, &entries).await.unwrap_err(), StoreError::NotOpen);
+        assert_eq!(shelf.zip_begin(9, hash, entries.to_vec()).unwrap_err(), StoreError::NotOpen);
     }
 }
 

@@ -3,7 +3,8 @@
 //! In the worker, in reading order: `serve` takes messages (`protocol`); `shelf` has all torrents;
 //! `claim` says which folder is this tab's, by a Web Lock (`locks`); `private` keeps a torrent in the private file
 //! system (`opfs`), with the pieces that it has (`have`) and what is remembered of it (`record`); `memory` where there
-//! is no such file system; `blobs` reads the user's own files, and ahead (`read_ahead`); `archive` makes a zip.
+//! is no such file system; `blobs` reads the user's own files, and ahead (`read_ahead`); `archive` makes a zip,
+//! `zipping` while it is read, through the page's `zip`.
 
 mod archive;
 mod blobs;
@@ -18,6 +19,8 @@ mod read_ahead;
 mod record;
 mod serve;
 pub mod shelf;
+mod zip;
+mod zipping;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -41,6 +44,7 @@ use crate::snapshot::{StorageKind, StorageView};
 pub use self::protocol::{LoadError, StoreError, Verdict};
 pub use self::record::{Record, Remembered};
 pub use self::serve::serve;
+pub use self::zip::Zip;
 
 /// The name of the storage worker's role.
 pub const ROLE: &str = "store";
@@ -70,6 +74,8 @@ struct Inner {
     worker: Dedicated,
     view: Cell<StorageView>,
     remembered: RefCell<Vec<Remembered>>,
+    /// Zips begun; each has a number of its own.
+    zips: Cell<u32>,
     /// The info dictionaries of open torrents: where their files lie.
     open: RefCell<HashMap<InfoHash, Rc<Info>>>,
 }
@@ -111,6 +117,7 @@ impl Store {
                 worker,
                 view: Cell::new(view),
                 remembered: RefCell::new(found),
+                zips: Cell::new(0),
                 open: RefCell::default(),
             }),
         }
@@ -281,12 +288,32 @@ impl Store {
     /// # Errors
     /// As [`file_blob`](Self::file_blob).
     pub async fn zip_blob(&self, hash: InfoHash) -> Result<Blob, StoreError> {
+        let entries = self.entries(hash)?;
+        blob(&self.request(&ToStorage::Zip { info_hash: hash, entries }, Vec::new()).await?)
+    }
+
+    /// The same zip, made while it is read: nothing is read before somebody wants it, and little of it is in memory.
+    ///
+    /// # Errors
+    /// As [`file_blob`](Self::file_blob); also when more zips are being made than the worker makes at a time.
+    pub async fn zip(&self, hash: InfoHash) -> Result<Zip, StoreError> {
+        let entries = self.entries(hash)?;
+        let number = self.inner.zips.get().wrapping_add(1);
+        self.inner.zips.set(number);
+        let zip = Zip::new(self.inner.clone(), number);
+        self.request(&ToStorage::ZipBegin { zip: number, info_hash: hash, entries }, Vec::new()).await?;
+        Ok(zip)
+    }
+
+    fn entries(&self, hash: InfoHash) -> Result<Vec<Entry>, StoreError> {
         let info = self.info(hash)?;
         let shown = info.files().iter().filter(|file| !file.hidden);
-        let entries = shown
-            .map(|file| Entry { path: archive_path(&info, file), offset: file.offset, len: file.length })
-            .collect();
-        blob(&self.request(&ToStorage::Zip { info_hash: hash, entries }, Vec::new()).await?)
+        let entry = |file: &shared::metainfo::File| Entry {
+            path: archive_path(&info, file),
+            offset: file.offset,
+            len: file.length,
+        };
+        Ok(shown.map(entry).collect())
     }
 
     fn info(&self, hash: InfoHash) -> Result<Rc<Info>, StoreError> {

@@ -20,6 +20,7 @@ use super::memory::{MEMORY_LIMIT, Memory};
 use super::opfs;
 use super::private::{self, Private};
 use super::protocol::{LoadError, StoreError, Verdict};
+use super::zipping::Zipping;
 use crate::browser_error;
 use crate::digest::Hasher;
 
@@ -32,6 +33,9 @@ const INFO: &str = "info";
 
 /// Bytes read at a time for an archive's CRC-32. Between two reads the worker serves everybody else.
 const ARCHIVE_CHUNK: u64 = 4 * 1024 * 1024;
+
+/// Zips that are made at a time, at most: each holds the paths of all its files.
+const MOST_ZIPS: usize = 8;
 
 /// Where one torrent's bytes are.
 #[derive(Clone)]
@@ -47,6 +51,8 @@ pub struct Shelf {
     memory_limit: u64,
     hasher: Hasher,
     places: RefCell<HashMap<InfoHash, Place>>,
+    /// By the number that the page gave them.
+    zips: RefCell<HashMap<u32, Zipping>>,
     /// Held while folders and small files change, which takes several steps.
     changing: Mutex<()>,
 }
@@ -71,6 +77,7 @@ impl Shelf {
             memory_limit: MEMORY_LIMIT,
             hasher: Hasher::here(),
             places: RefCell::default(),
+            zips: RefCell::default(),
             changing: Mutex::new(()),
         }
     }
@@ -82,6 +89,7 @@ impl Shelf {
             memory_limit,
             hasher: Hasher::here(),
             places: RefCell::default(),
+            zips: RefCell::default(),
             changing: Mutex::new(()),
         }
     }
@@ -244,6 +252,30 @@ impl Shelf {
             }
         }
         Blob::new_with_blob_sequence(&parts).map_err(|error| opfs::failure(&error))
+    }
+
+    /// Begins a zip that is made while it is read.
+    pub fn zip_begin(&self, zip: u32, hash: InfoHash, entries: Vec<Entry>) -> Result<(), StoreError> {
+        let mut zips = self.zips.borrow_mut();
+        if zips.len() >= MOST_ZIPS {
+            return Err(StoreError::Browser("too many zips are being made at the same time".into()));
+        }
+        self.place(hash).ok_or(StoreError::NotOpen)?;
+        zips.insert(zip, Zipping::new(hash, entries));
+        Ok(())
+    }
+
+    /// The next bytes of that zip; none at its end.
+    pub fn zip_next(&self, zip: u32) -> Result<Vec<u8>, StoreError> {
+        let mut zips = self.zips.borrow_mut();
+        let zipping = zips.get_mut(&zip).ok_or(StoreError::NotOpen)?;
+        let hash = zipping.info_hash;
+        zipping.next(|offset, len| self.load(hash, offset, len))
+    }
+
+    /// Nobody reads that zip any more.
+    pub fn zip_end(&self, zip: u32) {
+        self.zips.borrow_mut().remove(&zip);
     }
 
     /// Forgets a torrent and deletes its data.
