@@ -21,8 +21,8 @@ use leptos::prelude::{Set, signal_local};
 use shared::InfoHash;
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue};
 use web_peer::snapshot::{
-    Alert, FileView, IceChoice, IceView, RtcView, Snapshot, StorageKind, StorageView, TorrentTrackerView,
-    TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode, Trouble, Waiting,
+    Alert, FileView, IceChoice, IceView, RtcView, Snapshot, StorageKind, StorageView, StreamingView,
+    TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode, Trouble, Waiting,
 };
 
 const MIB: u64 = 1 << 20;
@@ -68,6 +68,7 @@ fn empty(_: u64) -> Snapshot {
             open: 0,
             made: 0,
         },
+        streaming: StreamingView::default(),
         torrents: Vec::new(),
         alerts: Vec::new(),
     }
@@ -266,6 +267,7 @@ fn torrent(key: u32, name: &str, state: State, total: u64) -> TorrentView {
         magnet: format!("magnet:?xt=urn:btih:{hash}"),
         waiting: None,
         trouble: None,
+        saving: None,
         seconds_left: None,
     }
 }

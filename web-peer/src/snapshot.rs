@@ -14,6 +14,8 @@ pub struct Snapshot {
     pub storage: StorageView,
     /// Direct links of this tab.
     pub rtc: RtcView,
+    /// Whether files can be played and shown before they are complete.
+    pub streaming: StreamingView,
     /// Torrents in the order in which they were added.
     pub torrents: Vec<TorrentView>,
     /// What went wrong and belongs to no torrent, oldest first; shown until dismissed.
@@ -134,6 +136,29 @@ pub struct StorageView {
     pub limit: Option<u64>,
 }
 
+/// Whether files have addresses from which the page plays and shows them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamingView {
+    /// Whether they have.
+    pub state: StreamingState,
+    /// What the addresses begin with, once they have: info-hash, place in the list of files and name follow, with `/` between.
+    pub base: Option<String>,
+}
+
+/// Whether files have addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamingState {
+    /// The service worker is being started.
+    #[default]
+    Starting,
+    /// They have.
+    Ready,
+    /// The browser has no service worker for this page.
+    Unavailable,
+}
+
 /// The kind of store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -167,6 +192,8 @@ pub struct TorrentView {
     pub waiting: Option<Waiting>,
     /// What is wrong with it.
     pub trouble: Option<Trouble>,
+    /// How far saving it into a folder is, or was.
+    pub saving: Option<SavingView>,
     /// Seconds until it is complete at the present rate; `None` when that cannot be said.
     pub seconds_left: Option<f64>,
 }
@@ -193,6 +220,16 @@ pub struct FileView {
     pub path: String,
     /// Bytes.
     pub length: u64,
+}
+
+/// How far saving into a folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SavingView {
+    /// Files that are there.
+    pub done: usize,
+    /// Files that will be.
+    pub total: usize,
 }
 
 /// What a torrent that does not move is waiting for.

@@ -13,8 +13,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_peer::command::Command;
 use web_peer::snapshot::{
-    Alert, FileView, IceChoice, IceView, RtcView, Snapshot, StorageKind, StorageView, TorrentTrackerView,
-    TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode, Trouble, Waiting,
+    Alert, FileView, IceChoice, IceView, RtcView, Snapshot, StorageKind, StorageView, StreamingView,
+    TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode, Trouble, Waiting,
 };
 use web_sys::{
     ClipboardEvent, ClipboardEventInit, DataTransfer, DragEvent, DragEventInit, Element, File, HtmlElement,
@@ -105,6 +105,7 @@ fn nothing() -> Snapshot {
             open: 0,
             made: 0,
         },
+        streaming: StreamingView::default(),
         torrents: Vec::new(),
         alerts: Vec::new(),
     }
@@ -129,6 +130,7 @@ fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
         magnet: format!("magnet:?xt=urn:btih:{hash}"),
         waiting: None,
         trouble: None,
+        saving: None,
         seconds_left: None,
     }
 }

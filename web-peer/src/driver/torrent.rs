@@ -8,7 +8,9 @@ use shared::{InfoHash, PeerId};
 
 use super::Settings;
 use super::trackers::{TrackerId, Trackers};
-use crate::snapshot::{FileView, TorrentTrackerView, TorrentView, TrackerState, Trouble, Waiting};
+use crate::snapshot::{
+    FileView, SavingView, TorrentTrackerView, TorrentView, TrackerState, Trouble, Waiting,
+};
 
 /// Peers of which it is remembered who named them, at most; the others are looked for at any tracker.
 const MAX_NAMED: usize = 500;
@@ -35,6 +37,8 @@ pub(super) struct Torrent {
     pub(super) trouble: Option<Trouble>,
     /// Stopped by that trouble, until the user says go on.
     pub(super) halted: bool,
+    /// How far saving it into a folder is.
+    pub(super) saving: Option<SavingView>,
     /// Its bytes come from files that the user chose, not from the store.
     pub(super) from_files: bool,
     /// Its trackers, the page's own first.
@@ -54,6 +58,7 @@ impl Torrent {
             added: 0,
             trouble: None,
             halted: false,
+            saving: None,
             from_files: false,
             trackers: Vec::new(),
             dialing: Vec::new(),
@@ -179,6 +184,7 @@ impl Torrent {
             key: self.key,
             waiting: waiting(&torrent, reached),
             trouble: self.trouble.clone(),
+            saving: self.saving,
             seconds_left: moving.then(|| missing as f64 / torrent.rates.down),
             files: files.unwrap_or_default(),
             trackers,

@@ -4,7 +4,7 @@
 //! - `phrase`, `figures`: which sentence and which unit, decided without a browser;
 //! - `catalogue`, `speech`: the sentences in the page's language, with numbers as `Intl` writes them;
 //! - `frame`: header, footer and what is between them; `chooser`: what starts a torrent; `torrent`, `peers`,
-//!   `trackers`: the list; `settings`: what direct links are made with; `alerts`, `announcer`: what went wrong, and
+//!   `trackers`: the list; `preview`: a file played or shown; `settings`: what direct links are made with; `alerts`, `announcer`: what went wrong, and
 //!   what screen readers hear;
 //! - `parts`: texts, buttons, drawings and lists, of which all of it is made;
 //! - `gestures`, `gather`, `clipboard`: dropping, pasting, reading dropped folders, copying.
@@ -24,6 +24,7 @@ mod gestures;
 mod parts;
 mod peers;
 mod phrase;
+mod preview;
 mod settings;
 mod speech;
 mod torrent;

@@ -9,9 +9,11 @@ use super::clipboard::{copy_button, copy_hash};
 use super::parts::{Button, Flag, Text, button, icon, is_blank, not, sometimes, text};
 use super::peers::peers;
 use super::phrase::{self, Phrase, Value};
+use super::preview::{self, preview};
 use super::trackers::trackers;
 use super::{Ui, figures};
 use crate::command::Command;
+use crate::save;
 use crate::snapshot::TorrentView;
 
 /// Most files that are listed one by one. The rest is in “save all”.
@@ -58,7 +60,7 @@ impl Row {
     }
 
     /// Sends a command about the torrent, if it is still there and known by its hash.
-    fn order(self, command: impl Fn(InfoHash) -> Command) {
+    pub(super) fn order(self, command: impl Fn(InfoHash) -> Command) {
         let hash = self.read(|view| has_hash(view).then_some(view.torrent.info_hash));
         if let Some(hash) = hash.flatten() {
             self.ui.send(command(hash));
@@ -84,6 +86,7 @@ fn has_hash(view: &TorrentView) -> bool {
 pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
     let row = Row { ui, key };
     let known = row.flag(has_hash);
+    let open = preview::Open::new(None);
     let hash = row.watch(|view| has_hash(view).then(|| view.torrent.info_hash.to_string()));
     let state = row.text(|view| Some(phrase::state_name(view.torrent.state).to_owned()));
     let words = row.text(move |view| Some(ui.say(&phrase::state(view.torrent.state))));
@@ -131,8 +134,9 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
             {rates(row)}
             {waiting(row)}
             {trouble(row)}
-            {sometimes(move || known.get().then(|| share(row)))}
-            {files_list(row)}
+            {sometimes(move || known.get().then(|| share(row, open)))}
+            {preview(row, open)}
+            {files_list(row, open)}
             {peers(row)}
             {trackers(row)}
         </article>
@@ -285,7 +289,7 @@ fn trouble(row: Row) -> impl IntoView {
 }
 
 /// What is passed on (hash, link, magnet) and what is taken home (save).
-fn share(row: Row) -> AnyView {
+fn share(row: Row, open: preview::Open) -> AnyView {
     let ui = row.ui;
     let hash = row.text(|view| Some(view.torrent.info_hash.to_string()));
     let link = row.text(|view| Some(view.link.clone()));
@@ -311,12 +315,36 @@ fn share(row: Row) -> AnyView {
                 {copy_hash(ui, hash, blocked)}
             </p>
             <div class="buttons">
+                {preview::open_only(row, open)}
                 {button(save, move || row.order(Command::Save))}
+                {save_into(row)}
                 {copy_button(ui, ("copy-link", "link", "action.copy_link"), link, blocked)}
                 {copy_button(ui, ("copy-magnet", "magnet", "action.copy_magnet"), magnet, blocked)}
             </div>
             {sometimes(move || blocked.get().map(|text| by_hand(ui, text)))}
         </div>
+    }
+    .into_any()
+}
+
+/// Saving a folder as a folder, where the browser lets the user choose one; how far that is.
+fn save_into(row: Row) -> AnyView {
+    let ui = row.ui;
+    let hidden = row.flag(|view| view.files.len() < 2 || !save::can_choose_folder());
+    let wait = row.flag(|view| !view.can_save());
+    let shape =
+        Button { hidden, disabled: wait, ..Button::new("save-into", "folder", ui.word("action.save_into")) };
+    let far = row.text(move |view| {
+        let saving = view.saving?;
+        let key = if saving.done < saving.total { "saving.under_way" } else { "saving.done" };
+        let phrase = Phrase::plain(key).with("done", Value::Count(saving.done as u64));
+        Some(ui.say(&phrase.with("total", Value::Count(saving.total as u64))))
+    });
+    view! {
+        {button(shape, move || row.order(Command::SaveInto))}
+        <span class="saving" role="status" data-testid="saving" hidden=is_blank(far)>
+            {far}
+        </span>
     }
     .into_any()
 }
@@ -335,7 +363,7 @@ fn by_hand(ui: Ui, text: String) -> AnyView {
 }
 
 /// The list of files, closed at first; a single file needs none.
-fn files_list(row: Row) -> impl IntoView {
+fn files_list(row: Row, open: preview::Open) -> impl IntoView {
     let ui = row.ui;
     // The files of a torrent never change once they are known.
     let several = row.flag(|view| view.files.len() > 1);
@@ -353,6 +381,7 @@ fn files_list(row: Row) -> impl IntoView {
             (more > 0).then(|| ui.say(&Phrase::plain("files.more").with("count", Value::Count(more as u64))));
         let file = |(place, (path, length)): (usize, (String, u64))| {
             let label = ui.say(&Phrase::plain("action.save_file").text("name", &path));
+            let view_it = preview::open_button(ui, &path, place, open, "icon-only quiet");
             let save = Button {
                 class: "icon-only quiet",
                 disabled: wait,
@@ -363,6 +392,7 @@ fn files_list(row: Row) -> impl IntoView {
                 <li>
                     <span class="path">{path}</span>
                     <span class="size">{ui.speech().bytes(length)}</span>
+                    {view_it}
                     {button(save, move || row.order(|hash| Command::SaveFile(hash, place)))}
                 </li>
             }
