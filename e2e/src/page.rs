@@ -203,6 +203,20 @@ impl Page {
         }
     }
 
+    /// Waits until the service worker answers for this page, and gives what the addresses of files begin with.
+    pub async fn wait_until_streaming(&self) -> Result<String> {
+        let start = Instant::now();
+        loop {
+            if let Some(base) = self.snapshot_json().await?["streaming"]["base"].as_str() {
+                return Ok(base.to_owned());
+            }
+            if start.elapsed() > SHORT {
+                return Err(self.failure(anyhow!("no file has an address")).await);
+            }
+            sleep(POLL).await;
+        }
+    }
+
     /// Every alert that is shown.
     pub async fn alerts(&self) -> Result<Vec<String>> {
         let script =

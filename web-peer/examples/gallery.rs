@@ -238,6 +238,7 @@ fn trouble(_: u64) -> Snapshot {
         tracker: TrackerView { url: "ws://localhost:8000/ws".into(), state: TrackerState::Unreachable },
         storage: StorageView { kind: StorageKind::Memory, limit: Some(1_024 * MIB) },
         rtc: RtcView { mode: TransportMode::Relay, ..empty(0).rtc },
+        streaming: StreamingView::default(),
         torrents: vec![full, mismatch],
         alerts,
     }

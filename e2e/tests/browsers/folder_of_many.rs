@@ -32,12 +32,7 @@ async fn downloaded(tracker: &Tracker, folder: &std::path::Path) -> Result<(Page
     let info_hash = seeder.seed_folder(folder).await?;
     downloader.add(&info_hash).await?;
     downloader.wait_until_complete(&info_hash).await?;
-    downloader.wait_for_torrent(&info_hash, "complete", e2e::Torrent::is_complete).await?;
-    let start = std::time::Instant::now();
-    while downloader.snapshot_json().await?["streaming"]["state"] != "ready" {
-        anyhow::ensure!(start.elapsed().as_secs() < 60, "there is no service worker");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    downloader.wait_until_streaming().await?;
     Ok((downloader, info_hash))
 }
 

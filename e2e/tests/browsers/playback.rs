@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use e2e::samples::Scratch;
-use e2e::{MIB, Page, SlowLine, Tracker};
+use e2e::{BrowserOptions, MIB, Page, SlowLine, Tracker};
 use serde_json::{Value, json};
 
 /// Seconds of the film, pictures a second, bits a second.
@@ -40,13 +40,6 @@ async fn until(page: &Page, what: &str, script: &str) -> Result<Value> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// What the streams' addresses begin with, once there are any.
-async fn base(page: &Page) -> Result<String> {
-    let ready = "return window.enxame.snapshot().streaming.base";
-    let base = until(page, "files have addresses", ready).await?;
-    base.as_str().map(str::to_owned).context("an address that is no text")
 }
 
 /// A film begins while most of it is still elsewhere, and what is jumped to comes before what lies between.
@@ -124,7 +117,7 @@ async fn a_response_gives_the_bytes_asked_for_and_ends_with_its_torrent_and_with
     let taker = giver.open_beside(&tracker.url_with("lang=en&ice=")).await?;
     let evil_hash = crate::seed(&giver, &evil).await?;
     let (first_hash, second_hash) = (crate::seed(&giver, &first).await?, crate::seed(&giver, &second).await?);
-    let base = base(&giver).await?;
+    let base = giver.wait_until_streaming().await?;
     let sum = |range: std::ops::Range<usize>| -> Result<u64> {
         Ok(fs::read(&first)?[range].iter().map(|byte| u64::from(*byte)).sum())
     };
@@ -195,7 +188,7 @@ async fn pictures_texts_and_documents_open_in_the_page() -> Result<()> {
     fs::write(folder.join("d vazio.txt"), "")?;
     let page = crate::open(&tracker).await?;
     let info_hash = page.seed_folder(&folder).await?;
-    base(&page).await?;
+    page.wait_until_streaming().await?;
     page.run("document.querySelector('[data-testid=files]').open = true", vec![]).await?;
     let buttons = "return document.querySelectorAll('[data-testid=files] [data-testid=preview]').length";
     assert_eq!(page.run(buttons, vec![]).await?, 3, "what cannot be shown has no button");
@@ -218,4 +211,22 @@ async fn pictures_texts_and_documents_open_in_the_page() -> Result<()> {
     page.press(&info_hash, "preview-close").await?;
     until(&page, "closed", "return !document.querySelector('[data-testid=preview-panel]')").await?;
     Ok(())
+}
+
+/// Without a service worker, as on an address of a LAN without https, one sentence says what cannot be done, and why; saving can.
+#[tokio::test]
+async fn without_a_service_worker_the_page_says_so_and_saves() -> Result<()> {
+    let (tracker, samples) = (Tracker::start()?, Scratch::new()?);
+    let text = samples.path().join("texto.txt");
+    fs::write(&text, "ação")?;
+    // As it is where the address is no secure context.
+    let options = BrowserOptions::default().with_script("delete Navigator.prototype.serviceWorker;");
+    let page = Page::open_with(&tracker.url_with("lang=en&ice="), &options).await?;
+    let info_hash = crate::seed(&page, &text).await?;
+    page.press(&info_hash, "preview").await?;
+    let says = "return document.querySelector('[data-testid=preview-says]')?.innerText";
+    let said = until(&page, "a sentence", says).await?;
+    assert!(said.as_str().is_some_and(|said| said.contains("https") && said.contains("saved")), "{said}");
+    assert_eq!(page.snapshot_json().await?["streaming"]["state"], "unavailable");
+    crate::assert_saves(&page, &info_hash, &text).await
 }

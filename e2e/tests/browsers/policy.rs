@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use anyhow::Result;
 use e2e::samples::Scratch;
 use e2e::{BrowserOptions, MIB, Page, Tracker};
@@ -31,10 +29,7 @@ async fn a_transfer_asks_no_third_party_and_obeys_the_policy() -> Result<()> {
     downloader.add(&info_hash).await?;
     downloader.wait_until_complete(&info_hash).await?;
     crate::wait_until_direct(&downloader, &info_hash, 1).await?;
-    let ready = |page: Value| page["streaming"]["state"] == "ready";
-    while !ready(downloader.snapshot_json().await?) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    downloader.wait_until_streaming().await?;
     downloader.save(&info_hash).await?;
     downloader.run("document.querySelector('[data-testid=files]').open = true", vec![]).await?;
     downloader.press(&info_hash, "preview").await?;

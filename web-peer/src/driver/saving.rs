@@ -18,7 +18,7 @@ use crate::store::{Store, StoreError};
 impl Peer {
     /// One file, by its place in the list; or all: as one zip, or the only one as it is.
     pub(super) fn save(&mut self, hash: InfoHash, file: Option<usize>) {
-        let Some((key, store, info)) = self.to_save(hash) else { return };
+        let Some((key, store, info)) = self.saveable(hash) else { return };
         let (events, base) = (self.events.clone(), self.streaming.view.base.clone());
         spawn_local(async move {
             // The list shows what is not hidden.
@@ -45,7 +45,7 @@ impl Peer {
 
     /// All files, into a folder of the user's choice, in a folder with the torrent's name.
     pub(super) fn save_into(&mut self, hash: InfoHash) {
-        let Some((key, store, info)) = self.to_save(hash) else { return };
+        let Some((key, store, info)) = self.saveable(hash) else { return };
         let events = self.events.clone();
         spawn_local(async move {
             let tell = |saving| {
@@ -57,7 +57,7 @@ impl Peer {
         });
     }
 
-    fn to_save(&mut self, hash: InfoHash) -> Option<(u32, Store, Arc<Info>)> {
+    fn saveable(&mut self, hash: InfoHash) -> Option<(u32, Store, Arc<Info>)> {
         let store = self.store.clone()?;
         let torrent = self.by_hash(hash)?;
         Some((torrent.key, store, torrent.session().and_then(Session::info).cloned()?))

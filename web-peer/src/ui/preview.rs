@@ -75,7 +75,7 @@ pub(super) fn preview(row: Row, open: Open) -> impl IntoView {
             _ => sentence(ui, "preview.starting"),
         };
         let view = view! {
-            <section class="preview" data-testid="preview-panel" aria-label=path.clone()>
+            <section class="preview" data-testid="preview-panel" aria-label=path>
                 <header>
                     <h4>{path.clone()}</h4>
                     {button(close, move || open.set(None))}
