@@ -34,7 +34,8 @@ pub use page::Page;
 pub use site::{Site, SiteFile};
 pub use slow_line::SlowLine;
 pub use snapshot::{
-    Bytes, Peer, Pieces, Rates, Rtc, Snapshot, State, Torrent, TorrentTracker, TrackerStatus,
+    Banned, Bytes, Limits, Peer, Pieces, Rates, Rtc, Snapshot, State, Torrent, TorrentFile, TorrentTracker,
+    TrackerStatus,
 };
 pub use tab::Tab;
 pub use tracker::Tracker;

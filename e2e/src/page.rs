@@ -11,7 +11,7 @@ use fantoccini::Locator;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::{BrowserOptions, Snapshot, State, Tab, Torrent, output_folder};
+use crate::{BrowserOptions, Limits, Snapshot, State, Tab, Torrent, output_folder};
 
 /// How often the snapshot is looked at while waiting.
 const POLL: Duration = Duration::from_millis(100);
@@ -135,6 +135,61 @@ impl Page {
         button.click().await.context("the button to add cannot be pressed")
     }
 
+    /// The same for a page whose tab need not be in front: WebDriver's own clicks wait for frames, which a hidden tab does
+    /// not get.
+    pub async fn add_unseen(&self, info_hash: &str) -> Result<()> {
+        // As by a link in the address bar of a page that is open.
+        self.run("location.hash = arguments[0]", vec![json!(info_hash)]).await?;
+        Ok(())
+    }
+
+    /// Limits all torrents of the page together, in kB/s; nothing for no limit. Waits until it is in force.
+    pub async fn limit(&self, way: &str, limit: Option<u64>) -> Result<()> {
+        self.change(&format!("[data-testid=limit-{way}]"), &json!(text_of_limit(limit))).await?;
+        let in_force = |snapshot: &Snapshot| of_way(snapshot.limits, way) == limit.map(|limit| limit * 1000);
+        self.wait_until("the limit is in force", in_force).await?;
+        Ok(())
+    }
+
+    /// Limits one torrent, in kB/s; nothing for no limit. Waits until it is in force.
+    pub async fn limit_torrent(&self, info_hash: &str, way: &str, limit: Option<u64>) -> Result<()> {
+        let field = format!("{} [data-testid=torrent-limit-{way}]", row(info_hash));
+        self.change(&field, &json!(text_of_limit(limit))).await?;
+        let in_force = |torrent: &Torrent| of_way(torrent.limits, way) == limit.map(|limit| limit * 1000);
+        self.wait_for_torrent(info_hash, "the limit is in force", in_force).await?;
+        Ok(())
+    }
+
+    /// Sets how much a file is wanted, by its place in the list: `skip`, `normal` or `high`. Waits until it is so.
+    pub async fn prioritize(&self, info_hash: &str, place: usize, priority: &str) -> Result<()> {
+        let nth = format!("li:nth-child({}) [data-testid=file-priority]", place + 1);
+        self.change(&format!("{} [data-testid=files] {nth}", row(info_hash)), &json!(priority)).await?;
+        let is_so =
+            |torrent: &Torrent| torrent.files.get(place).is_some_and(|file| file.priority == priority);
+        self.wait_for_torrent(info_hash, &format!("file {place} is {priority}"), is_so).await?;
+        Ok(())
+    }
+
+    /// Gives a field another value, as the user does by hand; also where it is folded away. A checkbox takes `true` and
+    /// `false`.
+    pub async fn change(&self, selector: &str, value: &Value) -> Result<()> {
+        let script = "const [selector, value] = arguments, field = document.querySelector(selector);
+            if (!field) return false;
+            if (typeof value === 'boolean') field.checked = value; else field.value = value;
+            field.dispatchEvent(new Event('input', {bubbles: true}));
+            field.dispatchEvent(new Event('change', {bubbles: true}));
+            return true;";
+        let start = Instant::now();
+        // The snapshot is ahead of what is drawn by a moment.
+        while self.run(script, vec![json!(selector), value.clone()]).await? != Value::Bool(true) {
+            if start.elapsed() > SHORT {
+                return Err(self.failure(anyhow!("there is no {selector}")).await);
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
     async fn hashes(&self) -> Result<BTreeSet<String>> {
         Ok(self.snapshot().await?.torrents.into_iter().map(|torrent| torrent.info_hash).collect())
     }
@@ -249,10 +304,46 @@ impl Page {
         self.of_row(info_hash, "innerText").await
     }
 
+    /// Waits until a torrent's row says this; what is drawn is behind the snapshot by a moment.
+    pub async fn wait_for_text(&self, info_hash: &str, text: &str) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let shown = self.text_of(info_hash).await?;
+            if shown.contains(text) {
+                return Ok(());
+            }
+            if start.elapsed() > SHORT {
+                return Err(self.failure(anyhow!("the page does not say '{text}' but: {shown}")).await);
+            }
+            sleep(POLL).await;
+        }
+    }
+
     /// Presses the button `save` and waits for the file. Gives its path in the folder of downloads.
     pub async fn save(&self, info_hash: &str) -> Result<PathBuf> {
         let before = complete_files(self.browser().downloads())?;
         self.press(info_hash, "save").await?;
+        self.wait_for_file(&before).await
+    }
+
+    /// Presses the button that saves one file of several, by its place in the list, and waits for the file; also where the
+    /// list is folded away. Gives its path in the folder of downloads.
+    pub async fn save_file(&self, info_hash: &str, place: usize) -> Result<PathBuf> {
+        let before = complete_files(self.browser().downloads())?;
+        let nth = format!("li:nth-child({}) [data-testid=save-file]:enabled", place + 1);
+        let button = format!("{} [data-testid=files] {nth}", row(info_hash));
+        let pressed = self.run(
+            "const b = document.querySelector(arguments[0]); b?.click(); return Boolean(b)",
+            vec![json!(button)],
+        );
+        if pressed.await? != Value::Bool(true) {
+            return Err(self.failure(anyhow!("file {place} cannot be saved")).await);
+        }
+        self.wait_for_file(&before).await
+    }
+
+    /// Waits for a file that was not there before, and for all of it.
+    async fn wait_for_file(&self, before: &BTreeSet<PathBuf>) -> Result<PathBuf> {
         let start = Instant::now();
         let mut last: Option<(PathBuf, u64)> = None;
         loop {
@@ -374,6 +465,15 @@ impl Page {
         }
         anyhow!(report)
     }
+}
+
+/// What a limit's field has.
+fn text_of_limit(limit: Option<u64>) -> String {
+    limit.map(|limit| limit.to_string()).unwrap_or_default()
+}
+
+fn of_way(limits: Limits, way: &str) -> Option<u64> {
+    if way == "up" { limits.up } else { limits.down }
 }
 
 fn row(info_hash: &str) -> String {

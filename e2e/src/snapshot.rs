@@ -9,11 +9,17 @@ use serde_json::Value;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
+    /// Who the tab is in every swarm: its peer id, in hexadecimal.
+    #[serde(default)]
+    pub peer_id: String,
     /// The page's tracker.
     pub tracker: TrackerStatus,
     /// Direct links of this tab.
     #[serde(default)]
     pub rtc: Rtc,
+    /// How fast all torrents together may go.
+    #[serde(default)]
+    pub limits: Limits,
     /// In the order in which they were added.
     pub torrents: Vec<Torrent>,
     /// What went wrong and belongs to no torrent.
@@ -86,6 +92,18 @@ pub struct Torrent {
     pub pieces: Pieces,
     /// Linked peers.
     pub peers: Vec<Peer>,
+    /// Its files, once the metadata is known.
+    #[serde(default)]
+    pub files: Vec<TorrentFile>,
+    /// Whether pieces are fetched in order.
+    #[serde(default)]
+    pub sequential: bool,
+    /// How fast it may go.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Peers that sent wrong data and are not asked again.
+    #[serde(default)]
+    pub banned: Vec<Banned>,
     /// Its trackers.
     #[serde(default)]
     pub trackers: Vec<TorrentTracker>,
@@ -115,6 +133,37 @@ impl Torrent {
         }
         self.bytes.verified as f64 / self.bytes.total as f64
     }
+}
+
+/// Bytes a second at most; nothing for no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub struct Limits {
+    /// Of what is sent.
+    pub up: Option<u64>,
+    /// Of what is fetched.
+    pub down: Option<u64>,
+}
+
+/// One file of a torrent.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct TorrentFile {
+    /// Path inside the torrent.
+    pub path: String,
+    /// Bytes.
+    pub length: u64,
+    /// Bytes of it that are verified and stored.
+    pub verified: u64,
+    /// `skip`, `normal` or `high`.
+    pub priority: String,
+}
+
+/// A peer that sent wrong data.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Banned {
+    /// Its peer id, in hexadecimal.
+    pub id: String,
+    /// The piece by which it was found out, from zero.
+    pub piece: u32,
 }
 
 /// One tracker of a torrent.
@@ -188,6 +237,12 @@ pub struct Peer {
     pub peer_interested: bool,
     /// Bytes a second.
     pub rates: Rates,
+    /// Bytes received from it as blocks.
+    #[serde(default)]
+    pub downloaded: u64,
+    /// Bytes sent to it as blocks.
+    #[serde(default)]
+    pub uploaded: u64,
 }
 
 impl Peer {

@@ -28,6 +28,8 @@ impl Tab {
 
     /// Makes one more empty tab in the same browser.
     pub async fn beside(&self) -> Result<Self> {
+        // The browser opens none while the tab in front is one that was closed.
+        drop(self.focus().await?);
         Ok(Self { browser: Arc::clone(&self.browser), handle: self.browser.new_tab().await? })
     }
 

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::signal::SessionDescription;
 use shared::{BlockSpan, InfoHash, OfferId, PeerId, PieceIndex};
 
@@ -262,7 +262,7 @@ pub enum Notice {
 }
 
 /// How much a file or a piece is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
     /// Not at all: nobody is asked for it.
@@ -345,6 +345,10 @@ pub struct PeerSnapshot {
     pub peer_choking: bool,
     /// It wants something we have.
     pub peer_interested: bool,
+    /// It was asked for blocks and does not answer (anti-snubbing).
+    pub snubbed: bool,
+    /// We serve it because it is its turn, whatever it gave (BEP 3's optimistic unchoke).
+    pub optimistic: bool,
     /// Share of the pieces it has, 0 to 1.
     pub progress: f64,
     /// Payload of blocks.

@@ -64,6 +64,11 @@ impl Choker {
         self.slots
     }
 
+    /// Whether this link is served by turns now, and not by merit.
+    pub(crate) fn has_turn(&self, now: Time, link: LinkId) -> bool {
+        self.turns.get(&link).is_some_and(|ends| now < *ends)
+    }
+
     /// Which of these to serve from now on. `complete` says that there is nothing that they could give.
     pub(crate) fn choose(
         &mut self,

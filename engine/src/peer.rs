@@ -17,6 +17,8 @@ use crate::rate::Rate;
 
 /// Bytes asked of one of our own peers before its rate is known: the relay is full from the first round trip on.
 const OWN_PIPELINE: u32 = 512 * 1024;
+/// The same where several serve us, who share [`OWN_PIPELINE`], at least: a block.
+const LEAST_OWN_PIPELINE: u32 = 128 * 1024;
 /// Bytes asked of a stranger before its rate is known.
 const STRANGER_PIPELINE: u32 = 10 * BLOCK_LEN;
 /// Most bytes asked of one peer at a time.
@@ -56,6 +58,9 @@ const SEND_LEN: usize = 64 * 1024;
 /// Bytes that are sent to a peer although its link has no room, since they are not blocks: far more than a large torrent's
 /// bitfield, metadata and HAVEs. A peer that asks and asks and never reads would otherwise fill the memory.
 const MAX_UNREAD: usize = 4 << 20;
+/// A link's buffer is taken to be empty so long after something was sent, if the link does not say so before. No longer than the
+/// time for which blocks are given to links: so links that say nothing, or have long round trips, cost no throughput.
+const BACKLOG_BELIEVED: Duration = Duration::from_millis(250);
 /// Blocks nobody asked for that are forgiven: some are on the way when requests are cancelled.
 const MAX_UNASKED: u32 = 256;
 
@@ -172,6 +177,10 @@ pub(crate) struct Peer {
     /// Blocks it asked for, in order.
     pub(crate) requests: VecDeque<BlockSpan>,
     room: usize,
+    /// The most room that the link ever had.
+    most_room: usize,
+    /// When it was sent a block last, or first wanted one.
+    pub(crate) served_at: Time,
     /// Bytes sent beyond the room since there was some.
     unread: usize,
     /// Metadata bytes sent to it.
@@ -238,6 +247,8 @@ impl Peer {
             unasked: 0,
             requests: VecDeque::new(),
             room: 0,
+            most_room: 0,
+            served_at: now,
             unread: 0,
             metadata_sent: 0,
             out: BytesMut::new(),
@@ -300,6 +311,11 @@ impl Peer {
         self.has().is_some_and(Bitfield::is_all)
     }
 
+    /// Whether it wants nothing more: it has every piece, or says that it has all it wants (BEP 21).
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_complete() || self.extended.as_ref().is_some_and(|said| said.upload_only == Some(true))
+    }
+
     /// It said that it has this piece before the torrent is known. Those above a bound are forgotten, at the price of not
     /// asking it for them.
     pub(crate) fn early_have(&mut self, piece: u32) {
@@ -358,7 +374,9 @@ impl Peer {
     }
 
     /// Bytes that should be on the way from it: what its rate brings in two round trips, as far as that is known.
-    pub(crate) fn pipeline(&self, now: Time) -> u32 {
+    ///
+    /// What is not known is shared among so many `servers`: what is asked of one cannot be had from another that is idle.
+    pub(crate) fn pipeline(&self, now: Time, servers: u32) -> u32 {
         if self.snubbed {
             return BLOCK_LEN;
         }
@@ -368,7 +386,8 @@ impl Peer {
         if self.known_rate(now).is_some() {
             return bytes.clamp(LEAST_REQUESTS * self.request_len(now), MAX_PIPELINE);
         }
-        let first = if self.is_own() { OWN_PIPELINE } else { STRANGER_PIPELINE };
+        let own = (OWN_PIPELINE / servers.max(1)).max(LEAST_OWN_PIPELINE);
+        let first = if self.is_own() { own } else { STRANGER_PIPELINE };
         // At most one more byte for each that came, which doubles it in a round trip: the first blocks say little yet.
         bytes.clamp(first, MAX_PIPELINE.min(first.saturating_add(self.served)))
     }
@@ -637,9 +656,17 @@ impl Peer {
     /// The link takes so many bytes now.
     pub(crate) fn set_room(&mut self, room: usize) {
         self.room = room;
+        self.most_room = self.most_room.max(room);
         if room > 0 {
             self.unread = 0;
         }
+    }
+
+    /// Bytes that wait in the link's buffer, as far as that is known, and until when that is believed: not every link says
+    /// when it is empty.
+    pub(crate) fn backlog(&self, now: Time) -> (usize, Time) {
+        let until = self.last_sent + BACKLOG_BELIEVED;
+        if until <= now { (0, until) } else { (self.most_room - self.room, until) }
     }
 
     /// Whether the link takes a block now.

@@ -3,7 +3,7 @@
 //! A link is named by its [`LinkId`] and leads to one peer, named by its [`PeerId`]; a peer may have several links, of
 //! which the session keeps the best.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -43,6 +43,8 @@ pub(crate) struct Swarm {
     pub(crate) links: BTreeMap<LinkId, Peer>,
     candidates: BTreeMap<PeerId, Candidate>,
     pub(crate) banned: BTreeSet<PeerId>,
+    /// The same, in the order in which they were banned.
+    bans: VecDeque<PeerId>,
     /// When [`Self::dial`] has to look at the candidates; `None` when nothing would come of it until something changes.
     /// Looking at every event would be most of what a session in a large swarm does.
     look_at: Option<Time>,
@@ -86,14 +88,19 @@ impl Swarm {
         self.look_at = Some(Time::default());
     }
 
-    /// Never links to this peer again.
+    /// Never links to this peer again; of very many, the one banned longest ago is forgotten.
     pub(crate) fn ban(&mut self, peer: PeerId) {
         self.stir();
         self.candidates.remove(&peer);
-        if self.banned.len() >= MAX_BANNED {
-            self.banned.pop_first();
+        if !self.banned.insert(peer) {
+            return;
         }
-        self.banned.insert(peer);
+        self.bans.push_back(peer);
+        if self.bans.len() > MAX_BANNED
+            && let Some(oldest) = self.bans.pop_front()
+        {
+            self.banned.remove(&oldest);
+        }
     }
 
     /// Whether it was banned.
@@ -299,6 +306,25 @@ mod tests {
         assert_eq!(swarm.dial(at(0), 50, false, &mut rng).len(), MAX_DIALING - 5);
         assert_eq!(swarm.dial(at(0), 50, false, &mut rng).len(), 0);
         assert_eq!(swarm.dial(at(61), 50, false, &mut rng).len(), MAX_DIALING);
+    }
+
+    #[test]
+    fn of_too_many_bans_the_oldest_is_forgotten() {
+        let mut swarm = Swarm::default();
+        let id = |n: usize| {
+            let mut bytes = [0; 20];
+            // The later, the smaller.
+            bytes[..8].copy_from_slice(&(u64::MAX - n as u64).to_be_bytes());
+            PeerId::new(bytes)
+        };
+        for n in 0..MAX_BANNED {
+            swarm.ban(id(n));
+            swarm.ban(id(0));
+        }
+        assert!((0..MAX_BANNED).all(|n| swarm.is_banned(id(n))));
+        swarm.ban(id(MAX_BANNED));
+        assert!(!swarm.is_banned(id(0)));
+        assert!((1..=MAX_BANNED).all(|n| swarm.is_banned(id(n))));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! peer → tracker   announce (with offers), offer (to a named peer), answer, scrape, relay-open, relay-close
-//! tracker → peer   announced, offer, offer-refused, answer, scraped, failed, relay-opened, relay-refused, relay-closed
+//! tracker → peer   announced, offer, offer-refused, answer, scraped, failed, relay-opened, relay-refused, relay-closed, reconnect
 //! ```
 
 mod ice;
@@ -99,6 +99,10 @@ pub enum RelayReason {
     NotCapable,
     /// One of the two has as many channels as it may have.
     TooManyChannels,
+    /// One of the two has sent as much as it may in a day.
+    Quota,
+    /// Too much waits for one of the two, or for the tracker as a whole.
+    QueueFull,
     /// A side sent more than it had credit for.
     CreditExceeded,
     /// A frame or a credit that breaks the protocol.

@@ -88,11 +88,11 @@ fn golden_text_of_an_announce_of_ours() {
         downloaded: 2,
         numwant: Some(5),
         offers: vec![],
-        enxame: Some(EnxameHello { v: 1, relay: true, rtc: true, key: Some("k".into()) }),
+        enxame: Some(EnxameHello { v: 1, relay: true, rtc: true, key: Some("k".into()), open: 7 }),
     });
     let text = "{\"action\":\"announce\",\"info_hash\":\"hhhhhhhhhhhhhhhhhhhh\",\"peer_id\":\"-WW0300-pppppppppppp\",\
         \"event\":\"completed\",\"left\":0,\"uploaded\":1,\"downloaded\":2,\"numwant\":5,\
-        \"enxame\":{\"v\":1,\"relay\":true,\"rtc\":true,\"key\":\"k\"}}";
+        \"enxame\":{\"v\":1,\"relay\":true,\"rtc\":true,\"key\":\"k\",\"open\":7}}";
     assert_eq!(message.to_json(), text);
     assert_eq!(ToTracker::from_json(text), Ok(message));
 }
@@ -377,14 +377,20 @@ fn golden_text_of_an_announce_reply_has_whole_numbers() {
         enxame: Some(EnxameReply {
             v: 1,
             window: 9,
-            peers: vec![NamedPeer { peer_id: peer(), seeder: true, relay: true, rtc: false }],
+            peers: vec![NamedPeer {
+                peer_id: peer(),
+                seeder: true,
+                relay: true,
+                rtc: false,
+                channel: Some(ChannelId(4)),
+            }],
             strangers: 3,
             ice: None,
         }),
     });
     let text = "{\"action\":\"announce\",\"info_hash\":\"hhhhhhhhhhhhhhhhhhhh\",\"interval\":120,\"complete\":1,\
         \"incomplete\":2,\"enxame\":{\"v\":1,\"window\":9,\
-        \"peers\":[{\"peer_id\":\"-WW0300-pppppppppppp\",\"seeder\":true,\"relay\":true,\"rtc\":false}],\
+        \"peers\":[{\"peer_id\":\"-WW0300-pppppppppppp\",\"seeder\":true,\"relay\":true,\"rtc\":false,\"channel\":4}],\
         \"strangers\":3}}";
     assert_eq!(reply.to_json(), text);
     assert_eq!(ToPeer::from_json(text), Ok(reply));
@@ -424,7 +430,10 @@ fn enxame_reply(enxame: &Value) -> EnxameReply {
 #[test]
 fn a_reply_from_before_webrtc_names_peers_that_relay() {
     let reply = enxame_reply(&json!({"v": 1, "window": 9, "peers": [{"peer_id": PEER, "seeder": true}]}));
-    assert_eq!(reply.peers, [NamedPeer { peer_id: peer(), seeder: true, relay: true, rtc: false }]);
+    assert_eq!(
+        reply.peers,
+        [NamedPeer { peer_id: peer(), seeder: true, relay: true, rtc: false, channel: None }]
+    );
     assert_eq!((reply.strangers, reply.ice), (0, None));
 }
 
@@ -723,6 +732,8 @@ fn reason() -> impl Strategy<Value = RelayReason> {
         RelayReason::NotInSwarm,
         RelayReason::NotCapable,
         RelayReason::TooManyChannels,
+        RelayReason::Quota,
+        RelayReason::QueueFull,
         RelayReason::CreditExceeded,
         RelayReason::Protocol,
         RelayReason::Direct,
@@ -734,8 +745,8 @@ fn to_tracker() -> impl Strategy<Value = ToTracker> {
     let event = prop::sample::select(vec![Event::Started, Event::Completed, Event::Stopped, Event::Update]);
     let offer =
         (session_description("offer"), offer_id()).prop_map(|(offer, offer_id)| Offer { offer, offer_id });
-    let hello = (any::<u32>(), any::<bool>(), any::<bool>(), proptest::option::of("\\PC{0,16}"))
-        .prop_map(|(v, relay, rtc, key)| EnxameHello { v, relay, rtc, key });
+    let hello = (any::<[u32; 2]>(), any::<bool>(), any::<bool>(), proptest::option::of("\\PC{0,16}"))
+        .prop_map(|([v, open], relay, rtc, key)| EnxameHello { v, relay, rtc, key, open });
     let counts = (any::<Option<u64>>(), any::<u64>(), any::<u64>(), proptest::option::of(0..1_000_usize));
     let announce = (info_hash(), peer_id(), event, counts, vec(offer, 0..4), proptest::option::of(hello))
         .prop_map(|(info_hash, peer_id, event, (left, uploaded, downloaded, numwant), offers, enxame)| {
@@ -773,12 +784,9 @@ fn to_tracker() -> impl Strategy<Value = ToTracker> {
 }
 
 fn to_peer() -> impl Strategy<Value = ToPeer> {
-    let named = (peer_id(), any::<[bool; 3]>()).prop_map(|(peer_id, [seeder, relay, rtc])| NamedPeer {
-        peer_id,
-        seeder,
-        relay,
-        rtc,
-    });
+    let named = (peer_id(), any::<[bool; 3]>(), proptest::option::of(channel())).prop_map(
+        |(peer_id, [seeder, relay, rtc], channel)| NamedPeer { peer_id, seeder, relay, rtc, channel },
+    );
     let ice = proptest::option::of(vec(ice_server(), 0..4));
     let reply = (any::<[u32; 3]>(), vec(named, 0..4), ice)
         .prop_map(|([v, window, strangers], peers, ice)| EnxameReply { v, window, peers, strangers, ice });
@@ -834,6 +842,7 @@ fn to_peer() -> impl Strategy<Value = ToPeer> {
             channel,
             reason
         }),
+        any::<u32>().prop_map(|within| ToPeer::Reconnect { within }),
     ]
 }
 

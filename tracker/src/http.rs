@@ -1,78 +1,152 @@
-//! Everything that comes over HTTP: WebSocket upgrades, the page, `/health` and `/stats`.
+//! Everything that comes over HTTP: WebSocket upgrades, the page, and what the tracker tells about itself.
+
+mod report;
+mod security;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::json;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_util::sync::CancellationToken;
 
-use crate::server::App;
-use crate::{lock, socket};
+use crate::door::{Pass, Seat};
+use crate::metrics::Rejection;
+use crate::server::{App, Ends};
+use crate::{access, address, lock, socket};
 
 /// A response with its whole body.
 pub(crate) type Reply = Response<Full<Bytes>>;
 
-/// Time in which a client must have sent its request's head.
-const HEAD_TIME: Duration = Duration::from_secs(15);
+/// Time for which a connection may be one of plain HTTP: long enough for the page over a slow line. So nobody holds a
+/// place by not reading.
+const HTTP_TIME: Duration = Duration::from_secs(120);
+
+/// How a connection is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speech {
+    /// HTTP on a port without TLS.
+    Plain,
+    /// HTTP inside TLS.
+    Tls,
+    /// HTTP on a port where TLS is spoken: whoever does it by mistake is told so.
+    PlainOnTls,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug)]
+pub(crate) struct Visitor {
+    address: IpAddr,
+    pub(crate) welcome: Result<(), Rejection>,
+    pub(crate) pass: Option<Pass>,
+    pub(crate) speech: Speech,
+    _seat: Seat,
+}
+
+impl Visitor {
+    pub(crate) fn new(address: IpAddr, seat: Seat, welcome: Result<(), Rejection>) -> Self {
+        Self { address, welcome, pass: None, speech: Speech::Plain, _seat: seat }
+    }
+}
+
+/// A WebSocket that is about to be opened.
+struct Opening {
+    upgrade: OnUpgrade,
+    pass: Pass,
+}
 
 /// Serves one connection: some HTTP requests, or one that turns it into a WebSocket.
-pub(crate) async fn serve(stream: TcpStream, app: Arc<App>, ending: CancellationToken) {
-    let upgrade: Mutex<Option<OnUpgrade>> = Mutex::new(None);
-    let service = service_fn(|request| async { Ok::<_, Infallible>(respond(request, &app, &upgrade).await) });
+pub(crate) async fn serve<S>(stream: S, mut visitor: Visitor, app: Arc<App>, ends: Ends)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let pass = Mutex::new(visitor.pass.take());
+    let opening: Mutex<Option<Opening>> = Mutex::new(None);
+    let service = service_fn(|request| async {
+        let began = Instant::now();
+        app.metrics.http_requests.add(1);
+        let mut reply = respond(request, &app, &visitor, &pass, &opening).await;
+        if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
+            security::secure(reply.headers_mut());
+        }
+        app.metrics.http.observe(began.elapsed());
+        Ok::<_, Infallible>(reply)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(app.limits.handshake_time)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let result = tokio::select! {
-        result = &mut connection => result,
-        () = ending.cancelled() => {
+        result = &mut connection => Some(result),
+        () = ends.leave.cancelled() => None,
+        () = ends.now.cancelled() => None,
+        () = sleep(HTTP_TIME) => None,
+    };
+    let result = match result {
+        Some(result) => result,
+        None => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            let Ok(result) = timeout(HTTP_TIME, connection).await else { return };
+            result
         }
     };
     if let Err(error) = result {
         tracing::debug!(%error, "an HTTP connection ended");
+        if error.is_timeout() {
+            app.metrics.reject(Rejection::Handshake);
+        }
         return;
     }
-    let Some(upgrade) = lock(&upgrade).take() else { return };
+    let Some(Opening { upgrade, pass }) = lock(&opening).take() else { return };
     match upgrade.await {
-        Ok(upgraded) => serve_socket(upgraded, Arc::clone(&app), ending).await,
+        Ok(upgraded) => serve_socket::<S>(upgraded, pass, Arc::clone(&app), ends).await,
         Err(error) => tracing::debug!(%error, "an upgrade failed"),
     }
 }
 
-async fn serve_socket(upgraded: Upgraded, app: Arc<App>, ending: CancellationToken) {
-    // Always a TCP stream here. Taken out of its box, it is read and written without a virtual call.
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
+async fn serve_socket<S>(upgraded: Upgraded, pass: Pass, app: Arc<App>, ends: Ends)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // Always the stream that was served. Taken out of its box, it is read and written without a virtual call.
+    match upgraded.downcast::<TokioIo<S>>() {
         Ok(parts) => {
             let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
-            Box::pin(socket::serve(stream, read, app, ending)).await;
+            Box::pin(socket::serve(stream, read, pass, app, ends)).await;
         }
-        Err(_) => tracing::warn!("an upgraded connection is not a TCP stream"),
+        Err(_) => tracing::warn!("an upgraded connection is not the stream that was served"),
     }
 }
 
-async fn respond(request: Request<Incoming>, app: &App, upgrade: &Mutex<Option<OnUpgrade>>) -> Reply {
+async fn respond(
+    request: Request<Incoming>,
+    app: &Arc<App>,
+    visitor: &Visitor,
+    pass: &Mutex<Option<Pass>>,
+    opening: &Mutex<Option<Opening>>,
+) -> Reply {
+    if visitor.speech == Speech::PlainOnTls {
+        return to_https(&request);
+    }
+    if let Err(reason) = visitor.welcome {
+        return refuse(app, reason);
+    }
     if wants_websocket(request.headers()) {
-        let reply = handshake(&request);
-        if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
-            *lock(upgrade) = Some(hyper::upgrade::on(request));
-        }
+        let (reply, opened) = open_socket(request, app, visitor, pass);
+        *lock(opening) = opened;
         return reply;
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -80,30 +154,119 @@ async fn respond(request: Request<Incoming>, app: &App, upgrade: &Mutex<Option<O
         reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return reply;
     }
+    if let Some(reply) = keep_token(&request, app, visitor) {
+        return reply;
+    }
+    let may_read = || {
+        let client = address::client(visitor.address, request.headers(), &app.proxies);
+        app.metrics_from.is_empty() || app.metrics_from.contain(client)
+    };
     match request.uri().path() {
-        "/health" => json_reply(&json!({ "status": "ok" })),
-        "/stats" => json_reply(&stats(app)),
+        "/health" => report::health(app),
+        "/stats" | "/metrics" if !may_read() => plain(StatusCode::FORBIDDEN, "This is not for everybody.\n"),
+        "/stats" => report::stats(app, request.headers()),
+        "/metrics" => report::metrics(app),
         path => app.page.respond(path, request.headers()).await,
     }
 }
 
-fn stats(app: &App) -> serde_json::Value {
-    let counts = lock(&app.hub).counts();
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "uptimeSeconds": app.started.elapsed().as_secs(),
-        "connections": counts.connections,
-        "swarms": counts.totals.swarms,
-        "peers": counts.totals.peers,
-        "seeders": counts.totals.seeders,
-        "leechers": counts.totals.peers - counts.totals.seeders,
-        "relayChannels": counts.channels,
-        "relayedBytes": app.relayed_bytes.load(Ordering::Relaxed),
-        "messages": {
-            "in": app.messages_in.load(Ordering::Relaxed),
-            "out": app.messages_out.load(Ordering::Relaxed),
+/// Checks who wants a WebSocket, and answers the handshake.
+fn open_socket(
+    request: Request<Incoming>,
+    app: &Arc<App>,
+    visitor: &Visitor,
+    pass: &Mutex<Option<Pass>>,
+) -> (Reply, Option<Opening>) {
+    let headers = request.headers();
+    if !app.access.admits_origin(text(headers, header::ORIGIN), text(headers, header::HOST)) {
+        return (refuse(app, Rejection::Origin), None);
+    }
+    if !app.access.admits_token(token(&request).as_deref()) {
+        return (refuse(app, Rejection::Token), None);
+    }
+    let reply = handshake(&request);
+    if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return (reply, None);
+    }
+    let known = lock(pass).take();
+    let entered = known.map_or_else(
+        || {
+            let client = address::client(visitor.address, headers, &app.proxies);
+            app.door.enter(client, std::time::Instant::now())
         },
-    })
+        Ok,
+    );
+    match entered {
+        Ok(pass) => (reply, Some(Opening { upgrade: hyper::upgrade::on(request), pass })),
+        Err(reason) => (refuse(app, reason), None),
+    }
+}
+
+/// Says why somebody is turned away. `Connection: close`, so that the place is free for another.
+fn refuse(app: &App, reason: Rejection) -> Reply {
+    app.metrics.reject(reason);
+    let (status, sentence) = match reason {
+        Rejection::Origin => (StatusCode::FORBIDDEN, "Pages of this origin may not use this tracker.\n"),
+        Rejection::Token => (
+            StatusCode::UNAUTHORIZED,
+            "This tracker is private: its address needs a valid ?token= at the end.\n",
+        ),
+        Rejection::ConnectionsPerAddress => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "There are as many connections from this address as there may be.\n",
+        ),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "The tracker has as many connections as it may have.\n"),
+    };
+    let mut reply = plain(status, sentence);
+    reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if status == StatusCode::UNAUTHORIZED {
+        reply.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    reply
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn token<B>(request: &Request<B>) -> Option<String> {
+    let headers = request.headers();
+    access::token(request.uri().query(), text(headers, header::AUTHORIZATION), text(headers, header::COOKIE))
+}
+
+/// Somebody opens the page of a private tracker with a token in its address: the browser keeps it as a cookie, which it
+/// shows when the page opens its WebSocket, and the address loses it, so that links to torrents do not give it away.
+fn keep_token<B>(request: &Request<B>, app: &App, visitor: &Visitor) -> Option<Reply> {
+    let query = request.uri().query().filter(|_| app.access.is_private())?;
+    let token = access::token(Some(query), None, None)?;
+    if !app.access.admits_token(Some(&token)) {
+        return Some(refuse(app, Rejection::Token));
+    }
+    let rest: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("token=")).collect();
+    // A path of two slashes would lead to another host.
+    let path = format!("/{}", request.uri().path().trim_start_matches('/'));
+    let target = if rest.is_empty() { path } else { format!("{path}?{}", rest.join("&")) };
+    let secure = if visitor.speech == Speech::Tls { "; Secure" } else { "" };
+    let cookie =
+        format!("{}={token}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Strict{secure}", access::COOKIE);
+    let mut reply = plain(StatusCode::SEE_OTHER, "The token is kept.\n");
+    reply.headers_mut().insert(header::LOCATION, HeaderValue::try_from(target).ok()?);
+    reply.headers_mut().insert(header::SET_COOKIE, HeaderValue::try_from(cookie).ok()?);
+    Some(reply)
+}
+
+/// Tells somebody who speaks plain HTTP where TLS is spoken, and sends browsers to the right address.
+fn to_https<B>(request: &Request<B>) -> Reply {
+    let host = text(request.headers(), header::HOST).filter(|host| !host.contains(['/', '\\', '@']));
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let target = host.and_then(|host| HeaderValue::try_from(format!("https://{host}{path}")).ok());
+    let sentence = "This port speaks TLS: its addresses begin with https:// and wss://.\n";
+    let Some(target) = target.filter(|_| matches!(*request.method(), Method::GET | Method::HEAD)) else {
+        return plain(StatusCode::BAD_REQUEST, sentence);
+    };
+    let mut reply = plain(StatusCode::PERMANENT_REDIRECT, sentence);
+    reply.headers_mut().insert(header::LOCATION, target);
+    reply
 }
 
 /// Whether a comma-separated header holds this word.
@@ -158,10 +321,5 @@ pub(crate) fn with_type(status: StatusCode, content_type: &'static str, body: By
     let headers = reply.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
-}
-
-fn json_reply(value: &serde_json::Value) -> Reply {
-    with_type(StatusCode::OK, "application/json", Bytes::from(value.to_string()))
 }

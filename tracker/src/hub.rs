@@ -6,22 +6,31 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use shared::limits::RELAY_WINDOW;
 use shared::relay::ChannelId;
 use shared::signal::{
-    Announce, Event, Failed, IceServer, OfferRefused, RelayOpen, RelayOpened, RelayReason, TargetedOffer,
-    ToPeer, ToTracker,
+    Announce, Announced, Event, Failed, NamedPeer, OfferRefused, RelayOpen, RelayOpened, RelayReason,
+    TargetedOffer, ToPeer, ToTracker,
 };
+use shared::{InfoHash, PeerId};
 
 use crate::ConnectionId;
+use crate::access::Access;
 use crate::allowance::Allowance;
-use crate::outbox::{Ending, Outbox};
-use crate::registry::{Membership, Registry, Totals};
+use crate::limits::Limits;
+use crate::metrics::{Metrics, Rejection};
+use crate::outbox::{Ending, Outbox, Queues};
+use crate::registry::{AnnounceError, Bounds, Membership, Registry, Totals};
 use crate::relay::{Channels, End, Opening};
+use crate::settings::Settings;
+use crate::state::{Changes, State};
+
+/// What is said to those who announce to a swarm that the lists leave out.
+const NOT_SERVED: &str = "this torrent is not served here";
 
 /// Where the frames of a channel go.
 #[derive(Debug, Clone)]
@@ -41,6 +50,17 @@ pub(crate) struct Counts {
     pub(crate) totals: Totals,
     /// Open relay channels.
     pub(crate) channels: usize,
+    /// Torrents whose completed count is kept.
+    pub(crate) remembered: usize,
+}
+
+/// What waits, at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueueDepths {
+    /// Bytes for the connection with the most.
+    pub(crate) most: usize,
+    /// Connections for which something waits.
+    pub(crate) busy: usize,
 }
 
 /// The state machines together.
@@ -53,17 +73,35 @@ pub(crate) struct Hub {
     allowances: HashMap<ConnectionId, Allowance>,
     next_connection: u64,
     rng: SmallRng,
+    limits: Limits,
+    access: Access,
+    metrics: Arc<Metrics>,
+    queues: Arc<Queues>,
 }
 
 impl Hub {
-    pub(crate) fn new(announce_interval: Duration, ice: Option<Vec<IceServer>>, seed: u64) -> Self {
+    pub(crate) fn new(settings: &Settings, metrics: Arc<Metrics>, queues: Arc<Queues>) -> Self {
+        let limits = settings.limits.clone();
+        let bounds = Bounds {
+            memberships: limits.swarms_per_connection,
+            peers_per_swarm: limits.peers_per_swarm,
+            peers: limits.peers,
+            ..Bounds::default()
+        };
+        let mut registry =
+            Registry::new(settings.announce_interval, settings.ice.clone()).with_bounds(bounds);
+        registry.remember(settings.state.iter().flat_map(State::completed));
         Self {
-            registry: Registry::new(announce_interval, ice),
-            channels: Channels::default(),
+            registry,
+            channels: Channels::new(limits.channels_per_connection),
             outboxes: HashMap::new(),
             allowances: HashMap::new(),
             next_connection: 1,
-            rng: SmallRng::seed_from_u64(seed),
+            rng: SmallRng::seed_from_u64(settings.seed),
+            limits,
+            access: settings.access.clone(),
+            metrics,
+            queues,
         }
     }
 
@@ -71,7 +109,7 @@ impl Hub {
     pub(crate) fn connect(&mut self) -> (ConnectionId, Arc<Outbox>) {
         let connection = ConnectionId(self.next_connection);
         self.next_connection += 1;
-        let outbox = Arc::new(Outbox::default());
+        let outbox = Arc::new(Outbox::new(Arc::clone(&self.queues)));
         self.outboxes.insert(connection, Arc::clone(&outbox));
         (connection, outbox)
     }
@@ -91,18 +129,23 @@ impl Hub {
         match message {
             // A connection that was told to go has no say any more.
             _ if !self.outboxes.contains_key(&connection) => {}
-            ToTracker::Announce(announce) => self.announce(connection, &announce, now),
+            ToTracker::Announce(mut announce) => self.announce(connection, &mut announce, now),
             ToTracker::Offer(offer) => self.offer(connection, offer, now),
             ToTracker::Answer(answer) => {
                 if let Some((to, message)) = self.registry.answer(connection, answer, now) {
                     self.forward(to, message);
                 } else {
+                    self.metrics.reject(Rejection::UnknownAnswer);
                     tracing::debug!(%connection, "dropped an answer to an offer that nobody made");
                 }
             }
             ToTracker::Scrape(scrape) => {
                 let reply = self.registry.scrape(&scrape);
                 self.send(connection, ToPeer::Scraped(reply));
+            }
+            ToTracker::RelayOpen(open) if self.channels.count() >= self.limits.channels => {
+                self.metrics.reject(Rejection::RelayChannels);
+                self.refuse_relay(connection, &open, RelayReason::TooManyChannels);
             }
             ToTracker::RelayOpen(open) => self.open_relay(connection, &open),
             ToTracker::RelayClose(close) => {
@@ -145,16 +188,75 @@ impl Hub {
         }
     }
 
+    /// More waits for all connections than may: whoever has most waiting goes, and the bytes with it. Those who read what
+    /// they ask for stay.
+    pub(crate) fn relieve(&mut self) {
+        while self.queues.is_over() {
+            let most = self.outboxes.iter().map(|(id, outbox)| (outbox.bytes(), *id)).max();
+            let Some((bytes, connection)) = most.filter(|(bytes, _)| *bytes > 0) else { return };
+            tracing::warn!(%connection, bytes, "too much waits for all: disconnected the one with the most");
+            self.metrics.reject(Rejection::Queue);
+            if let Some(outbox) = self.outboxes.get(&connection) {
+                outbox.end(Ending::Crowded);
+            }
+            self.disconnect(connection);
+        }
+    }
+
+    /// The lists of info-hashes changed: peers of swarms that are served no longer are told so, and forgotten.
+    pub(crate) fn enforce_access(&mut self) {
+        let access = self.access.clone();
+        for membership in self.registry.evict(|info_hash| access.permits(info_hash)) {
+            self.leave(membership);
+            self.fail(membership.connection, membership.info_hash, NOT_SERVED.to_owned());
+        }
+    }
+
+    /// Completed counts that changed since this was last asked.
+    pub(crate) fn take_completed(&mut self) -> Changes {
+        self.registry.take_changed()
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         Counts {
             connections: self.outboxes.len(),
             totals: self.registry.totals(),
             channels: self.channels.count(),
+            remembered: self.registry.remembered(),
         }
     }
 
-    fn announce(&mut self, connection: ConnectionId, announce: &Announce, now: Instant) {
+    pub(crate) fn queues(&self) -> QueueDepths {
+        let bytes = self.outboxes.values().map(|outbox| outbox.bytes());
+        bytes.filter(|bytes| *bytes > 0).fold(QueueDepths { most: 0, busy: 0 }, |depths, bytes| QueueDepths {
+            most: depths.most.max(bytes),
+            busy: depths.busy + 1,
+        })
+    }
+
+    fn fail(&self, connection: ConnectionId, info_hash: InfoHash, reason: String) {
+        let failed = Failed { action: "announce".to_owned(), info_hash: Some(info_hash), reason };
+        self.send(connection, ToPeer::Failed(failed));
+    }
+
+    fn refuse_relay(&self, connection: ConnectionId, open: &RelayOpen, reason: RelayReason) {
+        let refused = ToPeer::RelayRefused { info_hash: open.info_hash, to_peer_id: open.to_peer_id, reason };
+        self.send(connection, refused);
+    }
+
+    fn announce(&mut self, connection: ConnectionId, announce: &mut Announce, now: Instant) {
         let info_hash = announce.info_hash;
+        if !self.access.permits(&info_hash) {
+            self.metrics.reject(Rejection::AccessList);
+            return self.fail(connection, info_hash, NOT_SERVED.to_owned());
+        }
+        if announce.offers.len() > self.limits.offers {
+            self.metrics.reject(Rejection::Offers);
+            announce.offers.truncate(self.limits.offers);
+        }
+        if announce.event == Event::Completed {
+            self.metrics.completed.add(1);
+        }
         let membership = Membership { connection, info_hash, peer_id: announce.peer_id };
         let stopped = announce.event == Event::Stopped;
         match self.registry.announce(connection, announce, now, &mut self.rng) {
@@ -169,8 +271,11 @@ impl Hub {
                 if stopped {
                     self.leave(membership);
                 }
-                for (to, message) in outcome.messages {
+                for (to, mut message) in outcome.messages {
                     if to == connection {
+                        if let ToPeer::Announced(Announced { enxame: Some(reply), .. }) = &mut message {
+                            self.open_named(membership, announce, &mut reply.peers);
+                        }
                         self.send(to, message);
                     } else {
                         self.forward(to, message);
@@ -179,12 +284,13 @@ impl Hub {
             }
             Err(error) => {
                 tracing::debug!(%connection, %error, "refused an announce");
-                let failed = Failed {
-                    action: "announce".to_owned(),
-                    info_hash: Some(info_hash),
-                    reason: error.to_string(),
-                };
-                self.send(connection, ToPeer::Failed(failed));
+                self.metrics.reject(match error {
+                    AnnounceError::PeerIdTaken => Rejection::PeerIdTaken,
+                    AnnounceError::TooManyMemberships(_) => Rejection::SwarmsPerConnection,
+                    AnnounceError::SwarmFull(_) => Rejection::PeersPerSwarm,
+                    AnnounceError::TrackerFull => Rejection::Peers,
+                });
+                self.fail(connection, info_hash, error.to_string());
             }
         }
     }
@@ -199,34 +305,56 @@ impl Hub {
                 .offer(connection, offer, now)
                 .is_some_and(|(to, message)| self.forward(to, message));
         if !passed_on {
+            self.metrics.reject(Rejection::NamedOffer);
             let refused = OfferRefused { info_hash, to_peer_id, offer_id };
             self.send(connection, ToPeer::OfferRefused(refused));
+        }
+    }
+
+    /// Opens channels to those whom the reply to an announce names, as many as it asks for. The others hear of it as usual,
+    /// the asker in the reply.
+    fn open_named(&mut self, asker: Membership, announce: &Announce, named: &mut [NamedPeer]) {
+        let wanted = announce.enxame.as_ref().map_or(0, |hello| hello.open);
+        let Membership { connection, info_hash, peer_id } = asker;
+        for peer in named.iter_mut().filter(|peer| peer.relay).take(wanted as usize) {
+            if self.channels.count() >= self.limits.channels {
+                return;
+            }
+            let open = RelayOpen { info_hash, peer_id, to_peer_id: peer.peer_id };
+            // Whoever cannot be reached so is merely named; to ask for a channel will then tell why.
+            if let Ok(Some((asker, other))) = self.try_open_relay(connection, &open) {
+                self.metrics.channels_opened.add(1);
+                peer.channel = Some(asker.channel);
+                if let Some(outbox) = self.outboxes.get(&connection) {
+                    outbox.open_untold(asker.channel, info_hash);
+                }
+                self.tell_opened(other, info_hash, peer_id, false);
+            }
+        }
+    }
+
+    fn tell_opened(&self, end: End, info_hash: InfoHash, peer_id: PeerId, initiator: bool) {
+        let opened =
+            RelayOpened { info_hash, peer_id, channel: end.channel, window: RELAY_WINDOW, initiator };
+        if let Some(outbox) = self.outboxes.get(&end.connection) {
+            outbox.open(end.channel, info_hash, ToPeer::RelayOpened(opened));
         }
     }
 
     fn open_relay(&mut self, connection: ConnectionId, open: &RelayOpen) {
         match self.try_open_relay(connection, open) {
             Ok(Some((asker, other))) => {
-                for (end, peer_id, initiator) in
-                    [(asker, open.to_peer_id, true), (other, open.peer_id, false)]
-                {
-                    let opened = RelayOpened {
-                        info_hash: open.info_hash,
-                        peer_id,
-                        channel: end.channel,
-                        window: RELAY_WINDOW,
-                        initiator,
-                    };
-                    if let Some(outbox) = self.outboxes.get(&end.connection) {
-                        outbox.open(end.channel, open.info_hash, ToPeer::RelayOpened(opened));
-                    }
-                }
+                self.metrics.channels_opened.add(1);
+                self.tell_opened(asker, open.info_hash, open.to_peer_id, true);
+                self.tell_opened(other, open.info_hash, open.peer_id, false);
             }
             Ok(None) => {}
             Err(reason) => {
-                let refused =
-                    ToPeer::RelayRefused { info_hash: open.info_hash, to_peer_id: open.to_peer_id, reason };
-                self.send(connection, refused);
+                self.metrics.reject(match reason {
+                    RelayReason::TooManyChannels => Rejection::RelayChannels,
+                    _ => Rejection::RelayRefused,
+                });
+                self.refuse_relay(connection, open, reason);
             }
         }
     }
@@ -279,8 +407,12 @@ impl Hub {
     fn forward(&self, to: ConnectionId, message: ToPeer) -> bool {
         let passed_on = self.outboxes.get(&to).is_some_and(|outbox| outbox.forward(message));
         if !passed_on {
+            self.metrics.reject(Rejection::Backlog);
             tracing::debug!(connection = %to, "dropped an offer or an answer: too much is waiting");
         }
         passed_on
     }
 }
+
+#[cfg(test)]
+mod tests;

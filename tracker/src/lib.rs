@@ -9,18 +9,28 @@
 //! In reading order:
 //! - [`registry`]: who is in which swarm, as a pure state machine: no IO, no clock, no randomness of its own;
 //! - [`relay`]: which channels are open and what each direction may send, pure as well;
-//! - `allowance`: how often one connection may do what costs another one;
+//! - [`limits`]: every bound on what clients cost, and its usual value;
+//! - `allowance`, `meter`: how often one connection may do what costs others, and how much it may send;
 //! - `outbox`: what waits for one connection, bounded, and what happens when it is full;
 //! - `hub`: the state machines together, behind one lock, turning decisions into messages;
 //! - `socket`: one WebSocket connection as an actor;
 //! - `http` and [`page`]: everything else that comes over HTTP;
+//! - [`address`], `door`, [`access`]: who a client is, whether there is room for it, and whether it may come in;
 //! - [`server`]: the listener, and the orderly end;
-//! - [`settings`], [`listen`]: what can be chosen, and how the port is opened.
+//! - [`state`]: what outlives a restart;
+//! - `metrics`: what is counted;
+//! - [`settings`], [`listen`], [`tls`]: what can be chosen, and how the port is opened.
 
+pub mod access;
+pub mod address;
 mod allowance;
+mod door;
 mod http;
 mod hub;
+pub mod limits;
 pub mod listen;
+mod meter;
+mod metrics;
 mod outbox;
 pub mod page;
 pub mod registry;
@@ -28,6 +38,8 @@ pub mod relay;
 pub mod server;
 pub mod settings;
 mod socket;
+pub mod state;
+pub mod tls;
 
 pub use page::Page;
 pub use server::run;

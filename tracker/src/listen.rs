@@ -77,11 +77,12 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The page's address for somebody at this machine. It says `localhost` wherever that leads here, since browsers give
 /// pages from there what they keep from other plain HTTP pages (the private file system, hashing).
-pub fn page_url(address: SocketAddr) -> String {
+pub fn page_url(address: SocketAddr, is_tls: bool) -> String {
     let ip = address.ip();
     let local =
         ip.is_unspecified() || ip.is_loopback() && matches!(ip, IpAddr::V6(_)) || ip == Ipv4Addr::LOCALHOST;
-    if local { format!("http://localhost:{}/", address.port()) } else { format!("http://{address}/") }
+    let scheme = if is_tls { "https" } else { "http" };
+    if local { format!("{scheme}://localhost:{}/", address.port()) } else { format!("{scheme}://{address}/") }
 }
 
 #[cfg(test)]
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_page_is_at_localhost_wherever_that_leads_here() {
-        let url = |address: &str| page_url(address.parse().unwrap());
+        let url = |address: &str| page_url(address.parse().unwrap(), false);
         assert_eq!(url("[::]:8000"), "http://localhost:8000/");
         assert_eq!(url("0.0.0.0:80"), "http://localhost:80/");
         assert_eq!(url("127.0.0.1:8001"), "http://localhost:8001/");

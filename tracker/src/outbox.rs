@@ -11,7 +11,8 @@
 //! and closing channels cannot pile up bytes, all closed channels together keep at most one window.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -21,6 +22,7 @@ use shared::limits::RELAY_WINDOW;
 use shared::relay::{ChannelId, Frame};
 use shared::signal::{RelayReason, ToPeer};
 
+use crate::limits::Limits;
 use crate::lock;
 use crate::relay::{Credit, CreditError};
 
@@ -43,6 +45,46 @@ const MERGE_LEN: usize = 16 * 1024;
 /// they would keep a whole read buffer alive. So what is held takes at most a few times the memory of its bytes,
 /// whatever a sender mixes.
 const SHARE_LEN: usize = 48 * 1024;
+
+/// What waits for all connections together.
+#[derive(Debug)]
+pub(crate) struct Queues {
+    held: AtomicUsize,
+    bound: usize,
+    per_connection: usize,
+}
+
+impl Queues {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Self {
+            held: AtomicUsize::new(0),
+            bound: bytes(limits.queue),
+            per_connection: bytes(limits.queue_per_connection),
+        }
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody must go.
+    pub(crate) fn is_over(&self) -> bool {
+        self.held() > self.bound
+    }
+}
+
+/// Why bytes were not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DataError {
+    /// The sender broke the rules of the credits.
+    #[error(transparent)]
+    Credit(#[from] CreditError),
+    /// Too much waits for the receiver.
+    #[error("too much waits for the receiver")]
+    Full,
+}
 
 /// What to do next for a connection.
 #[derive(Debug, PartialEq)]
@@ -68,13 +110,30 @@ pub(crate) enum Ending {
     SlowReader,
     /// Its peer id went over to another connection of the same peer.
     Superseded,
+    /// More waits for all connections than may, and most of it for this one.
+    Crowded,
 }
 
 /// What waits to be sent to one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
     waiting: Mutex<Waiting>,
     waker: AtomicWaker,
+    queues: Arc<Queues>,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::new(Arc::new(Queues::new(&Limits::default())))
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        let mut waiting = lock(&self.waiting);
+        waiting.clear();
+        self.settle(&mut waiting);
+    }
 }
 
 /// Invariant: `ring` holds each channel that has something to send, once.
@@ -89,6 +148,10 @@ struct Waiting {
     ring: VecDeque<ChannelId>,
     /// Bytes held for channels that are closed.
     orphaned: usize,
+    /// Bytes held for all channels.
+    relayed: usize,
+    /// Bytes that the sum of all connections knows of.
+    told: usize,
 }
 
 /// The direction of one relay channel that leads to this connection.
@@ -100,6 +163,20 @@ struct Lane {
     payloads: VecDeque<Payload>,
     closing: Option<RelayReason>,
     in_ring: bool,
+}
+
+impl Lane {
+    /// With nothing to send.
+    fn new(info_hash: InfoHash) -> Self {
+        Self {
+            info_hash,
+            opening: None,
+            credit: Credit::default(),
+            payloads: VecDeque::new(),
+            closing: None,
+            in_ring: false,
+        }
+    }
 }
 
 /// Bytes that wait on a channel.
@@ -132,6 +209,27 @@ impl Payload {
 }
 
 impl Outbox {
+    /// An empty one, whose bytes are counted there as well.
+    pub(crate) fn new(queues: Arc<Queues>) -> Self {
+        Self { waiting: Mutex::default(), waker: AtomicWaker::new(), queues }
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        lock(&self.waiting).bytes()
+    }
+
+    /// Tells the sum of all connections what changed here.
+    fn settle(&self, waiting: &mut Waiting) {
+        let (now, before) = (waiting.bytes(), waiting.told);
+        waiting.told = now;
+        match now.cmp(&before) {
+            std::cmp::Ordering::Greater => _ = self.queues.held.fetch_add(now - before, Ordering::Relaxed),
+            std::cmp::Ordering::Less => _ = self.queues.held.fetch_sub(before - now, Ordering::Relaxed),
+            std::cmp::Ordering::Equal => {}
+        }
+    }
+
     /// Queues a message.
     pub(crate) fn signal(&self, message: ToPeer) {
         let bytes = cost(&message);
@@ -141,6 +239,7 @@ impl Outbox {
         } else {
             waiting.push_signal(bytes, message);
         }
+        self.settle(&mut waiting);
         drop(waiting);
         self.waker.wake();
     }
@@ -153,6 +252,7 @@ impl Outbox {
             return false;
         }
         waiting.push_signal(bytes, message);
+        self.settle(&mut waiting);
         drop(waiting);
         self.waker.wake();
         true
@@ -160,41 +260,46 @@ impl Outbox {
 
     /// Ends the connection, before anything that waits.
     pub(crate) fn end(&self, ending: Ending) {
-        lock(&self.waiting).end(ending);
+        let mut waiting = lock(&self.waiting);
+        waiting.end(ending);
+        self.settle(&mut waiting);
+        drop(waiting);
         self.waker.wake();
     }
 
     /// A channel is open: queues the message that tells so, ahead of what other channels hold.
     pub(crate) fn open(&self, channel: ChannelId, info_hash: InfoHash, message: ToPeer) {
-        let lane = Lane {
-            info_hash,
-            opening: Some(message),
-            credit: Credit::default(),
-            payloads: VecDeque::new(),
-            closing: None,
-            in_ring: true,
-        };
         let mut waiting = lock(&self.waiting);
-        waiting.lanes.insert(channel, lane);
+        waiting.lanes.insert(channel, Lane { opening: Some(message), in_ring: true, ..Lane::new(info_hash) });
         waiting.ring.push_front(channel);
         drop(waiting);
         self.waker.wake();
     }
 
+    /// A channel is open, and the signal that tells so is queued next: signals go out before what channels hold.
+    pub(crate) fn open_untold(&self, channel: ChannelId, info_hash: InfoHash) {
+        lock(&self.waiting).lanes.insert(channel, Lane::new(info_hash));
+    }
+
     /// Queues bytes from the other end. On a channel that is closed they are dropped: the sender will learn of it.
     ///
     /// # Errors
-    /// [`CreditError`] when the sender has no credit for them.
-    pub(crate) fn data(&self, channel: ChannelId, payload: Bytes) -> Result<(), CreditError> {
+    /// [`DataError`] when the sender has no credit for them, or too much waits already.
+    pub(crate) fn data(&self, channel: ChannelId, payload: Bytes) -> Result<(), DataError> {
         let len = payload.len();
         // Copied before the lock is taken, unless it may be put behind what waits.
         let payload = if len > MERGE_LEN { Payload::new(payload) } else { Payload::Shared(payload) };
         let mut waiting = lock(&self.waiting);
         let waiting = &mut *waiting;
+        let held = waiting.bytes();
         let Some(lane) = waiting.lanes.get_mut(&channel).filter(|lane| lane.closing.is_none()) else {
             return Ok(());
         };
+        if held + len > self.queues.per_connection {
+            return Err(DataError::Full);
+        }
         lane.credit.accept(len)?;
+        waiting.relayed += len;
         match (lane.payloads.back_mut(), payload) {
             (Some(Payload::Gathered(last)), Payload::Shared(more)) if last.len() + len <= MERGE_LEN => {
                 last.extend_from_slice(&more);
@@ -206,6 +311,7 @@ impl Outbox {
             lane.in_ring = true;
             waiting.ring.push_back(channel);
         }
+        self.settle(waiting);
         self.waker.wake();
         Ok(())
     }
@@ -242,6 +348,7 @@ impl Outbox {
         if waiting.orphaned + held > RELAY_WINDOW as usize {
             lane.payloads.clear();
             lane.credit = Credit::default();
+            waiting.relayed -= held;
         } else {
             waiting.orphaned += held;
         }
@@ -250,6 +357,7 @@ impl Outbox {
             lane.in_ring = true;
             waiting.ring.push_back(channel);
         }
+        self.settle(waiting);
         self.waker.wake();
     }
 
@@ -257,21 +365,31 @@ impl Outbox {
     pub(crate) fn forget(&self, channel: ChannelId) {
         let mut waiting = lock(&self.waiting);
         let Some(lane) = waiting.lanes.remove(&channel) else { return };
+        let held = lane.credit.held() as usize;
+        waiting.relayed -= held;
         if lane.closing.is_some() {
-            waiting.orphaned -= lane.credit.held() as usize;
+            waiting.orphaned -= held;
         }
         waiting.ring.retain(|other| *other != channel);
         waiting.credits.remove(&channel);
+        self.settle(&mut waiting);
     }
 
     /// What to do next; waits while there is nothing. One task only may ask.
     pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Next> {
-        if let Some(next) = lock(&self.waiting).next() {
+        if let Some(next) = self.next() {
             return Poll::Ready(next);
         }
         self.waker.register(context.waker());
         // Something may have come before the waker was in its place.
-        lock(&self.waiting).next().map_or(Poll::Pending, Poll::Ready)
+        self.next().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn next(&self) -> Option<Next> {
+        let mut waiting = lock(&self.waiting);
+        let next = waiting.next();
+        self.settle(&mut waiting);
+        next
     }
 
     /// Whether the connection is to end; waits until it is, or until something else comes.
@@ -308,8 +426,20 @@ impl Waiting {
         self.signals.push_back((bytes, message));
     }
 
+    /// Nothing else is said from here on, and nothing kept.
     fn end(&mut self, ending: Ending) {
         self.ending.get_or_insert(ending);
+        self.clear();
+    }
+
+    fn clear(&mut self) {
+        let ending = self.ending;
+        *self = Self { ending, told: self.told, ..Self::default() };
+    }
+
+    /// Bytes that wait.
+    fn bytes(&self) -> usize {
+        self.signal_bytes + self.relayed
     }
 
     fn next(&mut self) -> Option<Next> {
@@ -335,6 +465,7 @@ impl Waiting {
         if let Some(payload) = lane.payloads.pop_front() {
             let bytes = payload.len();
             lane.credit.deliver(bytes);
+            self.relayed -= bytes;
             if lane.closing.is_some() {
                 self.orphaned -= bytes;
             }

@@ -1,11 +1,10 @@
 //! The built page: from a folder, or embedded in the program.
 //!
 //! What is served lies inside the folder or the program, whatever a path says (`path`); it comes with its type, with
-//! an `ETag`, a security policy (`policy`), and compressed where that helps (`encoding`). Files are read and compressed outside the reactor, once.
+//! an `ETag`, and compressed where that helps (`encoding`). Files are read and compressed outside the reactor, once.
 
 mod encoding;
 mod path;
-mod policy;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -235,9 +234,6 @@ fn asset_reply(name: &str, asset: &Asset, encoding: Encoding, body: Bytes, reque
         return reply;
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(path::content_type(name)));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // Workers, too: each obeys the policy that its own script came with.
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy::POLICY));
     match encoding {
         Encoding::Identity => {}
         Encoding::Brotli => {

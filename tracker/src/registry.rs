@@ -21,6 +21,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
 use rand::Rng;
 use shared::limits::{MAX_NUMWANT, RELAY_WINDOW};
 use shared::signal::{
@@ -30,14 +31,17 @@ use shared::signal::{
 use shared::{InfoHash, PeerId};
 
 use crate::ConnectionId;
+use crate::limits::{MAX_MEMBERSHIPS, MAX_PEERS, MAX_PEERS_PER_SWARM};
 use swarm::{Peer, Swarm};
 
 /// Time in which an offer can be answered. A client gives one up after 50 s; the rest is for slow links.
 pub const OFFER_LIFETIME: Duration = Duration::from_secs(120);
 
-/// Most memberships (pairs of swarm and peer id) of one connection: a client with this many torrents is served in
-/// full, and one connection cannot fill the memory.
-pub const MAX_MEMBERSHIPS: usize = 1000;
+/// Most torrents of which the completed count is kept while nobody is in their swarm; some 100 bytes each.
+pub const MAX_REMEMBERED: usize = 200_000;
+
+/// When there is room for no more, the least of so many counts is forgotten: what somebody makes up is completed once.
+const FORGET_ONE_OF: usize = 16;
 
 /// Time between two scrapes that is asked of clients; the value that other trackers send.
 const SCRAPE_INTERVAL: Duration = Duration::from_secs(600);
@@ -48,9 +52,39 @@ pub enum AnnounceError {
     /// The peer id belongs to another live connection.
     #[error("this peer id is in use by another connection")]
     PeerIdTaken,
-    /// The connection has [`MAX_MEMBERSHIPS`] already.
-    #[error("this connection is in {MAX_MEMBERSHIPS} swarms already")]
-    TooManyMemberships,
+    /// The connection has as many memberships as it may have.
+    #[error("this connection is in {0} swarms already")]
+    TooManyMemberships(usize),
+    /// The swarm has as many peers as it may have.
+    #[error("this swarm has {0} peers already")]
+    SwarmFull(usize),
+    /// All swarms together have as many peers as they may have.
+    #[error("this tracker is full")]
+    TrackerFull,
+}
+
+/// How much a registry takes; see [`crate::limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Memberships of one connection.
+    pub memberships: usize,
+    /// Peers of one swarm.
+    pub peers_per_swarm: usize,
+    /// Peers in all.
+    pub peers: usize,
+    /// Torrents whose completed count is kept.
+    pub remembered: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            memberships: MAX_MEMBERSHIPS,
+            peers_per_swarm: MAX_PEERS_PER_SWARM,
+            peers: MAX_PEERS,
+            remembered: MAX_REMEMBERED,
+        }
+    }
 }
 
 /// What follows from an announce.
@@ -92,19 +126,58 @@ pub struct Totals {
 /// [`disconnect`](Self::disconnect), [`expire`](Self::expire). Questions: [`scrape`](Self::scrape), [`relay_capable`](Self::relay_capable),
 /// [`totals`](Self::totals).
 ///
-/// Invariants: a swarm has at least one peer; `memberships` holds exactly the peers of all swarms.
+/// Invariants: a swarm has at least one peer; `memberships` holds exactly the peers of all swarms, and `peers` is their
+/// number; `completed` holds the count of each swarm in which it is not zero, unless it was forgotten.
 #[derive(Debug)]
 pub struct Registry {
     interval: Duration,
     ice: Option<Vec<IceServer>>,
     swarms: HashMap<InfoHash, Swarm>,
     memberships: HashMap<ConnectionId, HashSet<(InfoHash, PeerId)>>,
+    peers: usize,
+    bounds: Bounds,
+    /// How often each torrent was completed, also of those whose swarms are empty.
+    completed: IndexMap<InfoHash, u32>,
+    /// Whose count changed since it was last asked.
+    changed: HashSet<InfoHash>,
 }
 
 impl Registry {
     /// A registry without swarms that asks for an announce every `interval`, and hands `ice` to our own clients.
     pub fn new(interval: Duration, ice: Option<Vec<IceServer>>) -> Self {
-        Self { interval, ice, swarms: HashMap::new(), memberships: HashMap::new() }
+        Self {
+            interval,
+            ice,
+            swarms: HashMap::new(),
+            memberships: HashMap::new(),
+            peers: 0,
+            bounds: Bounds::default(),
+            completed: IndexMap::new(),
+            changed: HashSet::new(),
+        }
+    }
+
+    /// The same with other bounds.
+    #[must_use]
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
+    }
+
+    /// Begins with these completed counts. What is more than there is room for is left out.
+    pub fn remember(&mut self, completed: impl IntoIterator<Item = (InfoHash, u32)>) {
+        let room = self.bounds.remembered.saturating_sub(self.completed.len());
+        self.completed.extend(completed.into_iter().take(room));
+    }
+
+    /// The completed counts that changed since this was last asked; `None` for those that were forgotten.
+    pub fn take_changed(&mut self) -> Vec<(InfoHash, Option<u32>)> {
+        let count = |hash: InfoHash| (hash, self.completed.get(&hash).copied());
+        self.changed.drain().map(count).collect()
+    }
+
+    /// Number of torrents whose completed count is kept.
+    pub fn remembered(&self) -> usize {
+        self.completed.len()
     }
 
     /// A peer says that it is in a swarm, or leaves it.
@@ -128,9 +201,17 @@ impl Registry {
             let reply = self.reply(announce, Vec::new(), 0);
             return Ok(Outcome { messages: vec![(connection, reply)], superseded, left: true });
         }
-        self.memberships.entry(connection).or_default().insert((info_hash, peer_id));
-        let swarm = self.swarms.entry(info_hash).or_default();
+        if self.memberships.entry(connection).or_default().insert((info_hash, peer_id)) {
+            self.peers += 1;
+        }
+        let before = self.completed.get(&info_hash).copied().unwrap_or(0);
+        let swarm = self.swarms.entry(info_hash).or_insert_with(|| Swarm::new(before));
         swarm.update(connection, announce, now);
+        let completed = swarm.counts().downloaded;
+        if completed > before {
+            self.note_completed(info_hash, completed, rng);
+        }
+        let Some(swarm) = self.swarms.get_mut(&info_hash) else { return Ok(Outcome::default()) };
         let peers = name_peers(swarm, connection, announce, rng);
         let strangers = swarm.strangers_for(is_seeder(announce));
         let forwarded = swarm.forward_offers(announce, now, rng);
@@ -173,7 +254,10 @@ impl Registry {
 
     /// How many are in these swarms. Unknown swarms count as empty ones.
     pub fn scrape(&self, scrape: &Scrape) -> Scraped {
-        let counts = |hash: &InfoHash| self.swarms.get(hash).map_or_else(SwarmCounts::default, Swarm::counts);
+        let counts = |hash: &InfoHash| SwarmCounts {
+            downloaded: self.completed.get(hash).copied().unwrap_or(0),
+            ..self.swarms.get(hash).map_or_else(SwarmCounts::default, Swarm::counts)
+        };
         let files: BTreeMap<_, _> = scrape.info_hashes.iter().map(|hash| (*hash, counts(hash))).collect();
         Scraped { files, min_request_interval: whole_seconds(SCRAPE_INTERVAL) }
     }
@@ -232,11 +316,59 @@ impl Registry {
             Some(_) => return Err(AnnounceError::PeerIdTaken),
             None => None,
         };
+        if announce.event == Event::Stopped {
+            return Ok(superseded);
+        }
         let memberships = self.memberships.get(&connection).map_or(0, HashSet::len);
-        if memberships >= MAX_MEMBERSHIPS && announce.event != Event::Stopped {
-            return Err(AnnounceError::TooManyMemberships);
+        if memberships >= self.bounds.memberships {
+            return Err(AnnounceError::TooManyMemberships(self.bounds.memberships));
+        }
+        // Who takes a peer id over adds no peer.
+        if superseded.is_none() {
+            let swarm = self.swarms.get(&announce.info_hash).map_or(0, Swarm::len);
+            if swarm >= self.bounds.peers_per_swarm {
+                return Err(AnnounceError::SwarmFull(self.bounds.peers_per_swarm));
+            }
+            if self.peers >= self.bounds.peers {
+                return Err(AnnounceError::TrackerFull);
+            }
         }
         Ok(superseded)
+    }
+
+    /// Keeps a completed count, in the place of a small one if there is no other.
+    fn note_completed(&mut self, info_hash: InfoHash, count: u32, rng: &mut impl Rng) {
+        if !self.completed.contains_key(&info_hash) && self.completed.len() >= self.bounds.remembered {
+            let candidates = (0..FORGET_ONE_OF.min(self.completed.len()))
+                .map(|_| rng.random_range(0..self.completed.len()))
+                .min_by_key(|index| self.completed[*index]);
+            let Some(index) = candidates else { return };
+            if let Some((forgotten, _)) = self.completed.swap_remove_index(index) {
+                self.changed.insert(forgotten);
+            }
+        }
+        self.completed.insert(info_hash, count);
+        self.changed.insert(info_hash);
+    }
+
+    /// Forgets the peers of swarms that are no longer `permitted`, and tells which.
+    pub fn evict(&mut self, permitted: impl Fn(&InfoHash) -> bool) -> Vec<Membership> {
+        let of = |connection: &ConnectionId, swarms: &HashSet<(InfoHash, PeerId)>| -> Vec<Membership> {
+            let connection = *connection;
+            let gone = swarms.iter().filter(|(info_hash, _)| !permitted(info_hash));
+            gone.map(|(info_hash, peer_id)| Membership {
+                connection,
+                info_hash: *info_hash,
+                peer_id: *peer_id,
+            })
+            .collect()
+        };
+        let evicted: Vec<Membership> =
+            self.memberships.iter().flat_map(|(c, swarms)| of(c, swarms)).collect();
+        for membership in &evicted {
+            self.remove(*membership);
+        }
+        evicted
     }
 
     fn reply(&self, announce: &Announce, peers: Vec<NamedPeer>, strangers: u32) -> ToPeer {
@@ -263,6 +395,7 @@ impl Registry {
         if !memberships.remove(&(info_hash, peer_id)) {
             return;
         }
+        self.peers -= 1;
         if memberships.is_empty() {
             self.memberships.remove(&connection);
         }
@@ -292,7 +425,14 @@ fn name_peers(
     };
     swarm
         .choose(announce.peer_id, want, rng, fits)
-        .map(|(peer_id, peer)| NamedPeer { peer_id, seeder: peer.seeder, relay: peer.relay, rtc: peer.rtc })
+        .map(|(peer_id, peer)| NamedPeer {
+            peer_id,
+            seeder: peer.seeder,
+            relay: peer.relay,
+            rtc: peer.rtc,
+            // The hub opens channels.
+            channel: None,
+        })
         .collect()
 }
 

@@ -16,12 +16,9 @@ use shared::signal::RelayReason;
 use shared::{InfoHash, PeerId};
 
 use crate::ConnectionId;
+use crate::limits::MAX_CHANNELS;
 use crate::registry::Membership;
 pub use credit::{Credit, CreditError};
-
-/// Most open channels of one connection: those to the most peers that an announce names, and as many opened by others.
-/// With the window (`shared::limits::RELAY_WINDOW`) it bounds the bytes held for one connection.
-pub const MAX_CHANNELS: usize = 2 * shared::limits::MAX_NUMWANT;
 
 /// One end of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,10 +47,17 @@ pub enum Opening {
 /// Which relay channels are open.
 ///
 /// Invariant: the far end of a channel's far end is the channel itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Channels {
     sides: HashMap<ConnectionId, Side>,
     open: usize,
+    per_connection: usize,
+}
+
+impl Default for Channels {
+    fn default() -> Self {
+        Self::new(MAX_CHANNELS)
+    }
 }
 
 /// One connection's channels.
@@ -74,11 +78,16 @@ struct Line {
 }
 
 impl Channels {
+    /// None are open, and one connection may have so many.
+    pub fn new(per_connection: usize) -> Self {
+        Self { sides: HashMap::new(), open: 0, per_connection }
+    }
+
     /// Opens a channel between two peers of one swarm.
     ///
     /// # Errors
     /// [`RelayReason::UnknownPeer`] when both are of different swarms or over the same connection, and
-    /// [`RelayReason::TooManyChannels`] when either has [`MAX_CHANNELS`], or no numbers left.
+    /// [`RelayReason::TooManyChannels`] when either has as many as it may have, or no numbers left.
     pub fn open(&mut self, asker: Membership, other: Membership) -> Result<Opening, RelayReason> {
         if asker.connection == other.connection || asker.info_hash != other.info_hash {
             return Err(RelayReason::UnknownPeer);
@@ -146,7 +155,7 @@ impl Channels {
 
     fn free_number(&self, connection: ConnectionId) -> Result<ChannelId, RelayReason> {
         let Some(side) = self.sides.get(&connection) else { return Ok(ChannelId(1)) };
-        if side.open.len() >= MAX_CHANNELS {
+        if side.open.len() >= self.per_connection {
             return Err(RelayReason::TooManyChannels);
         }
         side.highest.checked_add(1).map(ChannelId).ok_or(RelayReason::TooManyChannels)

@@ -2,19 +2,28 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Access;
+use crate::address::Networks;
+use crate::door::{Door, Seat};
+use crate::http::{Speech, Visitor};
 use crate::hub::Hub;
+use crate::limits::Limits;
 use crate::lock;
+use crate::metrics::{Metrics, Rejection};
+use crate::outbox::Queues;
 use crate::page::Page;
 use crate::settings::Settings;
+use crate::state::{Keeper, Lifetime, State};
+use crate::tls::Tls;
 
 /// Time that connections get to end by themselves when the tracker ends.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(3);
@@ -28,6 +37,9 @@ const SWEEPS: u32 = 8;
 /// Shortest time between two searches for silent peers.
 const MIN_SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
+/// The first byte of a TLS connection: a record of the handshake (RFC 8446, section 5.1). No HTTP request begins so.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct App {
@@ -35,15 +47,34 @@ pub(crate) struct App {
     pub(crate) page: Arc<Page>,
     pub(crate) ping_interval: Duration,
     pub(crate) started: Instant,
-    pub(crate) relayed_bytes: AtomicU64,
-    /// Text messages of clients.
-    pub(crate) messages_in: AtomicU64,
-    /// Text messages to clients.
-    pub(crate) messages_out: AtomicU64,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) queues: Arc<Queues>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) limits: Limits,
+    pub(crate) access: Access,
+    pub(crate) proxies: Networks,
+    pub(crate) metrics_from: Networks,
+    pub(crate) reconnect_within: Duration,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) is_draining: AtomicBool,
+    /// The totals before this start, if they are kept.
+    before: Option<Lifetime>,
+}
+
+/// What makes connections end.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ends {
+    /// Clients are to go somewhere else, soon.
+    pub(crate) leave: CancellationToken,
+    /// Everything ends.
+    pub(crate) now: CancellationToken,
 }
 
 /// Serves until `shutdown` is done, then ends: no new connections, a close frame to each client, and a few seconds for
 /// them to go.
+///
+/// [`Settings::restart`] ends it more gently: clients are told to connect anew within some time, and those that relay may finish
+/// what they are at.
 ///
 /// # Errors
 /// None after the start at present; the result leaves room for those of other listeners.
@@ -52,62 +83,172 @@ pub async fn run(
     settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let announce_interval = settings.announce_interval;
-    let app = Arc::new(App {
-        hub: Mutex::new(Hub::new(announce_interval, settings.ice, settings.seed)),
-        page: Arc::new(settings.page),
-        ping_interval: settings.ping_interval,
-        started: Instant::now(),
-        relayed_bytes: AtomicU64::new(0),
-        messages_in: AtomicU64::new(0),
-        messages_out: AtomicU64::new(0),
-    });
+    let (restart, drain_delay, drain_time) =
+        (settings.restart.clone(), settings.drain_delay, settings.drain_time);
+    let sweep_interval = settings.announce_interval / SWEEPS;
+    let (app, state) = App::new(settings);
+    let keeper = state.map(|state| Keeper::start(state, Arc::clone(&app)));
+    let sweeper = tokio::spawn(sweep(Arc::clone(&app), sweep_interval));
     let tasks = TaskTracker::new();
-    let ending = CancellationToken::new();
-    tasks
-        .spawn(ending.clone().run_until_cancelled_owned(sweep(Arc::clone(&app), announce_interval / SWEEPS)));
-    tokio::select! {
-        () = accept(&listener, &app, &tasks, &ending) => {}
-        () = shutdown => {}
-    }
+    let ends = Ends::default();
+    let drain = async {
+        restart.cancelled().await;
+        app.is_draining.store(true, Ordering::Relaxed);
+        sleep(drain_delay).await;
+    };
+    let mut shutdown = std::pin::pin!(shutdown);
+    let is_restart = tokio::select! {
+        () = accept(&listener, &app, &tasks, &ends) => false,
+        () = &mut shutdown => false,
+        () = drain => true,
+    };
     drop(listener);
-    tracing::info!(connections = lock(&app.hub).counts().connections, "shutting down");
-    ending.cancel();
     tasks.close();
+    if is_restart {
+        tracing::info!(connections = lock(&app.hub).counts().connections, "draining");
+        ends.leave.cancel();
+        tokio::select! {
+            () = tasks.wait() => {}
+            () = shutdown => {}
+            () = sleep(drain_time) => tracing::info!(left = app.door.open(), "not all have left in time"),
+        }
+    }
+    tracing::info!(connections = lock(&app.hub).counts().connections, "shutting down");
+    ends.now.cancel();
     if timeout(SHUTDOWN_TIME, tasks.wait()).await.is_err() {
         tracing::warn!(left = tasks.len(), "connections did not end in time");
+    }
+    sweeper.abort();
+    if let Some(keeper) = keeper {
+        keeper.stop().await;
     }
     Ok(())
 }
 
+impl App {
+    fn new(settings: Settings) -> (Arc<Self>, Option<State>) {
+        let metrics = Arc::new(Metrics::default());
+        let queues = Arc::new(Queues::new(&settings.limits));
+        let hub = Hub::new(&settings, Arc::clone(&metrics), Arc::clone(&queues));
+        let app = Self {
+            hub: Mutex::new(hub),
+            page: Arc::new(settings.page),
+            ping_interval: settings.ping_interval,
+            started: Instant::now(),
+            metrics,
+            queues,
+            door: Arc::new(Door::new(&settings.limits)),
+            limits: settings.limits,
+            access: settings.access,
+            proxies: settings.proxies,
+            metrics_from: settings.metrics_from,
+            reconnect_within: settings.reconnect_within,
+            tls: settings.tls,
+            is_draining: AtomicBool::new(false),
+            before: settings.state.as_ref().map(State::lifetime),
+        };
+        (Arc::new(app), settings.state)
+    }
+
+    /// Totals over the life of the state file, if there is one.
+    pub(crate) fn lifetime(&self) -> Option<Lifetime> {
+        Some(self.before?.plus(Lifetime {
+            connections: self.metrics.accepted.value(),
+            messages: self.metrics.messages_in.value(),
+            relayed_bytes: self.metrics.relayed_bytes.value(),
+            completed: self.metrics.completed.value(),
+        }))
+    }
+}
+
 /// Accepts connections for ever.
-async fn accept(listener: &TcpListener, app: &Arc<App>, tasks: &TaskTracker, ending: &CancellationToken) {
+async fn accept(listener: &TcpListener, app: &Arc<App>, tasks: &TaskTracker, ends: &Ends) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                tasks.spawn(connection(stream, address, Arc::clone(app), ending.clone()));
+                app.metrics.accepted.add(1);
+                if let Some((seat, welcome)) = app.door.sit() {
+                    let connection =
+                        connection(stream, address, seat, welcome, Arc::clone(app), ends.clone());
+                    tasks.spawn(connection);
+                } else {
+                    app.metrics.reject(Rejection::Connections);
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
+                sleep(ACCEPT_RETRY).await;
             }
         }
     }
 }
 
-async fn connection(stream: TcpStream, address: SocketAddr, app: Arc<App>, ending: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    seat: Seat,
+    welcome: Result<(), Rejection>,
+    app: Arc<App>,
+    ends: Ends,
+) {
     tracing::trace!(%address, "accepted");
     // Small messages matter here: what can be put together is put together by hand.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not set TCP_NODELAY");
     }
-    crate::http::serve(stream, app, ending).await;
+    let address = address.ip().to_canonical();
+    let mut visitor = Visitor::new(address, seat, welcome);
+    // Behind a proxy it is the request that tells who comes.
+    if visitor.welcome.is_ok() && !app.proxies.contain(address) {
+        match app.door.enter(address, std::time::Instant::now()) {
+            Ok(pass) => visitor.pass = Some(pass),
+            Err(reason) => visitor.welcome = Err(reason),
+        }
+    }
+    let Some(tls) = &app.tls else { return crate::http::serve(stream, visitor, app, ends).await };
+    let mut first = [0];
+    let peeked = timeout(app.limits.handshake_time, stream.peek(&mut first));
+    let peeked = tokio::select! {
+        peeked = peeked => peeked,
+        () = ends.now.cancelled() => return,
+    };
+    match peeked {
+        Ok(Ok(1)) if first[0] != TLS_HANDSHAKE => {
+            app.metrics.reject(Rejection::PlainHttp);
+            visitor.speech = Speech::PlainOnTls;
+            return crate::http::serve(stream, visitor, app, ends).await;
+        }
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) | Err(_) => return app.metrics.reject(Rejection::Handshake),
+    }
+    visitor.speech = Speech::Tls;
+    let began = Instant::now();
+    let accepted = tokio::select! {
+        accepted = timeout(app.limits.handshake_time, tls.acceptor().accept(stream)) => accepted,
+        () = ends.now.cancelled() => return,
+    };
+    match accepted {
+        Ok(Ok(stream)) => {
+            app.metrics.tls.observe(began.elapsed());
+            crate::http::serve(stream, visitor, app, ends).await;
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            app.metrics.reject(Rejection::Handshake);
+        }
+        Err(_) => app.metrics.reject(Rejection::Handshake),
+    }
 }
 
 async fn sweep(app: Arc<App>, period: Duration) {
     let mut ticks = tokio::time::interval(period.max(MIN_SWEEP_INTERVAL));
     loop {
-        ticks.tick().await;
-        lock(&app.hub).expire(Instant::now().into_std());
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = app.access.changed() => lock(&app.hub).enforce_access(),
+        }
+        let now = Instant::now().into_std();
+        lock(&app.hub).expire(now);
+        app.door.sweep(now);
     }
 }

@@ -7,9 +7,8 @@ mod carrier;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,22 +17,24 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use shared::InfoHash;
 use shared::limits::{MAX_RELAY_PAYLOAD, MAX_SIGNAL_BYTES};
 use shared::relay::{ChannelId, Frame, HEADER_LEN};
-use shared::signal::{CLOSE_SUPERSEDED, Failed, RelayReason, SignalError, ToPeer, ToTracker};
+use shared::signal::{Announced, CLOSE_SUPERSEDED, Failed, RelayReason, SignalError, ToPeer, ToTracker};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
-use tokio_util::sync::CancellationToken;
 
 use carrier::Carrier;
 
+use crate::door::Pass;
 use crate::hub::Far;
-use crate::outbox::{Ending, Next, Outbox};
+use crate::meter::{Bucket, Meter, Quota};
+use crate::metrics::{Action, Rejection};
+use crate::outbox::{DataError, Ending, Next, Outbox};
 use crate::relay::{CreditError, End};
-use crate::server::App;
+use crate::server::{App, Ends};
 use crate::{ConnectionId, lock};
 
 /// Pings that a client may leave without any sign of life before it is taken for gone.
@@ -69,7 +70,7 @@ fn config() -> WebSocketConfig {
 }
 
 /// Serves one client until it leaves, is told to, or the tracker ends. `read` was read behind the handshake.
-pub(crate) async fn serve<S>(stream: S, read: Vec<u8>, app: Arc<App>, shutdown: CancellationToken)
+pub(crate) async fn serve<S>(stream: S, read: Vec<u8>, pass: Pass, app: Arc<App>, ends: Ends)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -78,6 +79,7 @@ where
     let (id, outbox) = lock(&app.hub).connect();
     let registration = Registration { app, id };
     let period = registration.app.ping_interval.max(MIN_PING_INTERVAL);
+    let now = Instant::now().into_std();
     let mut pings = interval_at(Instant::now() + period, period);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut client = Client {
@@ -90,10 +92,17 @@ where
         pings,
         missed_pings: 0,
         unflushed: false,
+        pass,
+        meter: Meter::new(now),
+        messages: Bucket::new(now),
+        pause: None,
+        is_ours: false,
+        leaving: None,
     };
     tracing::debug!(connection = %id, "connected");
-    let goodbye = client.run(shutdown).await;
-    let Client { socket, registration, .. } = client;
+    let goodbye = client.run(ends).await;
+    // The place of this address is taken until the socket is closed.
+    let Client { socket, registration, pass: _pass, .. } = client;
     drop(registration);
     tracing::debug!(connection = %id, ?goodbye, "disconnected");
     close(socket, goodbye).await;
@@ -138,6 +147,26 @@ struct Client<S> {
     missed_pings: u32,
     /// Whether something was gathered since the last flush.
     unflushed: bool,
+    /// What its address may send.
+    pass: Pass,
+    /// What it sent through the relay.
+    meter: Meter,
+    /// How many text messages it may send.
+    messages: Bucket,
+    /// Until when nothing is read, because it sent faster than it may.
+    pause: Option<Pin<Box<Sleep>>>,
+    /// Whether it has announced with our extension.
+    is_ours: bool,
+    /// When it is closed, after all are told to leave.
+    leaving: Option<Leaving>,
+}
+
+/// All are told to leave.
+enum Leaving {
+    /// The client was told, and goes by itself.
+    Told,
+    /// The client knows no word for it: it is closed at a moment of its own.
+    At(Pin<Box<Sleep>>),
 }
 
 impl<S> Client<S>
@@ -145,11 +174,20 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     /// Runs until the connection ends.
-    async fn run(&mut self, shutdown: CancellationToken) -> Goodbye {
-        let mut shutdown = pin!(shutdown.cancelled());
+    async fn run(&mut self, ends: Ends) -> Goodbye {
+        let mut shutdown = pin!(ends.now.cancelled());
+        let mut leave = pin!(ends.leave.cancelled());
         poll_fn(|context| {
             if shutdown.poll_unpin(context).is_ready() {
                 return Poll::Ready(Some((CloseCode::Away, "the tracker is shutting down")));
+            }
+            if self.leaving.is_none() && leave.poll_unpin(context).is_ready() {
+                self.leave();
+            }
+            if let Some(Leaving::At(moment)) = &mut self.leaving
+                && moment.poll_unpin(context).is_ready()
+            {
+                return Poll::Ready(Some((CloseCode::Restart, "the tracker restarts: connect anew")));
             }
             while self.pings.poll_tick(context).is_ready() {
                 ready_or_continue!(self.ping(context));
@@ -160,9 +198,26 @@ where
         .await
     }
 
+    /// The tracker is about to end: tells the client to connect anew within some time, or draws a moment to close it.
+    fn leave(&mut self) {
+        let within = self.registration.app.reconnect_within;
+        self.leaving = Some(if self.is_ours {
+            let within = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+            self.outbox.signal(ToPeer::Reconnect { within });
+            Leaving::Told
+        } else {
+            Leaving::At(Box::pin(sleep(within.mul_f64(rand::random()))))
+        });
+    }
+
     /// Sends a ping, unless the client has missed too many.
     fn ping(&mut self, context: &mut Context<'_>) -> Poll<Goodbye> {
+        if self.pause.is_some() {
+            // It may have answered: nobody has looked.
+            return Poll::Pending;
+        }
         if self.missed_pings >= MAX_MISSED_PINGS {
+            self.reject(Rejection::Silent);
             tracing::debug!(connection = %self.registration.id, "silent for too long");
             return Poll::Ready(None);
         }
@@ -177,14 +232,23 @@ where
     /// Handles what the client sent, for one turn. Ready only when the connection ends.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Goodbye> {
         let mut read = 0;
+        let now = Instant::now();
         while read < READ_TURN {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.poll_unpin(context));
+                self.pause = None;
+            }
             match ready!(self.socket.poll_next_unpin(context)) {
                 Some(Ok(message)) => {
                     self.missed_pings = 0;
                     read += message.len().max(MESSAGE_COST);
-                    self.handle(message);
+                    let goodbye = self.handle(message, now);
+                    if goodbye.is_some() {
+                        return Poll::Ready(goodbye);
+                    }
                 }
                 Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
+                    self.reject(Rejection::MessageSize);
                     return Poll::Ready(Some((CloseCode::Size, "the message is too long")));
                 }
                 Some(Err(Error::Utf8(_))) => {
@@ -220,26 +284,26 @@ where
             }
             let Poll::Ready(next) = self.outbox.poll_next(context) else { break };
             match next {
-                Next::Signal(message) => ready_or_continue!(self.write_text(&message)),
+                Next::Signal(message) => {
+                    if let ToPeer::Announced(Announced { enxame: Some(enxame), .. }) = &message {
+                        enxame.peers.iter().filter_map(|peer| peer.channel).for_each(|id| self.told_of(id));
+                    }
+                    ready_or_continue!(self.write_text(&message));
+                }
                 Next::Frame(frame) => ready_or_continue!(self.write(Message::Binary(frame))),
                 Next::Data(channel, payload) => {
                     self.socket.get_mut().relay(channel, payload);
                     self.unflushed = true;
                 }
                 Next::Opened(channel, message) => {
-                    self.highest_channel = self.highest_channel.max(channel.0);
-                    let end = End { connection: self.registration.id, channel };
-                    // It may be closed again already.
-                    if let Some(far) = lock(&self.registration.app.hub).far_end(end) {
-                        self.channels.insert(channel, far);
-                    }
+                    self.told_of(channel);
                     ready_or_continue!(self.write_text(&message));
                 }
                 Next::Closed(channel, message) => {
                     self.channels.remove(&channel);
                     ready_or_continue!(self.write_text(&message));
                 }
-                Next::End(ending) => return Poll::Ready(goodbye(ending)),
+                Next::End(ending) => return Poll::Ready(self.end(ending)),
             }
         }
         if self.unflushed {
@@ -252,9 +316,19 @@ where
         Poll::Pending
     }
 
+    /// The client hears that a channel is open, and may use it.
+    fn told_of(&mut self, channel: ChannelId) {
+        self.highest_channel = self.highest_channel.max(channel.0);
+        let end = End { connection: self.registration.id, channel };
+        // It may be closed again already.
+        if let Some(far) = lock(&self.registration.app.hub).far_end(end) {
+            self.channels.insert(channel, far);
+        }
+    }
+
     /// Gathers one message of the tracker's, and counts it.
     fn write_text(&mut self, message: &ToPeer) -> Poll<Goodbye> {
-        self.registration.app.messages_out.fetch_add(1, Ordering::Relaxed);
+        self.registration.app.metrics.messages_out.add(1);
         self.write(Message::Text(Utf8Bytes::from(message.to_json())))
     }
 
@@ -269,71 +343,141 @@ where
 
     /// While the client takes nothing, an order to end it must still be seen.
     fn poll_ending(&self, context: &mut Context<'_>) -> Poll<Goodbye> {
-        self.outbox.poll_ending(context).map(goodbye)
+        self.outbox.poll_ending(context).map(|ending| self.end(ending))
     }
 
-    fn handle(&mut self, message: Message) {
+    fn end(&self, ending: Ending) -> Goodbye {
+        if ending == Ending::SlowReader {
+            self.reject(Rejection::SlowReader);
+        }
+        goodbye(ending)
+    }
+
+    fn reject(&self, reason: Rejection) {
+        self.registration.app.metrics.reject(reason);
+    }
+
+    /// Handles one message, and tells whether the client is to go for it.
+    fn handle(&mut self, message: Message, now: Instant) -> Goodbye {
         match message {
-            Message::Text(text) => self.handle_text(&text),
-            Message::Binary(bytes) => self.handle_binary(bytes),
+            Message::Text(text) => return self.handle_text(&text, now),
+            Message::Binary(bytes) => self.handle_binary(bytes, now),
             // Pongs are signs of life, pings and closes are answered by the library.
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
         }
+        None
     }
 
-    fn handle_text(&mut self, text: &str) {
-        self.registration.app.messages_in.fetch_add(1, Ordering::Relaxed);
+    fn handle_text(&mut self, text: &str, now: Instant) -> Goodbye {
+        let app = Arc::clone(&self.registration.app);
+        app.metrics.messages_in.add(1);
+        let (rate, burst) = (app.limits.messages_per_second.into(), app.limits.message_burst.into());
+        if !self.messages.take(now.into_std(), 1, rate, burst).is_zero() {
+            self.reject(Rejection::MessageRate);
+            return Some((CloseCode::Policy, "too many messages in a second"));
+        }
+        if text.len() > app.limits.message_bytes {
+            self.reject(Rejection::MessageSize);
+            return Some((CloseCode::Size, "the message is too long"));
+        }
         match ToTracker::from_json(text) {
-            Ok(message) => {
-                if let ToTracker::RelayClose(close) = &message {
-                    self.channels.remove(&close.channel);
-                }
-                lock(&self.registration.app.hub).handle(
-                    self.registration.id,
-                    message,
-                    Instant::now().into_std(),
-                );
-            }
+            Ok(message) => self.handle_message(message, now),
             Err(error) => {
+                self.reject(Rejection::Malformed);
                 tracing::debug!(connection = %self.registration.id, %error, "malformed message");
                 self.outbox.signal(ToPeer::Failed(failure(text, &error)));
             }
         }
+        None
     }
 
-    fn handle_binary(&mut self, bytes: Bytes) {
-        match Frame::decode(bytes) {
-            Ok(Frame::Data { channel, payload }) => {
-                let Some(far) = self.channels.get(&channel) else { return self.unknown_channel(channel) };
-                let bytes = payload.len() as u64;
-                match far.outbox.data(far.channel, payload) {
-                    Ok(()) => {
-                        self.registration.app.relayed_bytes.fetch_add(bytes, Ordering::Relaxed);
-                    }
-                    Err(error) => self.break_channel(channel, error),
-                }
+    fn handle_message(&mut self, message: ToTracker, now: Instant) {
+        let app = &self.registration.app;
+        match &message {
+            ToTracker::RelayClose(close) => _ = self.channels.remove(&close.channel),
+            ToTracker::Announce(announce) => self.is_ours |= announce.enxame.is_some(),
+            ToTracker::RelayOpen(open) if self.meter.left_of_day(now.into_std(), self.quota()) == 0 => {
+                self.reject(Rejection::RelayDay);
+                return self.outbox.signal(ToPeer::RelayRefused {
+                    info_hash: open.info_hash,
+                    to_peer_id: open.to_peer_id,
+                    reason: RelayReason::Quota,
+                });
             }
+            _ => {}
+        }
+        let (action, began) = (Action::from(&message), Instant::now());
+        lock(&app.hub).handle(self.registration.id, message, began.into_std());
+        app.metrics.handling[action as usize].observe(began.elapsed());
+    }
+
+    fn quota(&self) -> Quota {
+        let limits = &self.registration.app.limits;
+        Quota { rate: limits.relay_rate, day: limits.relay_per_day }
+    }
+
+    fn handle_binary(&mut self, bytes: Bytes, now: Instant) {
+        match Frame::decode(bytes) {
+            Ok(Frame::Data { channel, payload }) => self.handle_data(channel, payload, now),
             Ok(Frame::Credit { channel, bytes }) => {
                 let Some(far) = self.channels.get(&channel) else { return self.unknown_channel(channel) };
                 match self.outbox.give(channel, bytes) {
                     Ok(()) => far.outbox.credit(far.channel, bytes),
-                    Err(error) => self.break_channel(channel, error),
+                    Err(error) => self.break_credit(channel, error),
                 }
             }
             Err(error) => {
+                self.reject(Rejection::RelayProtocol);
                 tracing::debug!(connection = %self.registration.id, %error, "malformed frame");
                 self.fail_relay(error.to_string());
             }
         }
     }
 
-    fn break_channel(&mut self, channel: ChannelId, error: CreditError) {
-        tracing::debug!(connection = %self.registration.id, channel = channel.0, %error, "closed a relay channel");
-        self.channels.remove(&channel);
-        let reason = match error {
-            CreditError::Exceeded => RelayReason::CreditExceeded,
-            CreditError::NotDelivered => RelayReason::Protocol,
+    fn handle_data(&mut self, channel: ChannelId, payload: Bytes, now: Instant) {
+        let quota = self.quota();
+        let Some(far) = self.channels.get(&channel) else { return self.unknown_channel(channel) };
+        let bytes = payload.len() as u64;
+        let own = self.meter.charge(now.into_std(), bytes, quota);
+        let (Ok(own), Ok(shared)) = (own, self.pass.charge(now.into_std(), bytes)) else {
+            self.reject(Rejection::RelayDay);
+            return self.break_channel(channel, RelayReason::Quota);
         };
+        let wait = own.max(shared);
+        if !wait.is_zero() {
+            self.pause = Some(Box::pin(sleep(wait)));
+        }
+        match far.outbox.data(far.channel, payload) {
+            Ok(()) => {
+                let app = &self.registration.app;
+                app.metrics.relayed_bytes.add(bytes);
+                app.metrics.relayed_frames.add(1);
+                if app.queues.is_over() {
+                    lock(&app.hub).relieve();
+                }
+            }
+            Err(DataError::Credit(error)) => self.break_credit(channel, error),
+            Err(DataError::Full) => {
+                self.reject(Rejection::QueuePerConnection);
+                self.break_channel(channel, RelayReason::QueueFull);
+            }
+        }
+    }
+
+    fn break_credit(&mut self, channel: ChannelId, error: CreditError) {
+        self.reject(Rejection::RelayProtocol);
+        self.break_channel(
+            channel,
+            match error {
+                CreditError::Exceeded => RelayReason::CreditExceeded,
+                CreditError::NotDelivered => RelayReason::Protocol,
+            },
+        );
+    }
+
+    fn break_channel(&mut self, channel: ChannelId, reason: RelayReason) {
+        tracing::debug!(connection = %self.registration.id, channel = channel.0, ?reason, "closed a relay channel");
+        self.channels.remove(&channel);
         let end = End { connection: self.registration.id, channel };
         lock(&self.registration.app.hub).break_relay(end, reason);
     }
@@ -356,6 +500,9 @@ where
 fn goodbye(ending: Ending) -> Goodbye {
     Some(match ending {
         Ending::SlowReader => (CloseCode::Again, "too many messages are waiting to be read"),
+        Ending::Crowded => {
+            (CloseCode::Again, "the tracker is full, and most of it waits for this connection")
+        }
         Ending::Superseded => {
             (CloseCode::from(CLOSE_SUPERSEDED), "the same peer came over another connection")
         }

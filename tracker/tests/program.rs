@@ -160,3 +160,95 @@ fn ctrl_c_and_a_request_to_end_are_obeyed_with_exit_code_zero() {
         assert!(logged.contains("listening") && logged.contains("shutting down"), "{logged}");
     }
 }
+
+/// A file with this content, in a folder that is removed with it.
+fn config(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tracker.toml");
+    std::fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn a_variable_goes_before_the_file_and_a_flag_before_both() {
+    let (_folder, path) = config("listen = \"127.0.0.1:1\"\nlog = \"warn\"\nlog-keep = 3\n");
+    let check = |command: &mut Command| {
+        let output = command.arg("--check-config").arg("--config").arg(&path).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = check(&mut command());
+    assert!(said.starts_with("The configuration can be used.\n"), "{said}");
+    assert!(said.contains("listen: by a file") && said.contains("log: by a file"), "{said}");
+    let said = check(
+        command().env("ENXAME_LISTEN", "127.0.0.1:2").env("ENXAME_LOG", "info").args(["--log", "error"]),
+    );
+    assert!(said.contains("listen: by a variable") && said.contains("log: by a flag"), "{said}");
+    assert!(said.contains("log-keep: by a file"), "{said}");
+
+    // And so it starts: port 1 of the file could not be opened here.
+    let (_program, line) = start(command().args(["--listen", "127.0.0.1:0", "--config"]).arg(&path));
+    assert!(line.starts_with("http://localhost:"), "{line:?}");
+    let (_folder, path) = config("listen = \"127.0.0.1:0\"\nice-servers = [\"stun:a\", \"stun:b\"]\n");
+    let (_program, line) = start(command().env("ENXAME_CONFIG", &path));
+    assert!(line.starts_with("http://localhost:"), "{line:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_refused_in_one_sentence() {
+    for (text, said_of_it) in [
+        ("lisen = \"127.0.0.1:0\"\n", "there is no setting `lisen` (did you mean `listen`?)"),
+        ("check-config = true\n", "there is no setting `check-config`"),
+        ("\nlisten = \n", "tracker.toml, line 2: "),
+        ("listen = \"nowhere\"\n", "tracker.toml: invalid value 'nowhere' for '--listen <ADDR:PORT>'"),
+        ("ping-interval = \"soon\"\n", "this is no duration"),
+        ("ping-interval = 0\n", "`--ping-interval` must be longer"),
+        ("[listen]\nport = 1\n", "`listen` is a section"),
+        ("ice-servers = [{ urls = \"turn:t.example\" }]\n", "needs a user name and a credential"),
+        ("log = \"tracker=loud\"\n", "--log tracker=loud"),
+    ] {
+        let (_folder, path) = config(text);
+        let (code, said) = fail(command().args(["--check-config", "--config"]).arg(&path));
+        assert_eq!(code, Some(1), "{text}: {said}");
+        assert!(said.contains(said_of_it), "{text}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    let (code, said) = fail(command().args(["--config", "no-such-file.toml"]));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("no-such-file.toml cannot be read"), "{said}");
+}
+
+#[test]
+fn the_help_has_examples() {
+    let output = command().arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.contains("Examples:") && help.contains("--check-config"), "{help}");
+}
+
+#[test]
+fn the_log_is_json_if_that_is_asked_for_and_new_files_have_their_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, _) = start(
+        command()
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--log-format",
+                "json",
+                "--log-rotation",
+                "daily",
+                "--log-file",
+            ])
+            .arg(folder.path().join("tracker.log")),
+    );
+    // The first line is written before the address is told.
+    drop(program);
+    let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap();
+    assert!(file.file_name().to_str().unwrap().starts_with("tracker.log."), "{file:?}");
+    let logged = std::fs::read_to_string(file.path()).unwrap();
+    assert!(logged.contains("\"listening\""), "{logged}");
+    for line in logged.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(line["level"].is_string() && line["message"].is_string(), "{line}");
+    }
+}

@@ -16,13 +16,16 @@
 //! Serve `target/gallery` over HTTP and open it with `?scene=empty`, `?scene=busy`, `?scene=links` (every way to a peer,
 //! and trackers of every kind) or `?scene=trouble`; `lang=` works too.
 
-use engine::{ByteCounts, PeerSnapshot, PieceCounts, Rates, State, TorrentSnapshot, Transport, WhyRelayed};
+use engine::{
+    ByteCounts, PeerSnapshot, PieceCounts, Priority, Rates, State, TorrentSnapshot, Transport, WhyRelayed,
+};
 use leptos::prelude::{Set, signal_local};
 use shared::InfoHash;
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue};
 use web_peer::snapshot::{
-    Alert, FileView, IceChoice, IceView, RtcView, Snapshot, StorageKind, StorageView, StreamingView,
-    TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode, Trouble, Waiting,
+    Alert, FileView, IceChoice, IceView, RateLimits, RtcView, Snapshot, StorageKind, StorageView,
+    StreamingView, TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode,
+    Trouble, Waiting,
 };
 
 const MIB: u64 = 1 << 20;
@@ -58,6 +61,8 @@ fn empty(_: u64) -> Snapshot {
     Snapshot {
         tracker: TrackerView { url: "ws://localhost:8000/ws".into(), state: TrackerState::Connected },
         storage: StorageView { kind: StorageKind::Private, limit: None },
+        peer_id: "2d".repeat(20),
+        limits: RateLimits::default(),
         rtc: RtcView {
             available: true,
             mode: TransportMode::Auto,
@@ -93,7 +98,7 @@ fn busy(tick: u64) -> Snapshot {
     seeding.files =
         ["a/IMG_0001.jpg", "a/IMG_0002.jpg", "vídeo longo com um nome que não cabe numa linha só.mp4"]
             .into_iter()
-            .map(|path| FileView { path: path.into(), length: 139 * MIB })
+            .map(|path| file(path, 139 * MIB, 139 * MIB))
             .collect();
     seeding.torrent.bytes.downloaded = 0;
     seeding.torrent.rates.up = 820_000.0;
@@ -237,11 +242,17 @@ fn trouble(_: u64) -> Snapshot {
     Snapshot {
         tracker: TrackerView { url: "ws://localhost:8000/ws".into(), state: TrackerState::Unreachable },
         storage: StorageView { kind: StorageKind::Memory, limit: Some(1_024 * MIB) },
+        peer_id: String::new(),
+        limits: RateLimits::default(),
         rtc: RtcView { mode: TransportMode::Relay, ..empty(0).rtc },
         streaming: StreamingView::default(),
         torrents: vec![full, mismatch],
         alerts,
     }
+}
+
+fn file(path: &str, verified: u64, length: u64) -> FileView {
+    FileView { path: path.into(), length, verified, priority: Priority::Normal }
 }
 
 fn torrent(key: u32, name: &str, state: State, total: u64) -> TorrentView {
@@ -257,7 +268,7 @@ fn torrent(key: u32, name: &str, state: State, total: u64) -> TorrentView {
             pieces: PieceCounts { total: 480, have: 480 },
             peers: Vec::new(),
         },
-        files: vec![FileView { path: name.into(), length: total }],
+        files: vec![file(name, total, total)],
         trackers: vec![tracker(
             "ws://localhost:8000/ws",
             TrackerState::Connected,
@@ -266,6 +277,10 @@ fn torrent(key: u32, name: &str, state: State, total: u64) -> TorrentView {
         )],
         link: format!("http://localhost:8000/#{hash}"),
         magnet: format!("magnet:?xt=urn:btih:{hash}"),
+        sequential: false,
+        limits: RateLimits::default(),
+        super_seeding: false,
+        banned: Vec::new(),
         waiting: None,
         trouble: None,
         saving: None,
@@ -304,6 +319,8 @@ fn peer(
         am_interested: down > 0.0,
         peer_choking: down == 0.0,
         peer_interested: up > 0.0,
+        snubbed: false,
+        optimistic: false,
         progress,
         rates: Rates { down, up },
         downloaded: 0,

@@ -1,7 +1,10 @@
 //! What the user wants done: the only thing that goes from the user interface to the driver.
 
+use engine::Priority;
 use shared::InfoHash;
 use web_sys::File;
+
+use crate::snapshot::RateLimits;
 
 /// One file that the user chose, with its place in the chosen folder.
 #[derive(Debug, Clone)]
@@ -20,6 +23,8 @@ pub enum Command {
     Seed(Vec<ChosenFile>),
     /// Download this: a hash, a magnet, or a link to the page with either behind `#`.
     Add(String),
+    /// The same, but of several files none is fetched before the user has chosen it.
+    AddToChoose(String),
     /// Stand still.
     Pause(InfoHash),
     /// Go on; also out of an error.
@@ -34,6 +39,16 @@ pub enum Command {
     SaveInto(InfoHash),
     /// Save one file of the torrent, by its place in the list.
     SaveFile(InfoHash, usize),
+    /// How much a file is wanted, by its place in the list.
+    SetPriority(InfoHash, usize, Priority),
+    /// How much all of its files are wanted.
+    SetPriorities(InfoHash, Priority),
+    /// Fetch pieces in order, or in whatever order is best for the swarm.
+    SetSequential(InfoHash, bool),
+    /// How fast a torrent may go.
+    SetTorrentLimits(InfoHash, RateLimits),
+    /// How fast all torrents together may go; the choice is kept.
+    SetLimits(RateLimits),
     /// Use these ICE servers for direct links from now on, and keep the choice: addresses between commas or a JSON list
     /// (`shared::signal::parse_ice_servers`), `none` for none. `None` leaves it to the tracker again.
     SetIce(Option<String>),

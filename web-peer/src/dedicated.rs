@@ -360,8 +360,3 @@ where
 pub fn part<T: JsCast>(parts: &[JsValue], index: usize) -> Option<T> {
     parts.get(index)?.clone().dyn_into().ok()
 }
-
-/// A buffer's bytes, copied.
-pub fn bytes_of(buffer: &ArrayBuffer) -> bytes::Bytes {
-    Uint8Array::new(buffer).to_vec().into()
-}

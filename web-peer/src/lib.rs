@@ -9,12 +9,13 @@
 //! - [`save`]: a finished torrent becomes files again;
 //! - [`ui`]: shows a [`snapshot`] and sends [`command`]s.
 //!
-//! Below them: [`dedicated`] starts workers and carries messages, [`digest`] is SHA-1 inside them, [`media`] says what a
-//! file is by its name.
+//! Below them: [`dedicated`] starts workers and carries messages, [`digest`] is SHA-1 inside them, [`buffers`] are what
+//! bytes travel in, [`media`] says what a file is by its name.
 //!
 //! `transport`, `store`, `verify`, `stream` and `ui` never import each other.
 
 mod browser_error;
+pub mod buffers;
 pub mod command;
 pub mod dedicated;
 pub mod digest;

@@ -7,8 +7,8 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::{Closure, JsValue};
 use web_sys::{Url, UrlSearchParams, Window};
 
-use crate::driver::{self, ICE_KEY, Settings};
-use crate::snapshot::TransportMode;
+use crate::driver::{self, ICE_KEY, LIMITS_KEY, Settings};
+use crate::snapshot::{RateLimits, TransportMode};
 use crate::{command::Command, ui};
 
 /// Starts the peer in this page.
@@ -86,6 +86,12 @@ fn ice(window: &Window, switch: Option<String>) -> Option<Vec<IceServer>> {
     parse_ice_servers(&switch.or_else(kept)?).ok()
 }
 
+/// How fast all torrents together may go, as the page's settings keep it; what cannot be read limits nothing.
+fn limits(window: &Window) -> RateLimits {
+    let kept = || window.local_storage().ok().flatten()?.get_item(LIMITS_KEY).ok().flatten();
+    kept().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default()
+}
+
 fn settings(window: &Window) -> Option<Settings> {
     let location = window.location();
     let page = Url::new(&location.href().ok()?).ok()?;
@@ -110,6 +116,7 @@ fn settings(window: &Window) -> Option<Settings> {
     Some(Settings {
         transport: transport(page_query.get("transport").as_deref()),
         ice: ice(window, page_query.get("ice")),
+        limits: limits(window),
         tracker: tracker.unwrap_or_else(own_tracker),
         page_address,
         peer_id: PeerId::with_prefix(*id),

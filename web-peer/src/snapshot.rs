@@ -1,13 +1,15 @@
 //! The whole state of the page as plain data: what the user interface shows, and what
 //! `window.enxame.snapshot()` returns (the automation contract; fields may be added, none changed).
 
-use engine::{PeerSnapshot, State, TorrentSnapshot};
-use serde::Serialize;
+use engine::{PeerSnapshot, Priority, State, TorrentSnapshot};
+use serde::{Deserialize, Serialize};
 
 /// Everything at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
+    /// Who this tab is in every swarm: its peer id, in hexadecimal.
+    pub peer_id: String,
     /// The page's tracker.
     pub tracker: TrackerView,
     /// Where downloads are kept.
@@ -16,10 +18,21 @@ pub struct Snapshot {
     pub rtc: RtcView,
     /// Whether files can be played and shown before they are complete.
     pub streaming: StreamingView,
+    /// How fast all torrents together may go.
+    pub limits: RateLimits,
     /// Torrents in the order in which they were added.
     pub torrents: Vec<TorrentView>,
     /// What went wrong and belongs to no torrent, oldest first; shown until dismissed.
     pub alerts: Vec<Alert>,
+}
+
+/// How fast something may go, in bytes a second; `None` for as fast as it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RateLimits {
+    /// What is sent.
+    pub up: Option<u64>,
+    /// What is fetched.
+    pub down: Option<u64>,
 }
 
 /// The page's tracker.
@@ -182,6 +195,14 @@ pub struct TorrentView {
     pub torrent: TorrentSnapshot,
     /// Its files, in order; empty before the metadata is known.
     pub files: Vec<FileView>,
+    /// Whether pieces are fetched in order.
+    pub sequential: bool,
+    /// How fast it may go.
+    pub limits: RateLimits,
+    /// Whether this tab is the first that has all of it, and gives each piece to somebody else (BEP 16).
+    pub super_seeding: bool,
+    /// Peers that sent wrong data and are not asked again, in the order in which they were found out.
+    pub banned: Vec<BannedView>,
     /// Its trackers, the page's own first.
     pub trackers: Vec<TorrentTrackerView>,
     /// The page's address that opens this torrent: `http://…/#<hash>`.
@@ -194,16 +215,41 @@ pub struct TorrentView {
     pub trouble: Option<Trouble>,
     /// How far saving it into a folder is, or was.
     pub saving: Option<SavingView>,
-    /// Seconds until it is complete at the present rate; `None` when that cannot be said.
+    /// Seconds until what is wanted is complete at the present rate; `None` when that cannot be said.
     pub seconds_left: Option<f64>,
 }
 
 impl TorrentView {
-    /// Whether its files can be saved now.
+    /// Whether its files can be saved now: all, or all that are wanted if some are.
     pub fn can_save(&self) -> bool {
+        let wanted = self.wanted();
         self.torrent.state != State::Hashing
             && !self.files.is_empty()
-            && self.torrent.pieces.have == self.torrent.pieces.total
+            && (self.torrent.pieces.have == self.torrent.pieces.total
+                || (wanted.files > 0 && wanted.verified == wanted.total))
+    }
+
+    /// Whether something is here that was wanted, and nothing is missing of it, but not the whole torrent.
+    pub fn is_complete_in_part(&self) -> bool {
+        self.torrent.state == State::Seeding && self.torrent.pieces.have < self.torrent.pieces.total
+    }
+
+    /// What of it the user wants.
+    pub fn wanted(&self) -> Wanted {
+        let wanted = self.files.iter().filter(|file| file.priority != Priority::Skip);
+        let files = wanted.clone().count();
+        if files == self.files.len() {
+            let bytes = self.torrent.bytes;
+            return Wanted { files, total: bytes.total, verified: bytes.verified };
+        }
+        let (total, verified) =
+            wanted.fold((0, 0), |(total, verified), file| (total + file.length, verified + file.verified));
+        Wanted { files, total, verified }
+    }
+
+    /// Whether it has files, and all are skipped.
+    pub fn wants_nothing(&self) -> bool {
+        !self.files.is_empty() && self.files.iter().all(|file| file.priority == Priority::Skip)
     }
 
     /// The linked peers.
@@ -220,6 +266,40 @@ pub struct FileView {
     pub path: String,
     /// Bytes.
     pub length: u64,
+    /// Bytes of it that are verified and stored.
+    pub verified: u64,
+    /// How much it is wanted.
+    pub priority: Priority,
+}
+
+impl FileView {
+    /// Whether all of it is here.
+    pub fn is_complete(&self) -> bool {
+        self.verified == self.length
+    }
+}
+
+/// What the user wants of a torrent: its files that are not skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// How many files.
+    pub files: usize,
+    /// Their bytes.
+    pub total: u64,
+    /// Their bytes that are verified and stored.
+    pub verified: u64,
+}
+
+/// A peer that sent bytes that are not the torrent's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BannedView {
+    /// Its peer id, in hexadecimal.
+    pub id: String,
+    /// Its program, as its peer id says; empty when that says nothing.
+    pub client: String,
+    /// The piece by which it was found out, from zero.
+    pub piece: u32,
 }
 
 /// How far saving into a folder is.
@@ -315,4 +395,70 @@ pub struct Alert {
     pub id: u32,
     /// What went wrong.
     pub trouble: Trouble,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(length: u64, verified: u64, priority: Priority) -> FileView {
+        FileView { path: String::new(), length, verified, priority }
+    }
+
+    fn torrent(files: Vec<FileView>, state: State, have: u32) -> TorrentView {
+        let bytes = engine::ByteCounts { total: 60, verified: 39, downloaded: 0, uploaded: 0 };
+        TorrentView {
+            key: 0,
+            torrent: TorrentSnapshot {
+                info_hash: shared::InfoHash::new([0; 20]),
+                name: String::new(),
+                state,
+                bytes,
+                rates: engine::Rates::default(),
+                pieces: engine::PieceCounts { total: 6, have },
+                peers: Vec::new(),
+            },
+            files,
+            sequential: false,
+            limits: RateLimits::default(),
+            super_seeding: false,
+            banned: Vec::new(),
+            trackers: Vec::new(),
+            link: String::new(),
+            magnet: String::new(),
+            waiting: None,
+            trouble: None,
+            saving: None,
+            seconds_left: None,
+        }
+    }
+
+    #[test]
+    fn what_is_skipped_is_not_wanted() {
+        let (skipped, kept) = (view(10, 4, Priority::Skip), view(20, 5, Priority::Normal));
+        let first = view(30, 30, Priority::High);
+        let some = torrent(vec![skipped.clone(), kept.clone(), first.clone()], State::Downloading, 3);
+        assert_eq!(some.wanted(), Wanted { files: 2, total: 50, verified: 35 });
+        let all = torrent(vec![kept, first], State::Downloading, 3);
+        assert_eq!(all.wanted(), Wanted { files: 2, total: 60, verified: 39 }, "all of the torrent");
+        let none = torrent(vec![skipped], State::Seeding, 0);
+        assert_eq!(none.wanted(), Wanted { files: 0, total: 0, verified: 0 });
+        assert!(none.wants_nothing() && none.is_complete_in_part() && !some.wants_nothing());
+        assert!(!torrent(Vec::new(), State::Metadata, 0).wants_nothing());
+        assert!(!torrent(Vec::new(), State::Seeding, 6).is_complete_in_part());
+    }
+
+    #[test]
+    fn what_is_wanted_can_be_saved_once_it_is_here() {
+        let (skipped, here) = (view(30, 4, Priority::Skip), view(30, 30, Priority::Normal));
+        let missing = view(20, 5, Priority::High);
+        let can_save = |files: &[FileView], state, have| torrent(files.to_vec(), state, have).can_save();
+        assert!(can_save(&[skipped.clone(), here.clone()], State::Seeding, 3));
+        assert!(can_save(&[skipped.clone(), here.clone()], State::Paused, 3));
+        assert!(!can_save(&[skipped.clone(), here.clone(), missing.clone()], State::Downloading, 3));
+        assert!(!can_save(&[here.clone(), missing], State::Downloading, 3));
+        assert!(!can_save(&[skipped.clone(), skipped.clone()], State::Seeding, 3), "nothing is wanted");
+        assert!(can_save(&[skipped], State::Seeding, 6), "all is here all the same");
+        assert!(!can_save(&[here], State::Hashing, 6) && !can_save(&[], State::Seeding, 6));
+    }
 }

@@ -5,7 +5,8 @@
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
-use web_peer::dedicated::{Dedicated, Message, Part, WorkerGone, bytes_of, part};
+use web_peer::buffers::copied;
+use web_peer::dedicated::{Dedicated, Message, Part, WorkerGone, part};
 use web_sys::{Blob, Url};
 
 wasm_bindgen_test_configure!(run_in_browser);
@@ -33,7 +34,7 @@ async fn what_is_asked_before_a_worker_is_ready_is_answered_in_order_when_it_is(
     assert_eq!(first.unwrap().body, 2);
     let second = second.unwrap();
     assert_eq!(second.body, 3);
-    assert_eq!(&bytes_of(&part(&second.parts, 0).unwrap())[..], b"bytes");
+    assert_eq!(&copied(&part(&second.parts, 0).unwrap())[..], b"bytes");
     assert!(part::<Uint8Array>(&second.parts, 1).is_none());
 }
 

@@ -6,15 +6,18 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use engine::{ByteCounts, PeerSnapshot, PieceCounts, Rates, State, TorrentSnapshot, Transport, WhyRelayed};
+use engine::{
+    ByteCounts, PeerSnapshot, PieceCounts, Priority, Rates, State, TorrentSnapshot, Transport, WhyRelayed,
+};
 use leptos::prelude::{LocalStorage, Set, WriteSignal, signal_local};
 use shared::InfoHash;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_peer::command::Command;
 use web_peer::snapshot::{
-    Alert, FileView, IceChoice, IceView, RtcView, Snapshot, StorageKind, StorageView, StreamingView,
-    TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode, Trouble, Waiting,
+    Alert, FileView, IceChoice, IceView, RateLimits, RtcView, Snapshot, StorageKind, StorageView,
+    StreamingView, TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode,
+    Trouble, Waiting,
 };
 use web_sys::{
     ClipboardEvent, ClipboardEventInit, DataTransfer, DragEvent, DragEventInit, Element, File, HtmlElement,
@@ -98,6 +101,8 @@ fn nothing() -> Snapshot {
     Snapshot {
         tracker: TrackerView { url: "ws://localhost/ws".into(), state: TrackerState::Connected },
         storage: StorageView { kind: StorageKind::Private, limit: None },
+        peer_id: "2d".repeat(20),
+        limits: RateLimits::default(),
         rtc: RtcView {
             available: true,
             mode: TransportMode::Auto,
@@ -109,6 +114,10 @@ fn nothing() -> Snapshot {
         torrents: Vec::new(),
         alerts: Vec::new(),
     }
+}
+
+fn file(path: &str, verified: u64, length: u64) -> FileView {
+    FileView { path: path.into(), length, verified, priority: Priority::Normal }
 }
 
 fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
@@ -124,10 +133,14 @@ fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
             pieces: PieceCounts { total: 10, have: (verified * 10 / total.max(1)) as u32 },
             peers: Vec::new(),
         },
-        files: vec![FileView { path: format!("file {key}"), length: total }],
+        files: vec![file(&format!("file {key}"), verified, total)],
         trackers: vec![tracker("ws://localhost/ws")],
         link: format!("http://localhost/#{hash}"),
         magnet: format!("magnet:?xt=urn:btih:{hash}"),
+        sequential: false,
+        limits: RateLimits::default(),
+        super_seeding: false,
+        banned: Vec::new(),
         waiting: None,
         trouble: None,
         saving: None,
@@ -146,6 +159,8 @@ fn peer(transport: Transport) -> PeerSnapshot {
         am_interested: true,
         peer_choking: false,
         peer_interested: false,
+        snubbed: false,
+        optimistic: false,
         progress: 0.5,
         rates: Rates { down: 1_000_000.0, up: 0.0 },
         downloaded: 0,
@@ -269,7 +284,7 @@ async fn nothing_can_be_saved_before_it_is_complete() {
 #[wasm_bindgen_test]
 async fn a_file_of_several_is_saved_by_its_place() {
     let mut folder = torrent(1, State::Seeding, 10, 10);
-    folder.files = ["a/1", "a/2"].map(|path| FileView { path: path.into(), length: 5 }).into();
+    folder.files = ["a/1", "a/2"].map(|path| file(path, 5, 5)).into();
     let page = Page::open(with(vec![folder]));
     settle().await;
     let files = page.app.query_selector_all("[data-testid=save-file]").unwrap();

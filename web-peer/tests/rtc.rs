@@ -547,7 +547,7 @@ async fn ice_servers_reach_the_browser_and_bad_ones_are_its_refusal() {
 #[wasm_bindgen_test]
 async fn a_description_goes_out_though_a_stun_server_never_answers() {
     // A socket of nobody's: what is sent there comes to nothing.
-    let silent = IceServer { urls: vec!["stun:127.0.0.1:9".into()], username: None, credential: None };
+    let silent = IceServer::open(vec!["stun:127.0.0.1:9".into()]);
     let mut a = End::new();
     let start = js_sys::Date::now();
     let id = a.links.offer(&[silent]).unwrap();

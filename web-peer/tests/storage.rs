@@ -54,6 +54,11 @@ async fn put(shelf: &Shelf, hash: InfoHash, piece: u32, bytes: &[u8]) -> Verdict
     shelf.store(hash, piece, offset, &Uint8Array::from(bytes), sha1(bytes)).await
 }
 
+fn load(shelf: &Shelf, hash: InfoHash, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
+    let into = Uint8Array::new_with_length(len);
+    shelf.load(hash, offset, &into).map(|()| into)
+}
+
 async fn content(blob: &Blob) -> Vec<u8> {
     let buffer = JsFuture::from(blob.array_buffer()).await.unwrap();
     Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()).to_vec()
@@ -120,7 +125,7 @@ async fn verified_pieces_are_there_after_the_worker_ended() {
     let have = shelf.create(hash, lengths(data.len())).await.unwrap();
     assert_eq!(have.to_vec(), [true, false, true, true]);
     let at = PIECE as usize * 2 + 50;
-    let read = shelf.load(hash, at as u64, PIECE).unwrap().to_vec();
+    let read = load(&shelf, hash, at as u64, PIECE).unwrap().to_vec();
     assert_eq!(read, data[at..at + PIECE as usize]);
     // Opening again what is open changes nothing.
     assert_eq!(shelf.create(hash, lengths(data.len())).await.unwrap(), have);
@@ -135,7 +140,7 @@ async fn a_piece_with_a_wrong_hash_is_thrown_away() {
     shelf.create(hash, lengths(data.len())).await.unwrap();
     let verdict = shelf.store(hash, 0, 0, &Uint8Array::from(data.as_slice()), [0; 20]).await;
     assert_eq!(verdict, Verdict::HashMismatch);
-    assert_eq!(shelf.load(hash, 0, 10).unwrap_err(), LoadError::Missing);
+    assert_eq!(load(&shelf, hash, 0, 10).unwrap_err(), LoadError::Missing);
     shelf.remove(hash).await.unwrap();
 }
 
@@ -146,9 +151,9 @@ async fn bytes_that_are_not_all_there_are_not_read() {
     let shelf = private().await;
     shelf.create(hash, lengths(data.len())).await.unwrap();
     fill(&shelf, hash, &data, &[1]).await;
-    assert!(shelf.load(hash, 0, PIECE).is_ok());
+    assert!(load(&shelf, hash, 0, PIECE).is_ok());
     for (offset, len) in [(1, PIECE), (u64::from(PIECE), 1), (u64::from(PIECE) * 2, 11), (u64::MAX, 1)] {
-        assert_eq!(shelf.load(hash, offset, len).unwrap_err(), LoadError::Missing, "{offset} {len}");
+        assert_eq!(load(&shelf, hash, offset, len).unwrap_err(), LoadError::Missing, "{offset} {len}");
     }
     assert_eq!(shelf.blob(hash, 0, data.len() as u64).await.unwrap_err(), StoreError::NotOpen);
     shelf.remove(hash).await.unwrap();
@@ -169,7 +174,7 @@ async fn a_piece_is_noted_on_disk_only_after_its_bytes_are() {
     };
     assert_eq!(put(&shelf, hash, 0, &data[..PIECE as usize]).await, Verdict::Stored);
     // Served at once, but after a crash now it would be fetched again.
-    assert!(shelf.load(hash, 0, PIECE).is_ok());
+    assert!(load(&shelf, hash, 0, PIECE).is_ok());
     assert!(noted().await.is_empty());
     // The last piece is a reason to note all.
     assert_eq!(put(&shelf, hash, 1, &data[PIECE as usize..]).await, Verdict::Stored);
@@ -305,11 +310,11 @@ async fn memory_takes_what_it_says_and_no_more() {
         StoreError::TooLargeForMemory { total, limit }
     );
     assert_eq!(shelf.create(kept, lengths(data.len())).await.unwrap().to_vec(), [true; 3]);
-    let across = shelf.load(kept, u64::from(PIECE) - 3, 6).unwrap().to_vec();
+    let across = load(&shelf, kept, u64::from(PIECE) - 3, 6).unwrap().to_vec();
     assert_eq!(across, data[PIECE as usize - 3..PIECE as usize + 3]);
-    assert_eq!(shelf.load(kept, data.len() as u64 - 5, 5).unwrap().to_vec(), data[data.len() - 5..]);
+    assert_eq!(load(&shelf, kept, data.len() as u64 - 5, 5).unwrap().to_vec(), data[data.len() - 5..]);
     assert_eq!(content(&shelf.blob(kept, 7, limit - 20).await.unwrap()).await, data[7..data.len() - 3]);
-    assert_eq!(shelf.load(kept, data.len() as u64, 1).unwrap_err(), LoadError::Missing);
+    assert_eq!(load(&shelf, kept, data.len() as u64, 1).unwrap_err(), LoadError::Missing);
     shelf.remove(kept).await.unwrap();
     assert!(shelf.create(refused, lengths(11)).await.is_ok());
 }
@@ -323,10 +328,10 @@ async fn seeded_files_are_read_where_they_lie_also_over_their_ends() {
     let files = cuts.windows(2).map(|cut| (format!("from {}", cut[0]), blob_of(&data[cut[0]..cut[1]])));
     shelf.attach(hash, files.collect());
     for (offset, len) in [(0, 16_384), (5, 10), (699_999, 2), (524_287, 2), (1_299_990, 10), (0, 1_300_000)] {
-        let read = shelf.load(hash, offset as u64, len as u32).unwrap().to_vec();
+        let read = load(&shelf, hash, offset as u64, len as u32).unwrap().to_vec();
         assert_eq!(read, data[offset..offset + len], "{offset} {len}");
     }
-    assert_eq!(shelf.load(hash, 1_299_990, 11).unwrap_err(), LoadError::Missing);
+    assert_eq!(load(&shelf, hash, 1_299_990, 11).unwrap_err(), LoadError::Missing);
     assert_eq!(content(&shelf.blob(hash, 5, 800_000).await.unwrap()).await, data[5..800_005]);
 }
 
@@ -344,7 +349,7 @@ async fn a_seeded_file_that_changed_or_vanished_is_named() {
         } else {
             own_file(name, &bytes(9, 100_007)).await;
         }
-        assert_eq!(shelf.load(hash, 5, 100).unwrap_err(), LoadError::Changed { file: name.into() });
+        assert_eq!(load(&shelf, hash, 5, 100).unwrap_err(), LoadError::Changed { file: name.into() });
         let blob = shelf.blob(hash, 0, 100_005).await;
         assert_eq!(blob.unwrap_err(), StoreError::Changed(name.into()));
     }
@@ -397,6 +402,48 @@ async fn what_was_downloaded_can_be_saved_one_by_one_and_as_a_zip() {
 }
 
 #[wasm_bindgen_test]
+async fn a_zip_of_some_files_needs_no_bytes_but_theirs() {
+    let hash = hash("saved in part");
+    let piece = PIECE as usize;
+    let data = bytes(11, piece * 4);
+    let entry = |path: &str, offset: usize, len: usize| Entry {
+        path: path.into(),
+        offset: offset as u64,
+        len: len as u64,
+    };
+    // Of four pieces the second and the third are missing; the empty file lies in one of them.
+    let entries = [
+        entry("pasta/a.bin", 0, piece - 100),
+        entry("pasta/vazio", piece + 50, 0),
+        entry("pasta/b.bin", piece * 3 + 10, 1000),
+    ];
+    for shelf in [private().await, Shelf::in_memory(1 << 20)] {
+        shelf.create(hash, lengths(data.len())).await.unwrap();
+        fill(&shelf, hash, &data, &[1, 2]).await;
+        let zip = content(&shelf.zip(hash, &entries).await.unwrap()).await;
+        shelf.zip_begin(3, hash, entries.to_vec()).unwrap();
+        let mut streamed = Vec::new();
+        while let Some(next) = Some(shelf.zip_next(3).unwrap()).filter(|next| !next.is_empty()) {
+            streamed.extend(next);
+        }
+        assert_eq!(streamed, zip, "made while it is read it is the same");
+        let mut zip = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
+        assert_eq!(zip.len(), entries.len());
+        for (index, entry) in entries.iter().enumerate() {
+            let mut found = Vec::new();
+            zip.by_index(index).unwrap().read_to_end(&mut found).unwrap();
+            assert_eq!(found, data[entry.offset as usize..(entry.offset + entry.len) as usize]);
+        }
+        assert!(content(&shelf.blob(hash, entries[1].offset, 0).await.unwrap()).await.is_empty());
+        // What is missing is not made up.
+        let missing = [entry("c", piece, 10)];
+        assert_eq!(shelf.zip(hash, &missing).await.unwrap_err(), StoreError::NotOpen);
+        shelf.zip_begin(4, hash, missing.to_vec()).unwrap();
+        assert_eq!(shelf.zip_next(4).unwrap_err(), StoreError::NotOpen);
+    }
+}
+
+#[wasm_bindgen_test]
 async fn a_removed_torrent_leaves_nothing() {
     let hash = hash("removed");
     let shelf = private().await;
@@ -406,7 +453,7 @@ async fn a_removed_torrent_leaves_nothing() {
     assert!(exists(&store, &hash.to_string()).await);
     shelf.remove(hash).await.unwrap();
     assert!(!exists(&store, &hash.to_string()).await);
-    assert_eq!(shelf.load(hash, 0, 1).unwrap_err(), LoadError::Missing);
+    assert_eq!(load(&shelf, hash, 0, 1).unwrap_err(), LoadError::Missing);
     assert_eq!(put(&shelf, hash, 0, b"late").await, Verdict::Failed(StoreError::NotOpen));
     // Of one that was never there nothing is left either.
     shelf.remove(hash).await.unwrap();

@@ -11,6 +11,7 @@ use serde_json::json;
 
 const WIDTHS: [u32; 3] = [360, 800, 1280];
 const HEIGHT: u32 = 900;
+const LIE: &str = include_str!("../../tests/browsers/scripts/liar.js");
 const NOBODY_HAS_IT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 #[tokio::main]
@@ -31,7 +32,7 @@ async fn shoot_all() -> Result<()> {
     shoot(&page, "1-empty").await?;
 
     let film_hash = page.seed(&[&film]).await?.into_iter().next().context("the film has no hash")?;
-    page.seed_folder(&album).await?;
+    let album_hash = page.seed_folder(&album).await?;
     shoot(&page, "2-seeding").await?;
 
     other.add(&film_hash).await?;
@@ -69,7 +70,53 @@ async fn shoot_all() -> Result<()> {
     portuguese.add(&film_hash).await?;
     portuguese.wait_for_torrent(&film_hash, "under way", |torrent| torrent.progress() > 0.02).await?;
     shoot(&portuguese, "9-pt-BR-downloading").await?;
+    shoot_wishes(&tracker, &album_hash).await?;
+    shoot_liar(&film).await?;
     println!("{}", output_folder().join("shots").display());
+    Ok(())
+}
+
+/// Files to choose from, limits, and what is done with both.
+async fn shoot_wishes(tracker: &Tracker, album: &str) -> Result<()> {
+    let page = Page::open(&tracker.url_with("lang=en")).await?;
+    page.change("[data-testid=add-choose]", &json!(true)).await?;
+    page.add(album).await?;
+    page.wait_for_torrent(album, "its files are known", |torrent| torrent.files.len() == 2).await?;
+    page.wait_for_text(album, "No file chosen").await?;
+    unfold(&page).await?;
+    shoot(&page, "10-choosing").await?;
+    page.limit("up", Some(500)).await?;
+    page.limit_torrent(album, "down", Some(2000)).await?;
+    page.change("[data-testid=sequential]", &json!(true)).await?;
+    page.prioritize(album, 0, "high").await?;
+    page.wait_for_text(album, "What you chose is complete").await?;
+    shoot(&page, "11-chosen").await
+}
+
+/// One of two seeders lies.
+async fn shoot_liar(film: &std::path::Path) -> Result<()> {
+    let tracker = Tracker::start()?;
+    let url = tracker.url_with("lang=en&ice=&transport=direct");
+    let lying = BrowserOptions::default().with_script(LIE);
+    let (honest, liar, page) =
+        tokio::try_join!(Page::open(&url), Page::open_with(&url, &lying), Page::open(&url))?;
+    let hash = honest.seed(&[film]).await?.into_iter().next().context("the film has no hash")?;
+    liar.seed(&[film]).await?;
+    honest.limit("up", Some(2000)).await?;
+    page.add(&hash).await?;
+    page.wait_for_torrent(&hash, "the liar is banned", |torrent| !torrent.banned.is_empty()).await?;
+    page.wait_for_text(&hash, "banned").await?;
+    shoot(&page, "12-banned").await?;
+    page.press(&hash, "pause").await?;
+    page.go_to(&tracker.url_with("lang=pt-BR&ice=&transport=direct")).await?;
+    unfold(&page).await?;
+    shoot_once(&page, "13-pt-BR-settings", WIDTHS[0], "light").await
+}
+
+/// Opens every list that folds.
+async fn unfold(page: &Page) -> Result<()> {
+    let script = "document.querySelectorAll('details').forEach((fold) => { fold.open = true; })";
+    page.run(script, vec![]).await?;
     Ok(())
 }
 

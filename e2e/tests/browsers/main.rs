@@ -1,6 +1,7 @@
 //! What the whole does, in real browsers against the real tracker. One behaviour a file; every peer is a browser
 //! with a profile of its own, unless the test is about tabs.
 
+mod chosen_files;
 mod direct;
 mod direct_link_cut;
 mod empty_file;
@@ -9,6 +10,8 @@ mod folder;
 mod folder_of_many;
 mod hidden_tab;
 mod hostile_tracker;
+mod liar;
+mod limits;
 mod link;
 mod mixed_swarm;
 mod names_in_any_script;
@@ -23,6 +26,7 @@ mod reload;
 mod seeded_file_changes;
 mod seeder_leaves;
 mod strangers_misbehave;
+mod swarm;
 mod their_client;
 mod torrent_file;
 mod tracker_killed;

@@ -27,6 +27,15 @@ const WAY_REVIEW: Duration = Duration::from_secs(5);
 /// A link on which nothing has come for this long may be dead: an offer of its peer's says that it is.
 pub(super) const DOUBTFUL_SILENCE: Duration = Duration::from_secs(5);
 
+/// A peer that an attempt may begin for.
+struct Due {
+    peer: PeerId,
+    /// There is a relay link to it.
+    linked: bool,
+    /// There is no link, and only neighbours speak of it.
+    is_hearsay: bool,
+}
+
 impl Session {
     /// Whether this side takes direct links.
     pub(super) fn takes_direct(&self) -> bool {
@@ -48,9 +57,20 @@ impl Session {
             return;
         }
         self.expire_direct(now);
+        let due = self.choose_prospects(now);
+        self.begin_attempts(now, due);
+        let waiting =
+            self.directs.attempts().filter(|(_, attempt)| attempt.offer.is_some() && attempt.way.is_none());
+        let waiting: Vec<_> = waiting.map(|(peer, _)| peer).collect();
+        for peer in waiting {
+            self.send_offer(now, peer);
+        }
+    }
+
+    /// Peers that an attempt may begin for now; forgets those for whom nothing speaks any more, and notes when to look again.
+    fn choose_prospects(&mut self, now: Time) -> Vec<Due> {
         let heard_of = self.heard_of();
         let complete = self.is_complete();
-        let room = self.max_peers.saturating_sub(self.swarm.peer_count() + self.swarm.dialing());
         let (mut due, mut useless, mut next) = (Vec::new(), Vec::new(), None::<Time>);
         let mut wake = |time: Time| next = Some(next.map_or(time, |next| next.min(time)));
         for (peer, prospect) in self.directs.iter() {
@@ -86,12 +106,17 @@ impl Session {
             if moment > now {
                 wake(moment);
             } else {
-                due.push((peer, linked, prospect.named));
+                due.push(Due { peer, linked, is_hearsay: !linked && !prospect.named });
             }
         }
         self.direct_due = next;
         useless.into_iter().for_each(|peer| self.directs.remove(peer));
+        due
+    }
 
+    /// Begins as many attempts for these, in random order, as there may be.
+    fn begin_attempts(&mut self, now: Time, mut due: Vec<Due>) {
+        let room = self.max_peers.saturating_sub(self.swarm.peer_count() + self.swarm.dialing());
         self.rng.shuffle(&mut due);
         let (mut attempts, mut hearsay, mut new) = (0, 0, 0);
         for (peer, _) in self.directs.attempts() {
@@ -100,8 +125,7 @@ impl Session {
             new += usize::from(!linked);
             hearsay += usize::from(!linked && self.directs.get(peer).is_some_and(|prospect| !prospect.named));
         }
-        for (peer, linked, named) in due {
-            let is_hearsay = !linked && !named;
+        for Due { peer, linked, is_hearsay } in due {
             if attempts >= MAX_ATTEMPTS
                 || (!linked && new >= room)
                 || (is_hearsay && hearsay >= MAX_HEARSAY_ATTEMPTS)
@@ -115,12 +139,6 @@ impl Session {
             let expires = self.directs.get(peer).and_then(crate::direct::Prospect::expires);
             self.direct_due = self.direct_due.into_iter().chain(expires).min();
             self.actions.push_back(Action::DialDirect { peer });
-        }
-        let waiting =
-            self.directs.attempts().filter(|(_, attempt)| attempt.offer.is_some() && attempt.way.is_none());
-        let waiting: Vec<_> = waiting.map(|(peer, _)| peer).collect();
-        for peer in waiting {
-            self.send_offer(now, peer);
         }
     }
 

@@ -16,9 +16,11 @@ use crate::pieces::{Receipt, Refusal};
 
 /// When nothing else is left to ask for, blocks that others have owed for this long are asked of idle peers too.
 const ENDGAME_AFTER: Duration = Duration::from_millis(500);
-/// While there are pieces to come that nobody has yet, idle peers are no sign of the end, and more patience is shown: a young
-/// swarm would fetch half of everything twice.
-const SCARCITY_AFTER: Duration = Duration::from_secs(10);
+/// While there are pieces to come that nobody has yet, idle peers are no sign of the end, and more patience is shown. What is
+/// asked twice is sent twice only where it waits in neither's queue when it comes from the other: the cancel is quicker.
+const SCARCITY_AFTER: Duration = Duration::from_secs(1);
+/// Patience with a slow peer ends here.
+const MOST_PATIENCE: Duration = Duration::from_secs(10);
 /// Whoever comes within this time after a ban is on probation: until it has sent a whole piece that is right, it is asked for
 /// pieces that nobody else has a part in.
 const PROBATION: Duration = Duration::from_secs(30 * 60);
@@ -35,6 +37,8 @@ impl Session {
         if torrent.is_complete() || torrent.pieces.is_congested() {
             return;
         }
+        let serves = |peer: &&Peer| peer.am_interested && !peer.peer_choking;
+        torrent.servers = self.swarm.links.values().filter(serves).count() as u32;
         let mut idle = false;
         for snubbed in [false, true] {
             for (link, peer) in &mut self.swarm.links {
@@ -331,19 +335,19 @@ impl Session {
     }
 }
 
-/// What it would be surprising to wait for longer: twice the time in which a peer sends what it owes, at its rate.
+/// What it would be surprising to wait for longer: the time in which a peer sends what it owes, at its rate.
 fn patience(now: Time, peer: &Peer) -> Duration {
     let owed: u32 = peer.awaited().map(|outstanding| outstanding.span.len()).sum();
     let rate = peer.down.per_second(now);
     if owed == 0 || rate <= 0.0 {
         return Duration::ZERO;
     }
-    Duration::from_secs_f64(2.0 * f64::from(owed) / rate).min(SCARCITY_AFTER)
+    Duration::from_secs_f64(f64::from(owed) / rate).min(MOST_PATIENCE)
 }
 
 /// Asks one peer for as much as its pipeline takes.
 fn fill(now: Time, link: LinkId, peer: &mut Peer, torrent: &mut Torrent, epoch: u64, rng: &mut Rng) {
-    let pipeline = peer.pipeline(now);
+    let pipeline = peer.pipeline(now, torrent.servers);
     if !peer.should_refill(pipeline) {
         return;
     }

@@ -116,7 +116,7 @@ impl Session {
             Message::Bitfield(bits) => self.claim_came(now, link, Claim::Bits(bits))?,
             Message::HaveAll => self.claim_came(now, link, Claim::All)?,
             Message::HaveNone => self.claim_came(now, link, Claim::None)?,
-            Message::Request(block) => self.request_came(link, block)?,
+            Message::Request(block) => self.request_came(now, link, block)?,
             Message::Cancel(block) => self.cancel_came(link, block),
             Message::Piece { piece, begin, data } => self.block_came(now, link, piece, begin, data)?,
             Message::RejectRequest(block) => self.rejection_came(link, block),
@@ -149,6 +149,7 @@ impl Session {
         {
             self.fetch.peer_offers(link, size);
         }
+        let wants_nothing = said.upload_only == Some(true);
         // It may come again, to tell what has changed; what it does not repeat stays (BEP 10).
         let merged = match peer.extended.take() {
             None => said,
@@ -159,12 +160,16 @@ impl Session {
                 rtc: said.rtc.or(before.rtc),
                 metadata_size: said.metadata_size.or(before.metadata_size),
                 reqq: said.reqq.or(before.reqq),
+                upload_only: said.upload_only.or(before.upload_only),
                 client: said.client.or(before.client),
                 block: said.block.or(before.block),
             },
         };
         peer.extended = Some(merged);
-        if peer.is_own() {
+        if wants_nothing {
+            peer.peer_interested = false;
+            self.slot_freed(now);
+        } else if peer.is_own() {
             self.unchoke_early(&mut peer);
         }
         if let Some(id) = peer.id.filter(|_| peer.takes_direct() && self.takes_direct()) {
@@ -251,6 +256,9 @@ impl Session {
         let Pieces::Known(has) = &mut peer.pieces else { return Ok(()) };
         if has.remove(known) {
             torrent.picker.peer_lost(known);
+            if let Some(super_seeding) = &mut self.super_seeding {
+                super_seeding.peer_left(known);
+            }
             if torrent.wants(known) && !torrent.pieces.have().has(known) {
                 peer.useful = peer.useful.saturating_sub(1);
                 peer.show_interest(now, peer.useful > 0);

@@ -30,13 +30,13 @@ impl Session {
         self.gossip_due = None;
         let reachable =
             self.swarm.links.values().filter(|peer| peer.signal_number().is_some() && peer.takes_direct());
-        let mut members: Vec<_> = reachable.filter_map(|peer| Some((peer.id?, peer.is_complete()))).collect();
+        let mut members: Vec<_> = reachable.filter_map(|peer| Some((peer.id?, peer.is_done()))).collect();
         members.sort_unstable();
         members.dedup_by_key(|(member, _)| *member);
         for peer in self.swarm.links.values_mut() {
             let Some(number) = peer.signal_number().filter(|_| peer.takes_direct()) else { continue };
             // Two who have everything are of no use to each other.
-            let complete = peer.is_complete();
+            let complete = peer.is_done();
             let others = members
                 .iter()
                 .filter(|(id, is_complete)| peer.id != Some(*id) && !(complete && *is_complete));

@@ -155,10 +155,30 @@ impl Session {
             rtc: Some(self.takes_direct()),
             metadata_size: self.torrent.as_ref().map(|torrent| torrent.info.raw().len() as u32),
             reqq: Some(MAX_QUEUED_REQUESTS as u32),
+            upload_only: (self.is_complete() || self.told_upload_only).then_some(self.is_complete()),
             client: Some(self.client.clone()),
             block: Some(MAX_BLOCK_BYTES),
         };
         handshake.encode()
+    }
+
+    /// Tells everybody when there is nothing more to want although pieces are missing, or when there is again (BEP 21). That all
+    /// pieces are here shows by itself.
+    pub(super) fn tell_what_is_wanted(&mut self) {
+        let Some(torrent) = &self.torrent else { return };
+        let wants_nothing = torrent.is_complete() && !torrent.pieces.have().is_all();
+        if wants_nothing == self.told_upload_only || (self.told_upload_only && torrent.is_complete()) {
+            return;
+        }
+        // What is said is not taken back by leaving it out.
+        self.told_upload_only = true;
+        let payload = self.introduction();
+        self.told_upload_only = wants_nothing;
+        let greeted =
+            |peer: &&mut Peer| peer.greeted && peer.handshake.is_some_and(|handshake| handshake.extended);
+        for peer in self.swarm.links.values_mut().filter(greeted) {
+            peer.say(&Message::Extended { id: HANDSHAKE_ID, payload: payload.clone() });
+        }
     }
 
     /// Says which pieces are here: one message, exactly once, as soon as the metadata is known.
@@ -298,7 +318,7 @@ impl Session {
         if is_direct && broke && others.iter().all(was_last) {
             self.directs.broke(now, id, peer.age(now), &mut self.rng);
         }
-        if peer.is_complete()
+        if peer.is_done()
             && let Some(prospect) = self.directs.get_mut(id)
         {
             prospect.complete = true;
@@ -329,7 +349,7 @@ impl Session {
             Ending::Closed(_) => broke,
         };
         self.swarm.unlinked(now, id, pause, failed, &mut self.rng);
-        if peer.is_complete() {
+        if peer.is_done() {
             self.swarm.mark_complete(id);
         }
     }

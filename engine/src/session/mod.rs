@@ -132,6 +132,8 @@ struct Torrent {
     pieces: Pieces,
     picker: Picker,
     wishes: Wishes,
+    /// Peers that serve us and have something for us.
+    servers: u32,
 }
 
 impl Torrent {
@@ -140,7 +142,14 @@ impl Torrent {
         let mut picker = Picker::new(geometry);
         geometry.pieces().filter(|piece| !have.has(*piece)).for_each(|piece| picker.offer(piece));
         let wishes = Wishes::new(info.files().len(), geometry.piece_count());
-        Self { info: Arc::new(info), geometry, pieces: Pieces::new(geometry, have), picker, wishes }
+        Self {
+            info: Arc::new(info),
+            geometry,
+            pieces: Pieces::new(geometry, have),
+            picker,
+            wishes,
+            servers: 0,
+        }
     }
 }
 
@@ -190,6 +199,8 @@ pub struct Session {
     stirred: bool,
     /// What happened may concern more links than the one it came by.
     wide: bool,
+    /// Links were told that there is nothing to want although pieces are missing (BEP 21).
+    told_upload_only: bool,
     /// When the first HAVE that waits for company must go out.
     haves_due: Option<Time>,
     fetch: Fetch,
@@ -201,8 +212,8 @@ pub struct Session {
     limits: Limits,
     /// When a limit that stopped something lets it go on.
     limit_ends: Option<Time>,
-    /// Which link is served first, so that none is always first to what a limit allows.
-    first_served: usize,
+    /// Something has happened by which blocks may be sent that could not be before.
+    serve_due: bool,
     /// Goes up when blocks may be asked for that could not before, so that peers for whom there was nothing are looked at
     /// again.
     epoch: u64,
@@ -268,6 +279,7 @@ impl Session {
             gossip_due: None,
             stirred: false,
             wide: false,
+            told_upload_only: false,
             haves_due: None,
             fetch: Fetch::default(),
             torrent,
@@ -277,7 +289,7 @@ impl Session {
             super_seeding,
             limits: config.limits,
             limit_ends: None,
-            first_served: 0,
+            serve_due: false,
             epoch: 0,
             last_ban: None,
             down: Rate::default(),
@@ -369,6 +381,7 @@ impl Session {
     pub fn handle_room(&mut self, now: Time, link: LinkId, room: usize) {
         if let Some(peer) = self.swarm.get_mut(link) {
             peer.set_room(room);
+            self.serve_due = true;
             self.settle_at(now, link);
         }
     }
@@ -403,8 +416,12 @@ impl Session {
 
     /// The bytes of an [`Action::Load`]; `None` if they could not be read. Then the piece counts as missing.
     pub fn handle_loaded(&mut self, now: Time, load: LoadId, data: Option<Bytes>) {
-        self.load_answered(now, load, data);
-        self.settle(now);
+        if self.load_answered(now, load, data) {
+            self.settle(now);
+        } else {
+            // Nothing but blocks can follow from it.
+            self.serve(now);
+        }
     }
 
     /// The deadline has come.
@@ -566,7 +583,10 @@ impl Session {
         if peer.is_deaf() || peer.retiring.is_some() {
             self.settle(now);
         } else {
-            self.serve_at(now, link);
+            if self.serve_due {
+                self.read_ahead(link);
+                self.serve(now);
+            }
         }
     }
 
@@ -586,6 +606,7 @@ impl Session {
                 self.ask_for_blocks(now);
             }
             self.reveal();
+            self.tell_what_is_wanted();
             self.take_leave(now);
             let mut closed = self.flush(now);
             self.serve(now);

@@ -47,7 +47,7 @@ impl Session {
         if mute || dead || peer.silent_for(now) >= SILENCE_PATIENCE {
             return Some(CloseReason::TimedOut);
         }
-        if complete && peer.is_complete() {
+        if complete && peer.is_done() {
             let since = *peer.both_seed_since.get_or_insert(now);
             if now.since(since) >= FAREWELL {
                 return Some(CloseReason::BothSeed);

@@ -17,8 +17,20 @@ use crate::uploads::READ_AHEAD;
 /// Whom a limit stops goes on up to this much later than it could.
 pub(super) const LIMIT_JITTER: Duration = Duration::from_millis(20);
 
+/// Of what is given to links, so much waits in their buffers at a time: what goes out in this time, at the rate measured, …
+const BACKLOG_TIME: Duration = Duration::from_millis(250);
+/// … and so many bytes, so that the rate can rise.
+const LEAST_BACKLOG: usize = 64 * 1024;
+/// Who was not served for so long comes first, however common the piece.
+const STARVES_AFTER: Duration = Duration::from_secs(2);
+
 impl Session {
-    pub(super) fn request_came(&mut self, link: LinkId, block: BlockRequest) -> Result<(), Offence> {
+    pub(super) fn request_came(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        block: BlockRequest,
+    ) -> Result<(), Offence> {
         let Some(peer) = self.swarm.links.get_mut(&link) else { return Ok(()) };
         if block.len > MAX_BLOCK_BYTES {
             return Err(offence(format!("it asks for {} bytes at once", block.len)));
@@ -35,7 +47,11 @@ impl Session {
         if !wanted || peer.requests.len() >= MAX_QUEUED_REQUESTS {
             refuse(peer, block);
         } else if !peer.requests.contains(&span) {
+            if peer.requests.is_empty() {
+                peer.served_at = now;
+            }
             peer.requests.push_back(span);
+            self.serve_due = true;
             if peer.shown.is_none()
                 && span.begin() == 0
                 && let Some(super_seeding) = &mut self.super_seeding
@@ -70,7 +86,7 @@ impl Session {
 
     /// Serves one of our own from the start while there are slots enough: it need not ask first.
     pub(super) fn unchoke_early(&self, peer: &mut Peer) {
-        if peer.am_choking && self.swarm.links.len() < self.choker.slots() {
+        if peer.am_choking && !peer.is_done() && self.swarm.links.len() < self.choker.slots() {
             peer.am_choking = false;
             peer.say(&Message::Unchoke);
         }
@@ -112,21 +128,50 @@ impl Session {
         }
     }
 
-    /// Sends blocks as far as links take them, and has the next ones read.
+    /// Sends blocks as far as links take them, and has the next ones read: of those that are asked for, the rarest first, so
+    /// that what is new spreads, and one after the other, so that it spreads at once.
+    ///
+    /// What waits in the links' buffers cannot be overtaken any more. So no more is given to them than goes out in
+    /// [`BACKLOG_TIME`]; of eight links that share a line each would else take eight times as long for its block.
     pub(super) fn serve(&mut self, now: Time) {
-        let waiting = self.swarm.links.iter().filter(|(_, peer)| !peer.requests.is_empty());
-        let waiting: Vec<_> = waiting.map(|(link, _)| *link).collect();
-        self.first_served = self.first_served.wrapping_add(1);
-        let first = self.first_served % waiting.len().max(1);
-        for link in waiting[first..].iter().chain(&waiting[..first]) {
-            self.serve_at(now, *link);
+        self.serve_due = false;
+        let Some(torrent) = &self.torrent else { return };
+        let most = (self.up.per_second(now) * BACKLOG_TIME.as_secs_f64()) as usize + LEAST_BACKLOG;
+        let mut backlog: usize = 0;
+        let mut oldest: Option<Time> = None;
+        let mut waiting: Vec<(bool, u32, Time, LinkId)> = Vec::new();
+        for (link, peer) in &mut self.swarm.links {
+            let (bytes, until) = peer.backlog(now);
+            if bytes > 0 {
+                backlog += bytes;
+                oldest = Some(oldest.map_or(until, |other| other.min(until)));
+            }
+            let Some(span) = peer.requests.front().filter(|_| peer.has_room()) else { continue };
+            let served = peer.served_at;
+            let starves = now.since(served) >= STARVES_AFTER;
+            waiting.push((!starves, torrent.picker.availability(span.piece()), served, *link));
+        }
+        let alone = waiting.len() == 1;
+        waiting.sort_unstable();
+        for (_, _, _, link) in waiting {
+            // There is nobody whom a long queue on the only link would keep waiting.
+            if backlog >= most && !alone {
+                self.read_ahead(link);
+                if let Some(time) = oldest {
+                    self.limit_ends = Some(self.limit_ends.map_or(time, |before| before.min(time)));
+                }
+                break;
+            }
+            backlog += self.serve_at(now, link, if alone { usize::MAX } else { most - backlog });
         }
     }
 
-    /// Sends blocks as far as this link takes them, and has the next ones read.
-    pub(super) fn serve_at(&mut self, now: Time, link: LinkId) {
-        let (Some(torrent), Some(peer)) = (&self.torrent, self.swarm.links.get_mut(&link)) else { return };
+    /// Sends blocks of up to about so many bytes as far as this link takes them, and has the next ones read. Bytes sent.
+    fn serve_at(&mut self, now: Time, link: LinkId, most: usize) -> usize {
+        let Some(peer) = self.swarm.links.get_mut(&link) else { return 0 };
+        let mut sent = 0;
         while peer.has_room()
+            && sent < most
             && let Some(span) = peer.requests.front().copied()
             && self.uploads.has(span)
         {
@@ -142,6 +187,8 @@ impl Session {
             message.extend_from_slice(&piece_header(span));
             self.uploads.append(span, &mut message);
             peer.sent(now, message.len());
+            peer.served_at = now;
+            sent += message.len();
             let bytes = u64::from(span.len());
             self.limits.sent(now, bytes);
             peer.uploaded += bytes;
@@ -150,6 +197,13 @@ impl Session {
             self.up.add(now, bytes);
             self.actions.push_back(Action::Send { link, bytes: message.freeze() });
         }
+        self.read_ahead(link);
+        sent
+    }
+
+    /// Has the store read what this peer asks for.
+    pub(super) fn read_ahead(&mut self, link: LinkId) {
+        let (Some(torrent), Some(peer)) = (&self.torrent, self.swarm.links.get(&link)) else { return };
         let mut ahead = 0;
         for span in &peer.requests {
             let actions = &mut self.actions;
@@ -163,15 +217,17 @@ impl Session {
         }
     }
 
-    /// The store answered a load. A piece that it cannot read is not there: whoever asked for it is told so.
-    pub(super) fn load_answered(&mut self, now: Time, load: LoadId, data: Option<Bytes>) {
-        let Some(piece) = self.uploads.loaded(load, data) else { return };
-        let Some(torrent) = &mut self.torrent else { return };
+    /// The store answered a load. A piece that it cannot read is not there: whoever asked for it is told so. Whether that
+    /// happened.
+    pub(super) fn load_answered(&mut self, now: Time, load: LoadId, data: Option<Bytes>) -> bool {
+        let Some(piece) = self.uploads.loaded(load, data) else { return false };
+        let Some(torrent) = &mut self.torrent else { return false };
         if !torrent.pieces.lost(piece) {
-            return;
+            return false;
         }
         torrent.picker.offer(piece);
         torrent.note_change_of(piece);
+        self.swarm.stir();
         let wanted = torrent.wants(piece);
         self.epoch += 1;
         for peer in self.swarm.links.values_mut() {
@@ -190,6 +246,7 @@ impl Session {
                 peer.show_interest(now, true);
             }
         }
+        true
     }
 }
 
@@ -205,5 +262,5 @@ fn is_contender(peer: &Peer) -> bool {
     peer.handshake.is_some()
         && peer.retiring.is_none()
         && (peer.peer_interested
-            || (!peer.am_choking && peer.is_own() && peer.uploaded == 0 && !peer.is_complete()))
+            || (!peer.am_choking && peer.is_own() && peer.uploaded == 0 && !peer.is_done()))
 }

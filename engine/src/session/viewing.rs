@@ -1,7 +1,7 @@
 //! What users are shown.
 
 use super::Session;
-use crate::api::{ByteCounts, PeerSnapshot, PieceCounts, Rates, Time, TorrentSnapshot, Transport};
+use crate::api::{ByteCounts, LinkId, PeerSnapshot, PieceCounts, Rates, Time, TorrentSnapshot, Transport};
 use crate::peer::Peer;
 
 impl Session {
@@ -27,11 +27,16 @@ impl Session {
         }
     }
 
+    /// Whether it is still the first of its swarm that has everything ([`SessionConfig::first_seeder`](crate::SessionConfig)).
+    pub fn is_super_seeding(&self) -> bool {
+        self.super_seeding.is_some()
+    }
+
     /// One row a peer, also where a relay link has not quite handed over to a direct one.
     fn peer_snapshots(&self, now: Time) -> Vec<PeerSnapshot> {
         let mut rows: Vec<((bool, bool), PeerSnapshot)> = Vec::new();
-        for peer in self.swarm.links.values() {
-            let Some(mut row) = self.peer_snapshot(now, peer) else { continue };
+        for (link, peer) in &self.swarm.links {
+            let Some(mut row) = self.peer_snapshot(now, *link, peer) else { continue };
             let in_use = peer.retiring.is_none() && peer.doubted.is_none() && peer.has().is_some();
             let mut weight = (in_use, peer.transport == Transport::Direct);
             let Some((least, other)) = rows.iter_mut().find(|(_, other)| other.id == row.id) else {
@@ -49,7 +54,7 @@ impl Session {
         rows.into_iter().map(|(_, row)| row).collect()
     }
 
-    fn peer_snapshot(&self, now: Time, peer: &Peer) -> Option<PeerSnapshot> {
+    fn peer_snapshot(&self, now: Time, link: LinkId, peer: &Peer) -> Option<PeerSnapshot> {
         let id = peer.handshake?.peer_id;
         let has = peer.has();
         Some(PeerSnapshot {
@@ -67,6 +72,8 @@ impl Session {
             am_interested: peer.am_interested,
             peer_choking: peer.peer_choking,
             peer_interested: peer.peer_interested,
+            snubbed: peer.snubbed,
+            optimistic: !peer.am_choking && self.choker.has_turn(now, link),
             progress: has.map_or(0.0, |has| match has.pieces() {
                 0 => 1.0,
                 pieces => f64::from(has.count()) / f64::from(pieces),

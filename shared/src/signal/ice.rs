@@ -23,6 +23,13 @@ pub struct IceServer {
     pub credential: Option<String>,
 }
 
+impl IceServer {
+    /// A server that needs no account.
+    pub fn open(urls: Vec<String>) -> Self {
+        Self { urls, username: None, credential: None }
+    }
+}
+
 /// Without the credential.
 impl fmt::Debug for IceServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,8 +84,7 @@ pub fn parse_ice_servers(text: &str) -> Result<Vec<IceServer>, IceError> {
     } else if text.starts_with(['[', '{']) {
         serde_json::from_str(text).map_err(|error| IceError::Json(error.to_string()))?
     } else {
-        let server =
-            |url: &str| IceServer { urls: vec![url.trim().into()], username: None, credential: None };
+        let server = |url: &str| IceServer::open(vec![url.trim().into()]);
         text.split(',').map(server).collect()
     };
     if servers.len() > MAX_ICE_SERVERS {

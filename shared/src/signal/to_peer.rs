@@ -45,6 +45,11 @@ pub enum ToPeer {
         /// Why.
         reason: RelayReason,
     },
+    /// The tracker is about to end: connect anew, at a moment of your own choice within this time (our extension).
+    Reconnect {
+        /// Milliseconds.
+        within: u32,
+    },
 }
 
 /// The reply to an announce.
@@ -102,6 +107,10 @@ pub struct NamedPeer {
     /// Whether it takes WebRTC offers.
     #[serde(default)]
     pub rtc: bool,
+    /// The relay channel to it that was opened just now, as the announce asked, numbered on this connection; the asker is
+    /// the initiator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelId>,
 }
 
 /// Trackers from before WebRTC named only peers that relay.
@@ -220,6 +229,8 @@ struct Raw {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<RelayReason>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    within: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     enxame: Option<EnxameReply>,
 }
 
@@ -310,6 +321,7 @@ impl Raw {
                 channel: need(self.channel, "relay-closed", "channel")?,
                 reason: self.reason.unwrap_or(RelayReason::Other),
             }),
+            "reconnect" => Ok(ToPeer::Reconnect { within: need(self.within, "reconnect", "within")? }),
             other => Err(SignalError::UnknownAction(other.chars().take(32).collect())),
         }
     }
@@ -375,6 +387,9 @@ impl From<ToPeer> for Raw {
                 reason: Some(reason),
                 ..Self::default()
             },
+            ToPeer::Reconnect { within } => {
+                Self { action: "reconnect".into(), within: Some(within), ..Self::default() }
+            }
         }
     }
 }

@@ -82,6 +82,15 @@ pub struct EnxameHello {
     /// after a lost connection that the tracker has not noticed yet (BEP 7's `key`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Relay channels to so many of the peers that the reply will name are to be opened at once; the reply then says
+    /// which. Saves each of them a message and the answer to it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub open: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// `action: announce` without an answer.

@@ -109,10 +109,16 @@ fn a_sender_without_credit_is_refused_until_the_receiver_gives_some() {
     let outbox = with_channels(&[1]);
     let window = Bytes::from(vec![0; RELAY_WINDOW as usize]);
     outbox.data(ChannelId(1), window.clone()).unwrap();
-    assert_eq!(outbox.data(ChannelId(1), Bytes::from_static(b"x")), Err(CreditError::Exceeded));
+    assert_eq!(
+        outbox.data(ChannelId(1), Bytes::from_static(b"x")),
+        Err(DataError::Credit(CreditError::Exceeded))
+    );
     assert_eq!(outbox.give(ChannelId(1), 1), Err(CreditError::NotDelivered));
     assert_eq!(next(&outbox), Some(data(1, &window)));
-    assert_eq!(outbox.data(ChannelId(1), Bytes::from_static(b"x")), Err(CreditError::Exceeded));
+    assert_eq!(
+        outbox.data(ChannelId(1), Bytes::from_static(b"x")),
+        Err(DataError::Credit(CreditError::Exceeded))
+    );
     outbox.give(ChannelId(1), 1).unwrap();
     outbox.data(ChannelId(1), Bytes::from_static(b"x")).unwrap();
 }
@@ -276,4 +282,43 @@ proptest! {
         prop_assert_eq!(lock(&outbox.waiting).lanes.len(), open.len());
         prop_assert!(lock(&outbox.waiting).ring.is_empty());
     }
+}
+
+#[test]
+fn what_waits_is_counted_here_and_for_all_until_it_is_read_or_dropped() {
+    let queues = Arc::new(Queues::new(&Limits::default()));
+    let outbox = Outbox::new(Arc::clone(&queues));
+    outbox.signal(failed("first"));
+    let signal = outbox.bytes();
+    assert!(signal > 0);
+    assert_eq!(next(&outbox), Some(Next::Signal(failed("first"))));
+    for channel in [1, 2, 3] {
+        outbox.open(ChannelId(channel), hash(), opened(channel));
+        assert!(matches!(next(&outbox), Some(Next::Opened(..))));
+        outbox.data(ChannelId(channel), Bytes::from(vec![7; 1000])).unwrap();
+    }
+    assert_eq!((outbox.bytes(), queues.held()), (3000, 3000));
+    outbox.forget(ChannelId(1));
+    assert_eq!((outbox.bytes(), queues.held()), (2000, 2000));
+    outbox.close(ChannelId(2), RelayReason::PeerLeft);
+    assert!(matches!(next(&outbox), Some(Next::Data(..))));
+    assert_eq!((outbox.bytes(), queues.held()), (1000, 1000));
+    outbox.end(Ending::Crowded);
+    assert_eq!((outbox.bytes(), queues.held()), (0, 0), "who is to go keeps nothing");
+    outbox.signal(failed("last"));
+    assert_eq!(queues.held(), signal);
+    drop(outbox);
+    assert_eq!(queues.held(), 0);
+}
+
+#[test]
+fn a_full_queue_takes_no_more_and_no_credit_is_lost() {
+    let limits = Limits { queue_per_connection: 1500, ..Limits::default() };
+    let outbox = Outbox::new(Arc::new(Queues::new(&limits)));
+    outbox.open(ChannelId(1), hash(), opened(1));
+    assert!(matches!(next(&outbox), Some(Next::Opened(..))));
+    outbox.data(ChannelId(1), Bytes::from(vec![7; 1000])).unwrap();
+    assert_eq!(outbox.data(ChannelId(1), Bytes::from(vec![7; 501])), Err(DataError::Full));
+    outbox.data(ChannelId(1), Bytes::from(vec![7; 500])).unwrap();
+    assert_eq!(outbox.bytes(), 1500);
 }

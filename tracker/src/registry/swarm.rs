@@ -61,6 +61,15 @@ pub(super) struct Swarm {
 }
 
 impl Swarm {
+    /// An empty swarm of a torrent that was completed so often.
+    pub(super) fn new(downloaded: u32) -> Self {
+        Self { downloaded, ..Self::default() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
     pub(super) fn get(&self, peer_id: &PeerId) -> Option<&Peer> {
         self.peers.get(peer_id)
     }

@@ -103,16 +103,16 @@ fn seeder(n: u8) -> Announce {
 
 /// The same, of our own program.
 fn ours(announce: Announce) -> Announce {
-    Announce { enxame: Some(EnxameHello { v: 1, relay: true, rtc: false, key: None }), ..announce }
+    Announce { enxame: Some(EnxameHello { v: 1, relay: true, rtc: false, key: None, open: 0 }), ..announce }
 }
 
 /// The same, with WebRTC, and with relay or without.
 fn with_ways(announce: Announce, relay: bool, rtc: bool) -> Announce {
-    Announce { enxame: Some(EnxameHello { v: 1, relay, rtc, key: None }), ..announce }
+    Announce { enxame: Some(EnxameHello { v: 1, relay, rtc, key: None, open: 0 }), ..announce }
 }
 
 fn with_key(announce: Announce, key: &str) -> Announce {
-    let hello = EnxameHello { v: 1, relay: true, rtc: false, key: Some(key.into()) };
+    let hello = EnxameHello { v: 1, relay: true, rtc: false, key: Some(key.into()), open: 0 };
     Announce { enxame: Some(hello), ..announce }
 }
 
@@ -214,7 +214,7 @@ fn only_peers_that_can_relay_are_named_and_never_the_asker() {
     bench.announce(3, cannot);
     assert_eq!(
         bench.named(4, ours(leecher(4))),
-        [NamedPeer { peer_id: peer(1), seeder: false, relay: true, rtc: false }]
+        [NamedPeer { peer_id: peer(1), seeder: false, relay: true, rtc: false, channel: None }]
     );
     assert_eq!(bench.registry.relay_capable(&hash(1), &peer(1)), Some((ConnectionId(1), true)));
     assert_eq!(bench.registry.relay_capable(&hash(1), &peer(2)), Some((ConnectionId(2), false)));
@@ -507,7 +507,10 @@ fn one_connection_cannot_fill_the_memory() {
     for n in 0..MAX_MEMBERSHIPS {
         bench.announce(1, swarm(n));
     }
-    assert_eq!(bench.try_announce(1, swarm(MAX_MEMBERSHIPS)), Err(AnnounceError::TooManyMemberships));
+    assert_eq!(
+        bench.try_announce(1, swarm(MAX_MEMBERSHIPS)),
+        Err(AnnounceError::TooManyMemberships(MAX_MEMBERSHIPS))
+    );
     bench.announce(1, swarm(0));
     bench.announce(1, Announce { event: Event::Stopped, ..swarm(0) });
     bench.announce(1, swarm(MAX_MEMBERSHIPS));

@@ -12,11 +12,13 @@ use shared::signal::{
     ToTracker,
 };
 use shared::{InfoHash, PeerId};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tracker::{Page, Settings};
 
@@ -61,6 +63,11 @@ impl Tracker {
         soon(self.task).await.unwrap().unwrap();
     }
 
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(self) {
+        soon(self.task).await.unwrap().unwrap();
+    }
+
     pub(crate) async fn connect(&self) -> Client {
         self.connect_to(self.address).await
     }
@@ -70,6 +77,46 @@ impl Tracker {
         let url = format!("ws://{address}/ws");
         let (socket, _) = soon(tokio_tungstenite::connect_async(url)).await.unwrap();
         Client { socket }
+    }
+
+    /// Connects with this path and these headers.
+    ///
+    /// # Errors
+    /// The status and the body of a reply that refuses.
+    pub(crate) async fn try_connect(
+        &self,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Client, (u16, String)> {
+        let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        match soon(tokio_tungstenite::connect_async(request)).await {
+            Ok((socket, _)) => Ok(Client { socket }),
+            Err(Error::Http(reply)) => {
+                let body = reply.body().clone().unwrap_or_default();
+                Err((reply.status().as_u16(), String::from_utf8(body).unwrap()))
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// What it counts under this name (with its labels), as it tells Prometheus.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut text = String::new();
+        soon(stream.read_to_string(&mut text)).await.unwrap();
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("enxame_")?.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("there is no {name} in {text}")).parse().unwrap()
+    }
+
+    /// How often it refused something for this reason.
+    pub(crate) async fn rejections(&self, reason: &str) -> u64 {
+        self.metric(&format!("rejections_total{{reason=\"{reason}\"}}")).await
     }
 
     /// A client of ours in swarm 1, that can relay.
@@ -90,11 +137,11 @@ impl Tracker {
 }
 
 /// A client's socket.
-pub(crate) struct Client {
-    pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+pub(crate) struct Client<S = MaybeTlsStream<TcpStream>> {
+    pub(crate) socket: WebSocketStream<S>,
 }
 
-impl Client {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) async fn send(&mut self, message: &ToTracker) {
         self.send_text(&message.to_json()).await;
     }
@@ -254,18 +301,24 @@ pub(crate) fn ours(n: u8) -> Announce {
         downloaded: 0,
         numwant: Some(10),
         offers: Vec::new(),
-        enxame: Some(EnxameHello { v: 1, relay: true, rtc: false, key: None }),
+        enxame: Some(EnxameHello { v: 1, relay: true, rtc: false, key: None, open: 0 }),
     }
 }
 
 /// The same with WebRTC.
 pub(crate) fn with_rtc(n: u8) -> Announce {
-    let hello = EnxameHello { v: 1, relay: true, rtc: true, key: None };
+    let hello = EnxameHello { v: 1, relay: true, rtc: true, key: None, open: 0 };
+    Announce { enxame: Some(hello), ..ours(n) }
+}
+
+/// The same with a wish for so many relay channels.
+pub(crate) fn opening(n: u8, open: u32) -> Announce {
+    let hello = EnxameHello { v: 1, relay: true, rtc: false, key: None, open };
     Announce { enxame: Some(hello), ..ours(n) }
 }
 
 /// The same with a key.
 pub(crate) fn with_key(n: u8, key: &str) -> Announce {
-    let hello = EnxameHello { v: 1, relay: true, rtc: false, key: Some(key.into()) };
+    let hello = EnxameHello { v: 1, relay: true, rtc: false, key: Some(key.into()), open: 0 };
     Announce { enxame: Some(hello), ..ours(n) }
 }

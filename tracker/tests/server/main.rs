@@ -2,13 +2,23 @@
 //! - `signalling`: announces, offers, answers, scrapes, whose peer id it is;
 //! - `relaying`: channels, credits, who waits for whom, who hears of whose end;
 //! - `hostile`: what is malformed, oversized or unknown, and clients that do not answer;
+//! - `bounds`: what clients may cost, and what is said to those who want more;
+//! - `access`: lists, origins, tokens, proxies;
 //! - `page`: everything over plain HTTP;
-//! - `ending`: how a tracker goes.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+//! - `tls`: the same inside TLS;
+//! - `telling`: what the tracker tells about itself;
+//! - `restarting`: how it is replaced;
+//! - `ending`: how it goes.
+#![allow(clippy::unwrap_used, clippy::large_futures, reason = "helpers of tests are tests")]
 
+mod access;
+mod bounds;
 mod client;
 mod ending;
 mod hostile;
 mod page;
 mod relaying;
+mod restarting;
 mod signalling;
+mod telling;
+mod tls;

@@ -11,14 +11,14 @@ use tracker::Page;
 
 use crate::client::*;
 
-struct Reply {
-    status: u16,
-    headers: HashMap<String, String>,
-    body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
@@ -40,7 +40,7 @@ async fn request(tracker: &Tracker, method: &str, path: &str, headers: &[&str]) 
     Reply { status, headers: headers.collect(), body: bytes[end + 4..].to_vec() }
 }
 
-async fn get(tracker: &Tracker, path: &str, headers: &[&str]) -> Reply {
+pub(crate) async fn get(tracker: &Tracker, path: &str, headers: &[&str]) -> Reply {
     request(tracker, "GET", path, headers).await
 }
 
@@ -229,7 +229,7 @@ async fn health_and_stats_are_json() {
     let tracker = Tracker::start().await;
     let health = get(&tracker, "/health", &[]).await;
     assert_eq!((health.status, health.header("content-type")), (200, "application/json"));
-    assert_eq!(health.body, br#"{"status":"ok"}"#);
+    assert_eq!(health.body, br#"{"status":"ready"}"#);
 
     let ((mut a, at_a), (mut b, at_b)) = tracker.pair().await;
     a.data(at_a.channel, b"hello").await;

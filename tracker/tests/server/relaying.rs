@@ -59,6 +59,55 @@ async fn with_credit_more_than_the_window_crosses() {
 }
 
 #[tokio::test]
+async fn channels_that_an_announce_asks_for_are_open_when_its_reply_comes() {
+    let tracker = Tracker::start().await;
+    let mut others = [tracker.join(1).await, tracker.join(2).await, tracker.join(3).await];
+    let mut newcomer = tracker.connect().await;
+    let named = newcomer.announced(opening(4, 2)).await.enxame.unwrap().peers;
+    assert_eq!(named.len(), 3);
+    for (index, named) in named.iter().enumerate() {
+        let n = (1..=3).find(|n| named.peer_id == peer(*n)).unwrap();
+        let other = &mut others[usize::from(n - 1)];
+        // No more than were asked for.
+        assert_eq!(named.channel.is_some(), index < 2);
+        let Some(channel) = named.channel else {
+            other.quiet().await;
+            continue;
+        };
+        let opened = other.opened().await;
+        assert_eq!((opened.peer_id, opened.initiator), (peer(4), false));
+        newcomer.data(channel, &[n; 3]).await;
+        assert_eq!(other.read_data(opened.channel, 3, false).await, [n; 3]);
+        other.data(opened.channel, b"hello").await;
+        assert_eq!(newcomer.read_data(channel, 5, false).await, b"hello");
+    }
+    // Those that are there are not opened again, and not spoken of.
+    let named = newcomer.announced(opening(4, 3)).await.enxame.unwrap().peers;
+    assert_eq!(named.iter().filter(|named| named.channel.is_some()).count(), 1);
+    tracker.stop().await;
+}
+
+#[tokio::test]
+async fn who_cannot_be_reached_by_relay_is_named_without_a_channel() {
+    let tracker = Tracker::start().await;
+    let mut direct = tracker.connect().await;
+    let mut hello = with_rtc(1);
+    hello.enxame.as_mut().unwrap().relay = false;
+    direct.announced(hello).await;
+    let mut newcomer = tracker.connect().await;
+    let mut asking = with_rtc(2);
+    asking.enxame.as_mut().unwrap().open = u32::MAX;
+    let named = newcomer.announced(asking).await.enxame.unwrap().peers;
+    assert_eq!(
+        named.iter().map(|named| (named.peer_id, named.channel)).collect::<Vec<_>>(),
+        [(peer(1), None)]
+    );
+    direct.quiet().await;
+    newcomer.quiet().await;
+    tracker.stop().await;
+}
+
+#[tokio::test]
 async fn a_slow_receiver_stops_its_own_sender_and_nobody_else() {
     let tracker = Tracker::start().await;
     // `b` never reads its socket again.

@@ -324,7 +324,7 @@ async fn an_offer_for_a_named_peer_and_its_answer_cross() {
     let (mut a, mut b) = (tracker.connect().await, tracker.connect().await);
     a.announced(with_rtc(1)).await;
     let named = b.announced(with_rtc(2)).await.enxame.unwrap().peers;
-    assert_eq!(named, [NamedPeer { peer_id: peer(1), seeder: false, relay: true, rtc: true }]);
+    assert_eq!(named, [NamedPeer { peer_id: peer(1), seeder: false, relay: true, rtc: true, channel: None }]);
     let (one, two, swarm) = ("\u{1}".repeat(20), "\u{2}".repeat(20), "\u{1}".repeat(20));
     let id = "0123456789abcdefÿ\u{0}..";
     let mut offer = json!({

@@ -58,10 +58,17 @@ impl Peer {
                     let _ = events.unbounded_send(Event::Loaded { key, load, result });
                 });
             }
-            Action::OpenStore { info } => self.open_store(key, info),
+            Action::OpenStore { info } => {
+                // Before anything that was asked for meanwhile can have come.
+                self.apply_wishes(now, key);
+                self.open_store(key, info);
+            }
             Action::Notice(notice) => {
                 match notice {
-                    Notice::Completed => self.tell_completed(now, key),
+                    // Of a torrent of which only some files are wanted, the tracker is told when all the others are here, too.
+                    Notice::Completed if self.session(key).and_then(|session| session.left()) == Some(0) => {
+                        self.tell_completed(now, key);
+                    }
                     Notice::WantPeers => self.want_peers(key),
                     _ => {}
                 }

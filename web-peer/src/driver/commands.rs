@@ -1,7 +1,7 @@
 //! What the user wants: seeding, adding, pausing, removing, saving.
 
 use bytes::Bytes;
-use engine::{Content, Session, SessionConfig, Time};
+use engine::{Content, Limits, Session, SessionConfig, Time};
 use shared::InfoHash;
 use shared::magnet::{self, Magnet};
 use shared::metainfo::Metainfo;
@@ -15,8 +15,8 @@ use super::torrent::{Phase, Torrent};
 use crate::browser_error;
 use crate::command::{ChosenFile, Command};
 use crate::intake::{self, Group, Intake, IntakeError};
-use crate::snapshot::Trouble;
-use crate::store::StoreError;
+use crate::snapshot::{RateLimits, Trouble};
+use crate::store::{StoreError, Wishes};
 use crate::transport::address;
 
 /// Who we say we are in the extended handshake (BEP 10 `v`).
@@ -26,17 +26,22 @@ pub(crate) const ICE_KEY: &str = "enxame.ice";
 /// Longest text repeated in an alert, in characters.
 const MAX_QUOTED: usize = 60;
 
+/// How a torrent comes into the list, apart from what it is.
+pub(super) struct Start {
+    /// It stands still until the user says go on.
+    pub(super) paused: bool,
+    /// Milliseconds since 1970 when it was added.
+    pub(super) added: u64,
+    /// What the user wants of it.
+    pub(super) wishes: Wishes,
+}
+
 impl Peer {
     pub(super) fn command(&mut self, now: Time, command: Command) {
         match command {
             Command::Seed(files) => self.seed(files),
-            Command::Add(text) => match magnet::parse_pasted(&text) {
-                Ok(magnet) => self.add(now, magnet, None),
-                Err(_) => {
-                    let text = text.trim().chars().take(MAX_QUOTED).collect();
-                    self.alert(Trouble::NotATorrent { text });
-                }
-            },
+            Command::Add(text) => self.add_pasted(now, &text, false),
+            Command::AddToChoose(text) => self.add_pasted(now, &text, true),
             Command::Pause(hash) => self.pause(now, hash),
             Command::Resume(hash) => self.resume(now, hash),
             Command::Remove(hash) => self.remove(now, hash),
@@ -44,8 +49,26 @@ impl Peer {
             Command::Save(hash) => self.save(hash, None),
             Command::SaveInto(hash) => self.save_into(hash),
             Command::SaveFile(hash, file) => self.save(hash, Some(file)),
+            Command::SetPriority(hash, place, priority) => {
+                self.set_priorities(now, hash, Some(place), priority);
+            }
+            Command::SetPriorities(hash, priority) => self.set_priorities(now, hash, None, priority),
+            Command::SetSequential(hash, sequential) => self.set_sequential(now, hash, sequential),
+            Command::SetTorrentLimits(hash, limits) => self.set_torrent_limits(now, hash, limits),
+            Command::SetLimits(limits) => self.set_limits(now, limits),
             Command::SetIce(text) => self.set_ice(text),
             Command::Dismiss(id) => self.alerts.retain(|alert| alert.id != id),
+        }
+    }
+
+    /// Adds what was pasted; `choose_first` as in [`Wishes`](crate::store::Wishes).
+    fn add_pasted(&mut self, now: Time, text: &str, choose_first: bool) {
+        match magnet::parse_pasted(text) {
+            Ok(magnet) => self.add(now, magnet, None, Wishes { choose_first, ..Wishes::default() }),
+            Err(_) => {
+                let text = text.trim().chars().take(MAX_QUOTED).collect();
+                self.alert(Trouble::NotATorrent { text });
+            }
         }
     }
 
@@ -123,13 +146,20 @@ impl Peer {
             return;
         }
         // The files are those of a torrent that is in the list: that row becomes the seeder's.
-        let mut magnet = None;
-        if let Some((older, of_it)) = self.by_hash(hash).map(|torrent| (torrent.key, torrent.magnet.take())) {
-            magnet = of_it;
+        let (mut magnet, mut limits) = (None, RateLimits::default());
+        if let Some(torrent) = self.by_hash(hash) {
+            let older = torrent.key;
+            (magnet, limits) = (torrent.magnet.take(), torrent.wishes.limits);
             self.leave_swarm(now, older);
             self.drop_row(older);
         }
-        let config = self.config(hash, String::new(), Content::Known { info: intake.info, have: None });
+        let content = Content::Known { info: intake.info, have: None };
+        let limits_in_force = self.limits_of(limits);
+        // Whoever has it already ends that by linking.
+        let config = SessionConfig {
+            first_seeder: true,
+            ..self.config(hash, String::new(), content, &limits_in_force)
+        };
         let seed = self.draw();
         let named = magnet.as_ref().map_or(&[][..], |magnet| &magnet.trackers);
         let trackers = self.trackers.take(now, &address::usable(named, &self.settings.tracker));
@@ -138,6 +168,8 @@ impl Peer {
             Ok(session) => {
                 torrent.phase = Phase::Live(Box::new(session));
                 torrent.from_files = true;
+                torrent.wishes.limits = limits;
+                torrent.limits = limits_in_force;
                 torrent.magnet = magnet;
                 torrent.trackers = trackers;
                 self.join_swarm(now, key);
@@ -169,14 +201,14 @@ impl Peer {
             Ok(metainfo) => {
                 let mut magnet = Magnet::new(metainfo.info.info_hash());
                 magnet.trackers = metainfo.trackers().into_iter().map(Into::into).collect();
-                self.add(now, magnet, Some(metainfo.info.raw().clone()));
+                self.add(now, magnet, Some(metainfo.info.raw().clone()), Wishes::default());
             }
             Err(detail) => self.alert(Trouble::BadMetainfo { name, detail }),
         }
     }
 
     /// Adds a download. With `info`, its store is opened first; without, peers are asked for the metadata.
-    pub(super) fn add(&mut self, now: Time, magnet: Magnet, info: Option<Bytes>) {
+    fn add(&mut self, now: Time, magnet: Magnet, info: Option<Bytes>, wishes: Wishes) {
         let hash = magnet.info_hash;
         if let Some(torrent) = self.by_hash(hash) {
             let name = torrent.session().map(|session| session.snapshot(now).name).unwrap_or_default();
@@ -189,14 +221,18 @@ impl Peer {
             None => Content::Unknown,
         };
         // The browser's clock, in whole milliseconds.
-        self.begin(now, magnet, content, false, js_sys::Date::now() as u64);
+        let added = js_sys::Date::now() as u64;
+        self.begin(now, magnet, content, Start { paused: false, added, wishes });
         self.remember(hash);
     }
 
     /// Puts a torrent with a session into the list.
-    pub(super) fn begin(&mut self, now: Time, magnet: Magnet, content: Content, paused: bool, added: u64) {
+    pub(super) fn begin(&mut self, now: Time, magnet: Magnet, content: Content, start: Start) {
+        let Start { paused, added, wishes } = start;
         let hash = magnet.info_hash;
-        let config = self.config(hash, magnet.display_name.clone().unwrap_or_default(), content);
+        let limits = self.limits_of(wishes.limits);
+        let name = magnet.display_name.clone().unwrap_or_default();
+        let config = self.config(hash, name, content, &limits);
         let seed = self.draw();
         match Session::new(now, config, seed) {
             Ok(mut session) => {
@@ -208,8 +244,11 @@ impl Peer {
                 let torrent = self.push(Phase::Live(Box::new(session)));
                 torrent.magnet = Some(magnet);
                 torrent.added = added;
+                torrent.wishes = wishes;
+                torrent.limits = limits;
                 torrent.trackers = trackers;
                 let key = torrent.key;
+                self.apply_wishes(now, key);
                 if !paused {
                     self.join_swarm(now, key);
                 }
@@ -221,12 +260,19 @@ impl Peer {
         }
     }
 
-    pub(super) fn config(&self, info_hash: InfoHash, name_hint: String, content: Content) -> SessionConfig {
+    fn config(
+        &self,
+        info_hash: InfoHash,
+        name_hint: String,
+        content: Content,
+        limits: &Limits,
+    ) -> SessionConfig {
         SessionConfig {
             ways: self.direct.ways(),
             name_hint,
             client: CLIENT.into(),
             content,
+            limits: limits.clone(),
             ..SessionConfig::new(info_hash, self.settings.peer_id)
         }
     }

@@ -210,8 +210,7 @@ impl Peer {
         } else if let Some(ice) = &self.trackers.own().ice {
             (ice.clone(), IceChoice::Tracker)
         } else {
-            let server = |url: &str| IceServer { urls: vec![url.into()], username: None, credential: None };
-            (DEFAULT_ICE.map(server).into(), IceChoice::Usual)
+            (DEFAULT_ICE.map(|url| IceServer::open(vec![url.into()])).into(), IceChoice::Usual)
         }
     }
 

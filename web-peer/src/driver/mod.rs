@@ -14,6 +14,7 @@ mod actions;
 mod announcer;
 mod commands;
 mod direct;
+mod files;
 mod links;
 mod peer;
 mod saving;
@@ -22,6 +23,7 @@ mod streaming;
 mod torrent;
 mod tracker;
 mod trackers;
+mod wishes;
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -41,8 +43,8 @@ use wasm_bindgen_futures::spawn_local;
 use crate::command::Command;
 use crate::intake::{Intake, IntakeError};
 use crate::snapshot::{
-    IceView, RtcView, SavingView, Snapshot, StorageKind, StorageView, StreamingView, TrackerState,
-    TrackerView, TransportMode,
+    IceView, RateLimits, RtcView, SavingView, Snapshot, StorageKind, StorageView, StreamingView,
+    TrackerState, TrackerView, TransportMode,
 };
 use crate::store::{LoadError, Remembered, Store, StoreError, Verdict, Zip};
 use crate::stream::{Outlet, StreamEvent};
@@ -52,6 +54,7 @@ pub(crate) use commands::ICE_KEY;
 use peer::Peer;
 use streaming::Chunk;
 use trackers::TrackerId;
+pub(crate) use wishes::LIMITS_KEY;
 
 /// Shortest time between two snapshots for the user interface.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(250);
@@ -67,6 +70,8 @@ pub struct Settings {
     pub transport: TransportMode,
     /// The ICE servers that the user chose; `None` leaves it to the tracker.
     pub ice: Option<Vec<IceServer>>,
+    /// How fast all torrents together may go.
+    pub limits: RateLimits,
     /// The page's address without a fragment; a torrent's link is this, `#`, and its hash.
     pub page_address: String,
     /// Who this tab is.
@@ -169,6 +174,8 @@ impl Handle {
 /// What is shown before anything has happened.
 pub fn first_snapshot(settings: &Settings) -> Snapshot {
     Snapshot {
+        peer_id: settings.peer_id.to_string(),
+        limits: settings.limits,
         tracker: TrackerView { url: settings.tracker.clone(), state: TrackerState::Connecting },
         storage: StorageView { kind: StorageKind::Opening, limit: None },
         rtc: RtcView {
@@ -218,10 +225,12 @@ async fn run(
             Either::Left((None, _)) => return,
             Either::Left((Some(event), _)) => {
                 let mut peer = peer.borrow_mut();
-                peer.handle(now(), event);
+                // One moment for all of them: they take less than a millisecond.
+                let now = now();
+                peer.handle(now, event);
                 for _ in 1..BATCH {
                     let Ok(event) = events.try_recv() else { break };
-                    peer.handle(now(), event);
+                    peer.handle(now, event);
                 }
             }
             Either::Right(_) => {}
@@ -261,9 +270,13 @@ impl Alarm {
     }
 }
 
+thread_local! {
+    /// Looked up once: it is read for every batch of events.
+    static CLOCK: Option<web_sys::Performance> = web_sys::window().and_then(|window| window.performance());
+}
+
 /// The browser's monotonic clock.
 fn now() -> Time {
-    let milliseconds =
-        web_sys::window().and_then(|window| window.performance()).map_or(0.0, |clock| clock.now());
+    let milliseconds = CLOCK.with(|clock| clock.as_ref().map_or(0.0, web_sys::Performance::now));
     Time::since_start(Duration::from_secs_f64(milliseconds.max(0.0) / 1000.0))
 }

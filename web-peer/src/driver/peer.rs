@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use engine::{LinkId, Session, Time};
+use engine::{Limits, LinkId, Session, Time};
 use futures::channel::mpsc;
 use shared::InfoHash;
 
@@ -13,7 +13,7 @@ use super::links::Link;
 use super::streaming::Streaming;
 use super::torrent::{Phase, Torrent};
 use super::trackers::{Tracker, Trackers};
-use super::{Event, Settings};
+use super::{Event, Settings, wishes};
 use crate::command::Command;
 use crate::snapshot::{Alert, Snapshot, StorageKind, StorageView, TrackerView, Trouble};
 use crate::store::Store;
@@ -35,6 +35,8 @@ pub(super) struct Peer {
     pub(super) streaming: Streaming,
     /// Every open link.
     pub(super) links: HashMap<LinkId, Link>,
+    /// What all torrents together may send and fetch; the halves that each has alone are not used.
+    pub(super) limits: Limits,
     pub(super) torrents: Vec<Torrent>,
     pub(super) alerts: Vec<Alert>,
     pub(super) next_key: u32,
@@ -50,6 +52,7 @@ impl Peer {
             trackers: Trackers::new(&settings.tracker),
             direct: Direct::new(settings.transport, events.clone()),
             streaming: Streaming::new(),
+            limits: wishes::shared(settings.limits),
             settings,
             events,
             store: None,
@@ -82,6 +85,8 @@ impl Peer {
         let own = self.trackers.own();
         let view = |torrent: &Torrent| torrent.view(now, &self.settings, &self.trackers);
         Snapshot {
+            peer_id: self.settings.peer_id.to_string(),
+            limits: self.settings.limits,
             tracker: TrackerView { url: own.url.clone(), state: own.state },
             storage: self.store.as_ref().map_or(opening, Store::kind),
             rtc: self.direct.view(self.ice_view()),

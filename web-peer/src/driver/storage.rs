@@ -6,6 +6,7 @@ use shared::magnet::{self, Magnet};
 use shared::{InfoHash, PieceIndex};
 use wasm_bindgen_futures::spawn_local;
 
+use super::commands::Start;
 use super::peer::Peer;
 use super::torrent::Torrent;
 use crate::intake::IntakeError;
@@ -23,7 +24,12 @@ impl Peer {
                 Some(info) => Content::Known { info, have: Some(have) },
                 None => Content::Unknown,
             };
-            self.begin(now, magnet, content, record.paused, record.added);
+            self.begin(
+                now,
+                magnet,
+                content,
+                Start { paused: record.paused, added: record.added, wishes: record.wishes },
+            );
         }
         for command in std::mem::take(&mut self.early) {
             self.command(now, command);
@@ -45,6 +51,7 @@ impl Peer {
             magnet: magnet.to_string(),
             added: torrent.added,
             paused: session.state() == State::Paused && !torrent.halted,
+            wishes: torrent.wishes.clone(),
         })
     }
 

@@ -12,8 +12,8 @@ use js_sys::{ArrayBuffer, Uint8Array};
 use shared::metainfo::Info;
 use wasm_bindgen_futures::spawn_local;
 
-use super::Event;
 use super::peer::Peer;
+use super::{Event, files};
 use crate::snapshot::{StreamingState, StreamingView, Trouble};
 use crate::store::{LoadError, StoreError, Zip};
 use crate::stream::{Head, Outlet, Request, Service, StreamEvent, Subject};
@@ -115,15 +115,16 @@ impl Peer {
         }
         let Some(torrent) = self.by_hash(request.info_hash) else { return };
         let key = torrent.key;
-        let Some(session) = torrent.session_mut() else { return };
+        let Some(session) = torrent.session() else { return };
         let Some(info) = session.info().cloned() else { return };
+        let to_save = files::to_save(session);
         match request.subject {
             Subject::File(place) => {
                 let shown = info.files().iter().enumerate().filter(|(_, file)| !file.hidden);
                 let Some((index, file)) = shown.into_iter().nth(place) else { return };
                 // Who opens a file wants it, whatever was said before.
                 if session.file_priority(index) == Some(Priority::Skip) {
-                    session.set_file_priority(now, index, Priority::Normal);
+                    self.set_priorities(now, request.info_hash, Some(place), Priority::Normal);
                 }
                 let (head, part) = request.answer(&file.display_path(), file.length);
                 outlet.begin(&head);
@@ -131,15 +132,18 @@ impl Peer {
                 let source = Source::File { due: left.start, left };
                 self.open_stream(now, number, Stream { outlet, key, source, pulled: false, loading: false });
             }
-            Subject::Zip => self.stream_zip(key, number, &info, outlet),
+            Subject::Zip => self.stream_zip(key, number, &info, to_save, outlet),
         }
     }
 
-    fn stream_zip(&self, key: u32, number: u64, info: &Info, outlet: Outlet) {
+    fn stream_zip(&self, key: u32, number: u64, info: &Info, files: Vec<usize>, outlet: Outlet) {
         let (Some(store), events) = (self.store.clone(), self.events.clone()) else { return };
+        if files.is_empty() {
+            return;
+        }
         let (hash, name) = (info.info_hash(), format!("{}.zip", info.name()));
         spawn_local(async move {
-            let _ = events.unbounded_send(match store.zip(hash).await {
+            let _ = events.unbounded_send(match store.zip(hash, &files).await {
                 Ok(zip) => Event::ZipBegun { key, number, zip, outlet, name },
                 Err(error) => Event::SaveFailed { key, error },
             });

@@ -2,18 +2,22 @@
 
 use std::collections::HashMap;
 
-use engine::{ByteCounts, Notice, PieceCounts, Rates, Session, State, Time, TorrentSnapshot};
+use engine::{ByteCounts, Limits, Notice, PieceCounts, Rates, Session, State, Time, TorrentSnapshot};
 use shared::magnet::Magnet;
 use shared::{InfoHash, PeerId};
 
-use super::Settings;
 use super::trackers::{TrackerId, Trackers};
+use super::{Settings, files};
 use crate::snapshot::{
-    FileView, SavingView, TorrentTrackerView, TorrentView, TrackerState, Trouble, Waiting,
+    BannedView, SavingView, TorrentTrackerView, TorrentView, TrackerState, Trouble, Waiting,
 };
+use crate::store::Wishes;
 
 /// Peers of which it is remembered who named them, at most; the others are looked for at any tracker.
 const MAX_NAMED: usize = 500;
+
+/// Banned peers that are shown, the latest: whoever comes under ever new names shall not fill the memory.
+const MAX_BANNED: usize = 50;
 
 /// What there is of it.
 pub(super) enum Phase {
@@ -39,6 +43,12 @@ pub(super) struct Torrent {
     pub(super) halted: bool,
     /// How far saving it into a folder is.
     pub(super) saving: Option<SavingView>,
+    /// What the user wants of it.
+    pub(super) wishes: Wishes,
+    /// The session's limits.
+    pub(super) limits: Limits,
+    /// Peers that sent wrong data.
+    banned: Vec<BannedView>,
     /// Its bytes come from files that the user chose, not from the store.
     pub(super) from_files: bool,
     /// Its trackers, the page's own first.
@@ -59,6 +69,9 @@ impl Torrent {
             trouble: None,
             halted: false,
             saving: None,
+            wishes: Wishes::default(),
+            limits: Limits::default(),
+            banned: Vec::new(),
             from_files: false,
             trackers: Vec::new(),
             dialing: Vec::new(),
@@ -139,6 +152,14 @@ impl Torrent {
             Notice::WantPeers => {}
             Notice::Banned { peer, piece } => {
                 self.trouble = Some(Trouble::HashMismatch { peer: peer.to_string(), piece: piece.as_u32() });
+                if self.banned.len() == MAX_BANNED {
+                    self.banned.remove(0);
+                }
+                self.banned.push(BannedView {
+                    id: peer.to_string(),
+                    client: peer.client().unwrap_or_default().to_owned(),
+                    piece: piece.as_u32(),
+                });
             }
             Notice::HashMismatch { piece } => {
                 self.trouble = Some(Trouble::HashMismatch { peer: String::new(), piece: piece.as_u32() });
@@ -165,10 +186,7 @@ impl Torrent {
         if self.halted {
             torrent.state = State::Error;
         }
-        let files = self.session().and_then(Session::info).map(|info| {
-            let files = info.files().iter().filter(|file| !file.hidden);
-            files.map(|file| FileView { path: file.display_path(), length: file.length }).collect()
-        });
+        let files = self.session().map(files::views).unwrap_or_default();
         let (link, magnet) = match self.info_hash() {
             Some(hash) => (
                 format!("{}#{hash}", settings.page_address),
@@ -176,22 +194,29 @@ impl Torrent {
             ),
             None => (String::new(), String::new()),
         };
-        let missing = torrent.bytes.total.saturating_sub(torrent.bytes.verified);
         let moving = torrent.state == State::Downloading && torrent.rates.down >= 1.0;
         let trackers = self.tracker_views(trackers);
         let reached = trackers.iter().any(|tracker| tracker.state == TrackerState::Connected);
-        TorrentView {
+        let mut view = TorrentView {
             key: self.key,
             waiting: waiting(&torrent, reached),
             trouble: self.trouble.clone(),
             saving: self.saving,
-            seconds_left: moving.then(|| missing as f64 / torrent.rates.down),
-            files: files.unwrap_or_default(),
+            seconds_left: None,
+            files,
+            sequential: self.wishes.sequential,
+            limits: self.wishes.limits,
+            super_seeding: self.session().is_some_and(Session::is_super_seeding),
+            banned: self.banned.clone(),
             trackers,
             link,
             magnet,
             torrent,
-        }
+        };
+        let wanted = view.wanted();
+        let missing = wanted.total.saturating_sub(wanted.verified);
+        view.seconds_left = moving.then(|| missing as f64 / view.torrent.rates.down);
+        view
     }
 
     fn tracker_views(&self, trackers: &Trackers) -> Vec<TorrentTrackerView> {

@@ -6,7 +6,9 @@ use engine::{Found, Time};
 use sha1::{Digest, Sha1};
 use shared::limits::MAX_NUMWANT;
 use shared::relay::Frame;
-use shared::signal::{self, Announce, Announced, ENXAME_VERSION, EnxameHello, RelayOpen, ToPeer, ToTracker};
+use shared::signal::{
+    self, Announce, Announced, ENXAME_VERSION, EnxameHello, RelayOpen, RelayOpened, ToPeer, ToTracker,
+};
 use shared::{InfoHash, PeerId};
 
 use super::Event;
@@ -17,6 +19,9 @@ use crate::transport::socket::{SocketEvent, TrackerSocket};
 
 /// Longest attempt to open a socket before the next one.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Longest time over which a tracker that restarts spreads its clients; it is gone soon after what it says.
+const LONGEST_SPREAD: Duration = Duration::from_secs(5 * 60);
 
 impl Peer {
     /// Starts an attempt to reach the page's own tracker.
@@ -162,6 +167,15 @@ impl Peer {
                     session.handle_signal_lost(now, refused.to_peer_id, refused.offer_id);
                 }
             }
+            ToPeer::Reconnect { within } => {
+                // Eleven bits less: what a float holds exactly.
+                let share = (self.draw() >> 11) as f64 / (1_u64 << 53) as f64;
+                let wait = Duration::from_millis(within.into()).min(LONGEST_SPREAD).mul_f64(share);
+                if let Some(tracker) = self.trackers.get_mut(id) {
+                    // The links stay until then.
+                    tracker.due = Some(now + wait);
+                }
+            }
             // Nobody asked for a scrape.
             ToPeer::Scraped(_) => {}
         }
@@ -188,12 +202,22 @@ impl Peer {
         membership.failure = None;
         membership.offers_wanted = offers;
         let wants_offers = offers > 0 && !membership.offered;
+        let window = reply.enxame.as_ref().map_or(0, |enxame| enxame.window);
         let (peers, ice) = reply.enxame.map(|enxame| (enxame.peers, enxame.ice)).unwrap_or_default();
         if ice.is_some() {
             tracker.ice = ice;
         }
         if !peers.is_empty() {
             membership.announcer.fed();
+        }
+        // Before they are found, so that nobody dials them.
+        for peer in &peers {
+            if let Some(channel) = peer.channel {
+                let info_hash = reply.info_hash;
+                let opened =
+                    RelayOpened { info_hash, peer_id: peer.peer_id, channel, window, initiator: true };
+                self.relay_opened(now, id, &opened);
+            }
         }
         if let Some(torrent) = self.torrent(key) {
             // Two that have everything have nothing to say to each other.
@@ -284,6 +308,7 @@ impl Peer {
             relay: self.settings.transport != TransportMode::Direct,
             rtc: self.direct.is_open(),
             key: Some(key_for(&self.settings.key, &tracker.url)),
+            open: self.channels_to_open(id, key, event),
         };
         let wanted = tracker.memberships.get(&key).map_or(0, |membership| membership.offers_wanted);
         let carries_offers = matches!(event, signal::Event::Started | signal::Event::Update);
@@ -319,6 +344,14 @@ impl Peer {
         }
     }
 
+    /// Relay channels to ask for in this announce. Who is new meets everybody so; later the engine knows whom it still lacks.
+    fn channels_to_open(&self, id: TrackerId, key: u32, event: signal::Event) -> u32 {
+        let relays = self.settings.transport != TransportMode::Direct;
+        let is_new = event == signal::Event::Started && self.links.values().all(|link| link.key != key);
+        // At several trackers it would meet the same peers more than once.
+        if relays && is_new && id == self.trackers.own().id { CHANNELS_AT_ONCE } else { 0 }
+    }
+
     /// Asks for a relay channel to this peer.
     pub(super) fn dial(&mut self, now: Time, key: u32, peer: PeerId) {
         let peer_id = self.settings.peer_id;
@@ -348,6 +381,9 @@ impl Peer {
         self.by_hash(info_hash).filter(|torrent| torrent.is_active()).map(|torrent| torrent.key)
     }
 }
+
+/// Relay channels that a first announce asks for: as many as the engine would dial at a time.
+const CHANNELS_AT_ONCE: u32 = 12;
 
 /// Most offers in one announce (WebTorrent's number): each is a connection of the browser's that may wait in vain.
 const MAX_OFFERED: usize = 5;

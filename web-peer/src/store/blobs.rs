@@ -6,7 +6,7 @@ use web_sys::{Blob, FileReaderSync};
 
 use super::protocol::{LoadError, StoreError};
 use super::read_ahead::ReadAhead;
-use crate::browser_error;
+use crate::{browser_error, buffers};
 
 /// Reads a whole blob at once, which only workers can.
 pub(super) fn read(blob: &Blob) -> Result<Uint8Array, JsValue> {
@@ -76,9 +76,9 @@ impl Attached {
         Ok(slices)
     }
 
-    /// Reads.
-    pub(super) fn read(&self, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
-        self.read_ahead.read(offset, len, 0..self.total, |offset, len| self.fetch(offset, len))
+    /// Reads as many bytes as `into` has.
+    pub(super) fn read(&self, offset: u64, into: &Uint8Array) -> Result<(), LoadError> {
+        self.read_ahead.read(offset, into, 0..self.total, |offset, len| self.fetch(offset, len))
     }
 
     fn fetch(&self, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
@@ -104,6 +104,7 @@ impl Attached {
             let bytes = read_one(name, blob)?;
             all.set(&bytes, at);
             at += bytes.length();
+            buffers::let_go(bytes.length());
         }
         Ok(all)
     }

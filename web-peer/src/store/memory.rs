@@ -54,13 +54,13 @@ impl Memory {
         Ok(())
     }
 
-    /// Reads bytes of pieces that are there.
-    pub(super) fn read(&self, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
+    /// Reads bytes of pieces that are there, as many as `into` has.
+    pub(super) fn read(&self, offset: u64, into: &Uint8Array) -> Result<(), LoadError> {
         let piece_length = u64::from(self.geometry.piece_length());
         let start = offset / piece_length * piece_length;
         // Within a piece, since the next one may not be there.
         let bounds = start..start.saturating_add(piece_length).min(self.geometry.total());
-        self.read_ahead.read(offset, len, bounds, |offset, len| self.fetch(offset, len))
+        self.read_ahead.read(offset, into, bounds, |offset, len| self.fetch(offset, len))
     }
 
     fn fetch(&self, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {

@@ -38,11 +38,12 @@ use web_sys::{Blob, File};
 use self::have::Have;
 use self::protocol::{Entry, FromStorage, ToStorage};
 use self::record::{Lengths, Written};
-use crate::dedicated::{self, Dedicated, Message, Part, WorkerGone, part};
+use crate::buffers::{self, Pool};
+use crate::dedicated::{Dedicated, Message, Part, WorkerGone, part};
 use crate::snapshot::{StorageKind, StorageView};
 
 pub use self::protocol::{LoadError, StoreError, Verdict};
-pub use self::record::{Record, Remembered};
+pub use self::record::{Record, Remembered, Wishes};
 pub use self::serve::serve;
 pub use self::zip::Zip;
 
@@ -72,6 +73,8 @@ pub struct Store {
 
 struct Inner {
     worker: Dedicated,
+    /// What pieces and loads travel in.
+    pool: Pool,
     view: Cell<StorageView>,
     remembered: RefCell<Vec<Remembered>>,
     /// Zips begun; each has a number of its own.
@@ -115,6 +118,7 @@ impl Store {
         Self {
             inner: Rc::new(Inner {
                 worker,
+                pool: Pool::default(),
                 view: Cell::new(view),
                 remembered: RefCell::new(found),
                 zips: Cell::new(0),
@@ -153,7 +157,7 @@ impl Store {
         let inner = self.inner.clone();
         async move {
             let bits: ArrayBuffer = part(&reply.await?.parts, 0).ok_or_else(unexpected)?;
-            let have = Have::from_bytes(info.geometry().piece_count(), &dedicated::bytes_of(&bits));
+            let have = Have::from_bytes(info.geometry().piece_count(), &buffers::copied(&bits));
             inner.open.borrow_mut().insert(info.info_hash(), Rc::new(info));
             Ok(have.to_vec())
         }
@@ -227,12 +231,16 @@ impl Store {
         expected: [u8; 20],
     ) -> impl Future<Output = Verdict> + use<> {
         let request = ToStorage::Store { info_hash: hash, piece, offset, expected };
-        let reply = self.request(&request, vec![Part::copied(&data)]);
+        let reply = self.request(&request, vec![Part::Moved(self.inner.pool.filled(&data))]);
         // The worker has its own copy now; a page that waits for a slow disk need not hold both.
         drop(data);
+        let inner = self.inner.clone();
         async move {
             match reply.await {
-                Ok(Message { body: FromStorage::Verdict(verdict), .. }) => verdict,
+                Ok(Message { body: FromStorage::Verdict(verdict), parts }) => {
+                    part(&parts, 0).into_iter().for_each(|buffer| inner.pool.give_back(buffer));
+                    verdict
+                }
                 Ok(_) => Verdict::Failed(unexpected()),
                 Err(error) => Verdict::Failed(error),
             }
@@ -246,14 +254,17 @@ impl Store {
         offset: u64,
         len: u32,
     ) -> impl Future<Output = Result<Bytes, LoadError>> + use<> {
-        let request = ToStorage::Load { info_hash: hash, offset, len };
-        let reply = self.inner.worker.request(&request, Vec::new());
+        let request = ToStorage::Load { info_hash: hash, offset };
+        let reply = self.inner.worker.request(&request, vec![Part::Moved(self.inner.pool.lend(len))]);
+        let inner = self.inner.clone();
         async move {
             let Message { body, parts } = reply.await?;
             match body {
                 FromStorage::Loaded => {
-                    let buffer: Option<ArrayBuffer> = part(&parts, 0);
-                    buffer.map(|buffer| dedicated::bytes_of(&buffer)).ok_or(LoadError::Missing)
+                    let buffer: ArrayBuffer = part(&parts, 0).ok_or(LoadError::Missing)?;
+                    let bytes = buffers::copied(&buffer);
+                    inner.pool.give_back(buffer);
+                    Ok(bytes)
                 }
                 FromStorage::LoadFailed(error) => Err(error),
                 FromStorage::Failed(error) => Err(LoadError::Browser(error.to_string())),
@@ -282,13 +293,14 @@ impl Store {
         blob(&self.request(&request, Vec::new()).await?)
     }
 
-    /// All files of a torrent that is complete as one zip, stored without compression, in a folder with the torrent's
-    /// name. Every byte is read once, for the checksums, but none is copied.
+    /// These files of a torrent as one zip, stored without compression, in a folder with the torrent's name. Every byte is
+    /// read once, for the checksums, but none is copied. `files` are indices of [`Info::files`], and all their pieces are
+    /// there.
     ///
     /// # Errors
     /// As [`file_blob`](Self::file_blob).
-    pub async fn zip_blob(&self, hash: InfoHash) -> Result<Blob, StoreError> {
-        let entries = self.entries(hash)?;
+    pub async fn zip_blob(&self, hash: InfoHash, files: &[usize]) -> Result<Blob, StoreError> {
+        let entries = self.entries(hash, files)?;
         blob(&self.request(&ToStorage::Zip { info_hash: hash, entries }, Vec::new()).await?)
     }
 
@@ -296,8 +308,8 @@ impl Store {
     ///
     /// # Errors
     /// As [`file_blob`](Self::file_blob); also when more zips are being made than the worker makes at a time.
-    pub async fn zip(&self, hash: InfoHash) -> Result<Zip, StoreError> {
-        let entries = self.entries(hash)?;
+    pub async fn zip(&self, hash: InfoHash, files: &[usize]) -> Result<Zip, StoreError> {
+        let entries = self.entries(hash, files)?;
         let number = self.inner.zips.get().wrapping_add(1);
         self.inner.zips.set(number);
         let zip = Zip::new(self.inner.clone(), number);
@@ -305,15 +317,13 @@ impl Store {
         Ok(zip)
     }
 
-    fn entries(&self, hash: InfoHash) -> Result<Vec<Entry>, StoreError> {
+    fn entries(&self, hash: InfoHash, files: &[usize]) -> Result<Vec<Entry>, StoreError> {
         let info = self.info(hash)?;
-        let shown = info.files().iter().filter(|file| !file.hidden);
-        let entry = |file: &shared::metainfo::File| Entry {
-            path: archive_path(&info, file),
-            offset: file.offset,
-            len: file.length,
+        let entry = |index: &usize| {
+            let file = info.files().get(*index).ok_or(StoreError::NotOpen)?;
+            Ok(Entry { path: archive_path(&info, file), offset: file.offset, len: file.length })
         };
-        Ok(shown.map(entry).collect())
+        files.iter().map(entry).collect()
     }
 
     fn info(&self, hash: InfoHash) -> Result<Rc<Info>, StoreError> {
@@ -365,7 +375,7 @@ fn session() -> Option<web_sys::Storage> {
 /// A torrent from what the worker found: its record, its info dictionary and its bits. `None` if the record is not to be
 /// read.
 fn remember(hash: InfoHash, parts: &[JsValue]) -> Option<Remembered> {
-    let bytes = |index| part(parts, index).map(|buffer: ArrayBuffer| dedicated::bytes_of(&buffer));
+    let bytes = |index| part(parts, index).map(|buffer: ArrayBuffer| buffers::copied(&buffer));
     let Written { mut record, lengths } = record::read(&bytes(0)?)?;
     record.info = bytes(1).filter(|info| !info.is_empty());
     let have = match (&record.info, lengths.and_then(Lengths::geometry)) {

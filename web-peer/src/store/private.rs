@@ -115,14 +115,13 @@ impl Private {
         Ok(())
     }
 
-    /// Reads bytes of pieces that are there.
-    pub(super) fn read(&self, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
-        let bytes = Uint8Array::new_with_length(len);
-        if !covered(&self.geometry, &self.have.borrow(), offset, u64::from(len)) {
+    /// Reads bytes of pieces that are there, as many as `into` has.
+    pub(super) fn read(&self, offset: u64, into: &Uint8Array) -> Result<(), LoadError> {
+        if !covered(&self.geometry, &self.have.borrow(), offset, u64::from(into.length())) {
             return Err(LoadError::Missing);
         }
-        match self.data.read_at(offset, &bytes) {
-            Ok(true) => Ok(bytes),
+        match self.data.read_at(offset, into) {
+            Ok(true) => Ok(()),
             Ok(false) => Err(LoadError::Missing),
             Err(error) => Err(LoadError::Browser(error.to_string())),
         }

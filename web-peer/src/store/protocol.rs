@@ -17,10 +17,10 @@ pub(super) enum ToStorage {
     Create { info_hash: InfoHash, lengths: Lengths },
     /// Serve this torrent from these files. Beside it: the files. Answered by `Done`.
     Attach { info_hash: InfoHash, names: Vec<String> },
-    /// Verify a piece and keep it. Beside it: its buffer. Answered by `Verdict`.
+    /// Verify a piece and keep it. Beside it: its buffer, lent. Answered by `Verdict`.
     Store { info_hash: InfoHash, piece: u32, offset: u64, expected: [u8; 20] },
-    /// Read. Answered by `Loaded`.
-    Load { info_hash: InfoHash, offset: u64, len: u32 },
+    /// Read. Beside it: a buffer to fill, lent. Answered by `Loaded`.
+    Load { info_hash: InfoHash, offset: u64 },
     /// Bytes of a torrent as a blob. Answered by `Blob`.
     Blob { info_hash: InfoHash, offset: u64, len: u64 },
     /// A zip of these. Answered by `Blob`.
@@ -63,9 +63,9 @@ pub(super) enum FromStorage {
     Done,
     /// A torrent's store is open. Beside it: a buffer with the bits of the pieces that are there.
     Have,
-    /// What became of a piece.
+    /// What became of a piece. Beside it: its buffer, given back.
     Verdict(Verdict),
-    /// Read. Beside it: a buffer.
+    /// Read. Beside it: the buffer, full.
     Loaded,
     /// Beside it: the blob.
     Blob,

@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use js_sys::Uint8Array;
 
+use crate::buffers;
+
 /// Bytes read at a time where nothing says that what follows will be asked for too. Chunks begin at its multiples.
 const CHUNK: u64 = 512 * 1024;
 
@@ -32,14 +34,16 @@ struct Chunks {
 }
 
 impl ReadAhead {
-    /// Reads `len` bytes at `offset`. `fetch` reads from wherever they are, and is asked only within `bounds`.
+    /// Reads as many bytes as `into` has, at `offset`. `fetch` reads from wherever they are, into a buffer of its own, and is
+    /// asked only within `bounds`.
     pub(super) fn read<E>(
         &self,
         offset: u64,
-        len: u32,
+        into: &Uint8Array,
         bounds: Range<u64>,
         fetch: impl FnOnce(u64, u32) -> Result<Uint8Array, E>,
-    ) -> Result<Uint8Array, E> {
+    ) -> Result<(), E> {
+        let len = into.length();
         let asked = offset..offset.saturating_add(u64::from(len));
         let mut chunks = self.chunks.borrow_mut();
         let (range, chunk) = match chunks.take(&asked) {
@@ -50,13 +54,18 @@ impl ReadAhead {
                     let bytes = fetch(window.start, (window.end - window.start) as u32)?;
                     (window, bytes)
                 }
-                None => return fetch(offset, len),
+                None => {
+                    let bytes = fetch(offset, len)?;
+                    into.set(&bytes, 0);
+                    buffers::let_go(bytes.length());
+                    return Ok(());
+                }
             },
         };
         let from = (offset - range.start) as u32;
-        let bytes = chunk.slice(from, from + len);
+        into.set(&chunk.subarray(from, from + len), 0);
         chunks.keep(range, chunk);
-        Ok(bytes)
+        Ok(())
     }
 }
 
@@ -81,9 +90,10 @@ impl Chunks {
         self.bytes += range.end - range.start;
         self.kept.push_back((range, chunk));
         while self.bytes > KEPT
-            && let Some((oldest, _)) = self.kept.pop_front()
+            && let Some((oldest, chunk)) = self.kept.pop_front()
         {
             self.bytes -= oldest.end - oldest.start;
+            buffers::let_go(chunk.length());
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What is remembered of a torrent beside its bytes.
 
 use bytes::Bytes;
+use engine::Priority;
 use serde::{Deserialize, Serialize};
 use shared::{Geometry, InfoHash};
+
+use crate::snapshot::RateLimits;
 
 /// What a tab remembers of a torrent, for itself after a reload and for the tab that comes after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,23 @@ pub struct Record {
     /// Milliseconds since 1970 when it was added: the list's order.
     #[serde(default)]
     pub added: u64,
+    /// What the user wants of it.
+    #[serde(default)]
+    pub wishes: Wishes,
+}
+
+/// What the user wants of a torrent, apart from pausing it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wishes {
+    /// How fast it may go.
+    pub limits: RateLimits,
+    /// Whether pieces are fetched in order.
+    pub sequential: bool,
+    /// How much files are wanted, by their place in the metadata; those that are not here are wanted as usual.
+    pub priorities: Vec<(usize, Priority)>,
+    /// Once the metadata is known, no file is wanted before the user has chosen it.
+    pub choose_first: bool,
 }
 
 /// A torrent that the predecessor of this tab left: itself before a reload, or a tab that was closed.
@@ -95,6 +115,12 @@ mod tests {
             name: "música – 音楽".into(),
             paused: true,
             added: 7,
+            wishes: Wishes {
+                limits: RateLimits { up: Some(1), down: None },
+                sequential: true,
+                priorities: vec![(3, Priority::Skip), (70_000, Priority::High)],
+                choose_first: false,
+            },
         };
         Written { record, lengths: Some(Lengths { total: 100, piece: 64 }) }
     }
@@ -103,6 +129,16 @@ mod tests {
     fn a_record_comes_back_as_it_was_written() {
         let json = serde_json::to_vec(&written()).unwrap();
         assert_eq!(read(&json), Some(written()));
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_version_wants_everything() {
+        let mut json = serde_json::to_value(written()).unwrap();
+        json["record"].as_object_mut().unwrap().remove("wishes");
+        let found = read(json.to_string().as_bytes()).unwrap();
+        assert_eq!(found.record.wishes, Wishes::default());
+        json["record"]["wishes"] = serde_json::json!({ "sequential": true });
+        assert!(read(json.to_string().as_bytes()).unwrap().record.wishes.sequential);
     }
 
     #[test]

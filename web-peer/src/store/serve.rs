@@ -78,14 +78,18 @@ async fn answer(shelf: &Shelf, request: ToStorage, parts: &[JsValue]) -> Result<
             Message::bare(FromStorage::Done)
         }
         ToStorage::Store { info_hash, piece, offset, expected } => {
-            let bytes: ArrayBuffer = part(parts, 0).ok_or_else(incomplete)?;
-            let bytes = Uint8Array::new(&bytes);
-            Message::bare(FromStorage::Verdict(shelf.store(info_hash, piece, offset, &bytes, expected).await))
+            let buffer: ArrayBuffer = part(parts, 0).ok_or_else(incomplete)?;
+            let bytes = Uint8Array::new(&buffer);
+            let verdict = shelf.store(info_hash, piece, offset, &bytes, expected).await;
+            Message { body: FromStorage::Verdict(verdict), parts: vec![Part::Moved(buffer)] }
         }
-        ToStorage::Load { info_hash, offset, len } => match shelf.load(info_hash, offset, len) {
-            Ok(bytes) => Message { body: FromStorage::Loaded, parts: vec![Part::Moved(bytes.buffer())] },
-            Err(error) => Message::bare(FromStorage::LoadFailed(error)),
-        },
+        ToStorage::Load { info_hash, offset } => {
+            let buffer: ArrayBuffer = part(parts, 0).ok_or_else(incomplete)?;
+            match shelf.load(info_hash, offset, &Uint8Array::new(&buffer)) {
+                Ok(()) => Message { body: FromStorage::Loaded, parts: vec![Part::Moved(buffer)] },
+                Err(error) => Message::bare(FromStorage::LoadFailed(error)),
+            }
+        }
         ToStorage::Blob { info_hash, offset, len } => blob(shelf.blob(info_hash, offset, len).await?),
         ToStorage::Zip { info_hash, entries } => blob(shelf.zip(info_hash, &entries).await?),
         ToStorage::ZipBegin { zip, info_hash, entries } => {

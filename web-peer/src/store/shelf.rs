@@ -200,19 +200,20 @@ impl Shelf {
         written.map_or_else(Verdict::Failed, |()| Verdict::Stored)
     }
 
-    /// Reads bytes that are there.
-    pub fn load(&self, hash: InfoHash, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
+    /// Reads bytes that are there, as many as `into` has, into it.
+    pub fn load(&self, hash: InfoHash, offset: u64, into: &Uint8Array) -> Result<(), LoadError> {
         match self.place(hash) {
-            Some(Place::Private(private)) => private.read(offset, len),
-            Some(Place::Memory(memory)) => memory.read(offset, len),
-            Some(Place::Attached(files)) => files.read(offset, len),
+            Some(Place::Private(private)) => private.read(offset, into),
+            Some(Place::Memory(memory)) => memory.read(offset, into),
+            Some(Place::Attached(files)) => files.read(offset, into),
             None => Err(LoadError::Missing),
         }
     }
 
-    /// Bytes that are there, as a blob.
+    /// Bytes that are there, as a blob. No bytes are there wherever they lie.
     pub async fn blob(&self, hash: InfoHash, offset: u64, len: u64) -> Result<Blob, StoreError> {
         match self.place(hash) {
+            Some(_) if len == 0 => blobs::concatenated(&[]),
             Some(Place::Private(private)) => private.blob(offset, len).await,
             Some(Place::Memory(memory)) => memory.blob(offset, len),
             Some(Place::Attached(files)) => files.blob(offset, len),
@@ -220,34 +221,36 @@ impl Shelf {
         }
     }
 
-    /// These files as one zip. Reads them all once.
+    /// These files as one zip. Reads them all once; what lies between them need not be there.
     pub async fn zip(&self, hash: InfoHash, entries: &[Entry]) -> Result<Blob, StoreError> {
-        let end = entries.iter().map(|entry| entry.offset.saturating_add(entry.len)).max().unwrap_or(0);
-        let all = self.blob(hash, 0, end).await?;
+        self.place(hash).ok_or(StoreError::NotOpen)?;
+        let mut files = Vec::new();
         let mut archive = Archive::new();
         let failed = |error: std::io::Error| StoreError::Browser(error.to_string());
         for entry in entries {
             archive.begin(&entry.path, entry.len).map_err(failed)?;
-            let end = entry.offset + entry.len;
-            let mut at = entry.offset;
-            while at < end {
-                let next = end.min(at + ARCHIVE_CHUNK);
-                archive.content(&read(&blobs::slice(&all, at, next)?).await?).map_err(failed)?;
+            if entry.len == 0 {
+                continue;
+            }
+            let file = self.blob(hash, entry.offset, entry.len).await?;
+            let mut at = 0;
+            while at < entry.len {
+                let next = entry.len.min(at + ARCHIVE_CHUNK);
+                archive.content(&read(&blobs::slice(&file, at, next)?).await?).map_err(failed)?;
                 at = next;
             }
+            files.push(file);
         }
         let parts = Array::new();
         // Every file has a header before it, so a run of files' bytes is one file.
-        let mut files = entries.iter().filter(|entry| entry.len > 0);
+        let mut files = files.iter();
         for run in archive.finish().map_err(failed)? {
             match run {
                 Run::Own(bytes) => {
                     parts.push(&Uint8Array::from(bytes.as_slice()));
                 }
-                Run::Files(len) => {
-                    let offset = files.next().map_or(0, |file| file.offset);
-                    let file = blobs::slice(&all, offset, offset + len)?;
-                    parts.push(&file);
+                Run::Files(_) => {
+                    files.next().map(|file| parts.push(file));
                 }
             }
         }
@@ -270,7 +273,11 @@ impl Shelf {
         let mut zips = self.zips.borrow_mut();
         let zipping = zips.get_mut(&zip).ok_or(StoreError::NotOpen)?;
         let hash = zipping.info_hash;
-        zipping.next(|offset, len| self.load(hash, offset, len))
+        zipping.next(|offset, len| {
+            let bytes = Uint8Array::new_with_length(len);
+            self.load(hash, offset, &bytes)?;
+            Ok(bytes)
+        })
     }
 
     /// Nobody reads that zip any more.

@@ -5,6 +5,7 @@ use shared::InfoHash;
 
 use super::archive::{Archive, Run};
 use super::protocol::{Entry, LoadError, StoreError};
+use crate::buffers;
 
 /// Bytes that [`Zipping::next`] gives at a time, about; a little more where headers come between.
 const CHUNK: u64 = 512 * 1024;
@@ -26,7 +27,8 @@ impl Zipping {
         Self { info_hash, entries: entries.into_iter(), left: 0..0, archive: Some(Archive::new()) }
     }
 
-    /// The next bytes of the zip; none at its end. `load` reads so many bytes at a place of the torrent.
+    /// The next bytes of the zip; none at its end. `load` reads so many bytes at a place of the torrent, into a buffer that
+    /// has nothing else.
     pub(super) fn next(
         &mut self,
         mut load: impl FnMut(u64, u32) -> Result<Uint8Array, LoadError>,
@@ -38,7 +40,7 @@ impl Zipping {
             if !self.left.is_empty() {
                 // At most a chunk, so it fits.
                 let len = CHUNK.min(self.left.end - self.left.start);
-                let bytes = load(self.left.start, len as u32)?.to_vec();
+                let bytes = buffers::taken(&load(self.left.start, len as u32)?.buffer());
                 self.left.start += len;
                 archive.content(&bytes).map_err(failed)?;
                 append(&mut made, archive.take(), &bytes);

@@ -14,7 +14,7 @@ use gloo_net::websocket::futures::WebSocket;
 use gloo_net::websocket::{Message, State};
 use wasm_bindgen_futures::spawn_local;
 
-use crate::browser_error;
+use crate::{browser_error, buffers};
 
 /// What happens on the socket, in order: `Opened` at most once, then messages, then `Closed` exactly once.
 #[derive(Debug)]
@@ -78,7 +78,11 @@ async fn read(mut socket: WebSocket, on_event: impl Fn(SocketEvent)) {
         while let Some(Ok(message)) = socket.next().await {
             on_event(match message {
                 Message::Text(text) => SocketEvent::Text(text),
-                Message::Bytes(bytes) => SocketEvent::Binary(bytes.into()),
+                Message::Bytes(bytes) => {
+                    // gloo-net has copied it out of a buffer of its own.
+                    buffers::let_go(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+                    SocketEvent::Binary(bytes.into())
+                }
             });
         }
     }

@@ -10,9 +10,9 @@ use super::parts::text;
 use super::phrase::{self, Phrase};
 use crate::snapshot::{Snapshot, TrackerState};
 
-/// What was last seen: the torrents' states and names by row, and the tracker.
+/// What was last seen: by row each torrent's state, whether it is complete in part, and its name; and the tracker.
 struct Seen {
-    torrents: HashMap<u32, (State, String)>,
+    torrents: HashMap<u32, (State, bool, String)>,
     tracker: TrackerState,
 }
 
@@ -56,23 +56,27 @@ pub(super) fn announcer(ui: Ui) -> AnyView {
 fn see(snapshot: &Snapshot) -> Seen {
     let torrents = snapshot.torrents.iter();
     Seen {
-        torrents: torrents.map(|view| (view.key, (view.torrent.state, view.torrent.name.clone()))).collect(),
+        torrents: torrents
+            .map(|view| {
+                (view.key, (view.torrent.state, view.is_complete_in_part(), view.torrent.name.clone()))
+            })
+            .collect(),
         tracker: snapshot.tracker.state,
     }
 }
 
 fn changes(before: &Seen, now: &Seen) -> Vec<Phrase> {
     let mut changes = Vec::new();
-    for (key, (state, name)) in &now.torrents {
+    for (key, (state, in_part, name)) in &now.torrents {
         match before.torrents.get(key) {
-            Some((earlier, _)) => changes.extend(phrase::transition(*earlier, *state, name)),
+            Some((earlier, ..)) => changes.extend(phrase::transition(*earlier, *state, *in_part, name)),
             None if *state != State::Hashing && !name.is_empty() => {
                 changes.push(Phrase::plain("say.added").text("name", name));
             }
             None => {}
         }
     }
-    for (key, (_, name)) in &before.torrents {
+    for (key, (_, _, name)) in &before.torrents {
         if !now.torrents.contains_key(key) {
             changes.push(Phrase::plain("say.removed").text("name", name));
         }
@@ -90,6 +94,6 @@ fn changes(before: &Seen, now: &Seen) -> Vec<Phrase> {
 fn total_download(snapshot: &Snapshot) -> Option<(u64, u64)> {
     let sizes = snapshot.torrents.iter().filter(|view| view.torrent.state == State::Downloading);
     sizes
-        .map(|view| (view.torrent.bytes.verified, view.torrent.bytes.total))
+        .map(|view| (view.wanted().verified, view.wanted().total))
         .reduce(|(done, total), next| (done.saturating_add(next.0), total.saturating_add(next.1)))
 }

@@ -79,14 +79,17 @@ mod tests {
     ];
 
     /// Every source file of the user interface.
-    const SOURCES: [&str; 15] = [
+    const SOURCES: [&str; 18] = [
         include_str!("alerts.rs"),
         include_str!("announcer.rs"),
         include_str!("chooser.rs"),
         include_str!("clipboard.rs"),
+        include_str!("files.rs"),
         include_str!("frame.rs"),
         include_str!("gather.rs"),
         include_str!("gestures.rs"),
+        include_str!("limits.rs"),
+        include_str!("options.rs"),
         include_str!("parts.rs"),
         include_str!("peers.rs"),
         include_str!("phrase.rs"),

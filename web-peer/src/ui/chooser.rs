@@ -55,6 +55,7 @@ pub(super) fn seed_card(ui: Ui) -> AnyView {
 
 /// The form that adds a download.
 pub(super) fn add_form(ui: Ui) -> AnyView {
+    let choose_first = RwSignal::new(false);
     let submit = move |event: SubmitEvent| {
         event.prevent_default();
         let Some(field) = ui.add_field.get_untracked() else { return };
@@ -65,7 +66,8 @@ pub(super) fn add_form(ui: Ui) -> AnyView {
             let _ = field.focus();
             return;
         }
-        ui.send(Command::Add(text.to_owned()));
+        let add = if choose_first.get_untracked() { Command::AddToChoose } else { Command::Add };
+        ui.send(add(text.to_owned()));
         if phrase::names_a_torrent(text) {
             field.set_value("");
         } else {
@@ -92,6 +94,14 @@ pub(super) fn add_form(ui: Ui) -> AnyView {
                     {icon("down")} <span>{ui.word("add.button")}</span>
                 </button>
             </div>
+            <label class="check">
+                <input
+                    type="checkbox"
+                    data-testid="add-choose"
+                    on:change=move |event| choose_first.set(event_target_checked(&event))
+                />
+                <span>{ui.word("add.choose")}</span>
+            </label>
         </form>
     }
     .into_any()

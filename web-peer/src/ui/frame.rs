@@ -7,6 +7,7 @@ use super::alerts::alerts;
 use super::announcer::announcer;
 use super::chooser::{add_form, seed_card, steps};
 use super::gestures::gestures;
+use super::limits::limits;
 use super::parts::{Button, Text, button, each_once, flag, icon, list, logo, sometimes, text};
 use super::phrase::{self, Phrase, Value};
 use super::settings::settings;
@@ -167,7 +168,7 @@ fn footer(ui: Ui) -> AnyView {
         <footer class="bottom">
             <p>{ui.word("page.foot_open_tab")} " " {kept}</p>
             <div lang=other.tag()>{switch}</div>
-            {settings(ui)}
+            {limits(ui)} {settings(ui)}
         </footer>
     }
     .into_any()

@@ -3,8 +3,9 @@
 //!
 //! - `phrase`, `figures`: which sentence and which unit, decided without a browser;
 //! - `catalogue`, `speech`: the sentences in the page's language, with numbers as `Intl` writes them;
-//! - `frame`: header, footer and what is between them; `chooser`: what starts a torrent; `torrent`, `peers`,
-//!   `trackers`: the list; `preview`: a file played or shown; `settings`: what direct links are made with; `alerts`, `announcer`: what went wrong, and
+//! - `frame`: header, footer and what is between them; `chooser`: what starts a torrent; `torrent`, `files`, `peers`,
+//!   `trackers`, `options`: the list; `preview`: a file played or shown; `settings`: what direct links are made with;
+//!   `limits`: how fast it may go; `alerts`, `announcer`: what went wrong, and
 //!   what screen readers hear;
 //! - `parts`: texts, buttons, drawings and lists, of which all of it is made;
 //! - `gestures`, `gather`, `clipboard`: dropping, pasting, reading dropped folders, copying.
@@ -18,9 +19,12 @@ mod catalogue;
 mod chooser;
 mod clipboard;
 mod figures;
+mod files;
 mod frame;
 mod gather;
 mod gestures;
+mod limits;
+mod options;
 mod parts;
 mod peers;
 mod phrase;

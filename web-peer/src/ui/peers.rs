@@ -9,6 +9,7 @@ use super::Ui;
 use super::parts::{Flag, Text, each_once, icon, is_blank, list, not, text};
 use super::phrase::{self, Phrase, Value};
 use super::torrent::{Row, rate};
+use crate::snapshot::BannedView;
 
 /// Names a peer's row: one peer may be linked in both ways for a moment.
 fn key(peer: &PeerSnapshot) -> u64 {
@@ -47,7 +48,13 @@ impl Meaning {
 pub(super) fn peers(row: Row) -> AnyView {
     let ui = row.ui;
     let keys = row.watch(|view| each_once(view.peers().iter().map(key)));
-    let nobody = row.flag(|view| view.peers().is_empty());
+    let nobody = row.flag(|view| view.peers().is_empty() && view.banned.is_empty());
+    let bans = row.watch(|view| each_once(view.banned.iter().map(ban_key)));
+    let no_bans = row.flag(|view| view.banned.is_empty());
+    let ban_count = row.text(move |view| {
+        let count = view.banned.len() as u64;
+        (count > 0).then(|| ui.say(&Phrase::counted("banned.count", count)))
+    });
     let count = row.text(|view| Some(view.peers().len().to_string()));
     let summary =
         row.text(move |view| Some(ui.say(&Phrase::counted("peers.count", view.peers().len() as u64))));
@@ -64,16 +71,64 @@ pub(super) fn peers(row: Row) -> AnyView {
         legend(phrase::transport_name(transport), meaning.of(transport), some)
     };
     let introduced = row.flag(|view| view.peers().iter().any(|peer| peer.introduced));
+    let said = |mark: &'static str, words: &'static str, is_so: fn(&PeerSnapshot) -> bool| {
+        let some = row.flag(move |view| view.peers().iter().any(is_so));
+        legend(mark, ui.word(words).into(), some)
+    };
+    let super_seeding = row.flag(|view| view.super_seeding);
     view! {
         <details class="fold peers" open data-testid="peers" data-count=count hidden=nobody>
             <summary>
                 {icon("chevron")} <span>{summary}</span> {counted(Transport::Direct)} {counted(Transport::Relay)}
+                <span class="lost" hidden=no_bans>
+                    {ban_count}
+                </span>
             </summary>
             <ul>{list(keys, move |key| peer_row(row, meaning, key))}</ul>
             {explained(Transport::Direct)}
             {explained(Transport::Relay)}
             {legend("peers", ui.word("peers.introduced").into(), introduced)}
+            {said("clock", "peers.turn_ours_means", waits_here)}
+            {said("clock", "peers.turn_theirs_means", waits_there)}
+            {said("up", "peers.optimistic_means", |peer| peer.optimistic)}
+            {said("warning", "peers.snubbed_means", |peer| peer.snubbed)}
+            {legend("check", ui.word("peers.super_seeding").into(), super_seeding)}
+            <ul class="banned" hidden=no_bans>
+                {list(bans, move |key| ban_row(row, key))}
+            </ul>
         </details>
+    }
+    .into_any()
+}
+
+/// It serves others now, and we wait: what [`phrase::exchange`] says of it is that.
+fn waits_here(peer: &PeerSnapshot) -> bool {
+    phrase::exchange(peer).key == "peers.turn_ours"
+}
+
+/// We serve others now, and it waits.
+fn waits_there(peer: &PeerSnapshot) -> bool {
+    phrase::exchange(peer).key == "peers.turn_theirs"
+}
+
+/// Names a banned peer's line.
+fn ban_key(banned: &BannedView) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&banned.id, banned.piece).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Who was banned, and why.
+fn ban_row(row: Row, of: u64) -> AnyView {
+    // It never changes.
+    let banned = row.read(|view| view.banned.iter().find(|banned| ban_key(banned) == of).cloned());
+    let Some(banned) = banned.flatten() else { return ().into_any() };
+    let words = row.ui.say(&phrase::banned(&banned));
+    view! {
+        <li class="legend" data-testid="banned" data-peer-id=banned.id.clone() title=banned.id>
+            {icon("warning")}
+            <span>{words}</span>
+        </li>
     }
     .into_any()
 }
@@ -115,7 +170,18 @@ fn peer_row(row: Row, meaning: Meaning, of: u64) -> AnyView {
     let id = peer(|_, peer| peer.id.clone());
     let why =
         peer(|ui, peer| peer.why_relayed.map(|why| ui.word(phrase::why_relayed(why))).unwrap_or_default());
-    let introduced = row.flag(move |view| view.peers().iter().any(|peer| key(peer) == of && peer.introduced));
+    let given = peer(|ui, peer| phrase::given(peer).map(|phrase| ui.say(&phrase)).unwrap_or_default());
+    let is = move |so: fn(&PeerSnapshot) -> bool| {
+        row.flag(move |view| view.peers().iter().any(|peer| key(peer) == of && so(peer)))
+    };
+    let introduced = is(|peer| peer.introduced);
+    let sign = |test_id: &'static str, words: &'static str, shown: Flag| {
+        view! {
+            <span class="sign" data-testid=test_id hidden=not(shown)>
+                {ui.word(words)}
+            </span>
+        }
+    };
     // Part of the key, so it never changes.
     let transport =
         row.read(|view| view.peers().iter().find(|peer| key(peer) == of).map(|peer| peer.transport));
@@ -146,6 +212,11 @@ fn peer_row(row: Row, meaning: Meaning, of: u64) -> AnyView {
             <span class="has">{has}</span>
             {rate(ui, "down", down)}
             {rate(ui, "up", up)}
+            <span class="given">
+                <span data-testid="given">{given}</span>
+                {sign("optimistic", "peers.optimistic", is(|peer| peer.optimistic))}
+                {sign("snubbed", "peers.snubbed", is(|peer| peer.snubbed))}
+            </span>
             <span class="why" data-testid="why-relayed" hidden=is_blank(why)>
                 {why}
             </span>

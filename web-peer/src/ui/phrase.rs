@@ -1,10 +1,11 @@
 //! What is said, apart from how: the key of a sentence in the catalogue and what goes into it. Every decision about
 //! words (which sentence a state, a wait or a failure gets) is here, without a browser, so it is tested natively.
 
-use engine::{PeerSnapshot, State, Transport, WhyRelayed};
+use engine::{PeerSnapshot, Priority, State, Transport, WhyRelayed};
 
 use crate::snapshot::{
-    IceChoice, RtcView, StorageKind, TorrentView, TrackerKind, TrackerState, TransportMode, Trouble, Waiting,
+    BannedView, IceChoice, RateLimits, RtcView, StorageKind, TorrentView, TrackerKind, TrackerState,
+    TransportMode, Trouble, Waiting,
 };
 
 /// A sentence of the catalogue (`www/locales/`) with what goes into it.
@@ -55,8 +56,10 @@ impl Phrase {
 }
 
 /// What a torrent is doing.
-pub(super) fn state(state: State) -> Phrase {
-    Phrase::plain(match state {
+pub(super) fn state(view: &TorrentView) -> Phrase {
+    Phrase::plain(match view.torrent.state {
+        State::Seeding if view.wants_nothing() => "state.nothing_chosen",
+        State::Seeding if view.is_complete_in_part() => "state.chosen",
         State::Hashing => "state.hashing",
         State::Metadata => "state.metadata",
         State::Downloading => "state.downloading",
@@ -87,8 +90,11 @@ pub(super) fn waiting(view: &TorrentView) -> Option<Phrase> {
     }
     // Not stuck, but somebody who has just dropped a file wants to know what comes next.
     let bytes = view.torrent.bytes;
-    let unshared =
-        state == State::Seeding && view.peers().is_empty() && bytes.uploaded == 0 && bytes.downloaded == 0;
+    let unshared = state == State::Seeding
+        && !view.is_complete_in_part()
+        && view.peers().is_empty()
+        && bytes.uploaded == 0
+        && bytes.downloaded == 0;
     let waiting = view.waiting.or_else(|| unshared.then_some(Waiting::Peers))?;
     Some(Phrase::plain(match waiting {
         // The first attempts are under way: nothing is out of reach yet.
@@ -117,6 +123,56 @@ pub(super) fn pieces(view: &TorrentView) -> Option<Phrase> {
             .with("have", Value::Count(pieces.have.into()))
             .with("total", Value::Count(pieces.total.into()))
     })
+}
+
+/// How much a file is wanted, in a word or two.
+pub(super) fn priority(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Skip => "files.skip",
+        Priority::Normal => "files.normal",
+        Priority::High => "files.high",
+    }
+}
+
+/// The word for `data-priority`.
+pub(super) fn priority_name(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Skip => "skip",
+        Priority::Normal => "normal",
+        Priority::High => "high",
+    }
+}
+
+/// What such a word says.
+pub(super) fn priority_of(name: &str) -> Option<Priority> {
+    [Priority::Skip, Priority::Normal, Priority::High].into_iter().find(|of| priority_name(*of) == name)
+}
+
+/// What the user set otherwise than it is of itself.
+pub(super) fn unusual(view: &TorrentView) -> impl Iterator<Item = &'static str> {
+    let limited = view.limits != RateLimits::default();
+    let sequential = view.sequential && view.torrent.pieces.have < view.torrent.pieces.total;
+    [limited.then_some("options.limited"), sequential.then_some("options.in_order")].into_iter().flatten()
+}
+
+/// Why a peer is banned.
+pub(super) fn banned(banned: &BannedView) -> Phrase {
+    let phrase = match banned.client.as_str() {
+        "" => Phrase::plain("banned.nameless"),
+        client => Phrase::plain("banned.named").text("client", client),
+    };
+    // Pieces are numbered from zero on the wire, from one for people.
+    phrase.with("piece", Value::Count(u64::from(banned.piece) + 1))
+}
+
+/// What was exchanged with a peer since it was linked; nothing when that is nothing.
+pub(super) fn given(peer: &PeerSnapshot) -> Option<Phrase> {
+    let phrase = || {
+        Phrase::plain("peers.given")
+            .with("down", Value::Bytes(peer.downloaded))
+            .with("up", Value::Bytes(peer.uploaded))
+    };
+    (peer.downloaded > 0 || peer.uploaded > 0).then(phrase)
 }
 
 /// What is wrong, in one plain sentence.
@@ -290,13 +346,15 @@ pub(super) fn exchange(peer: &PeerSnapshot) -> Phrase {
     })
 }
 
-/// What a screen reader should hear when a torrent went from one state to another.
-pub(super) fn transition(before: State, after: State, name: &str) -> Option<Phrase> {
+/// What a screen reader should hear when a torrent went from one state to another; `in_part` when not all of it is wanted.
+pub(super) fn transition(before: State, after: State, in_part: bool, name: &str) -> Option<Phrase> {
     let key = match (before, after) {
         (same, other) if same == other => return None,
         (State::Hashing, State::Seeding) => "say.hashed",
         (State::Paused, _) => "say.resumed",
         (_, State::Paused) => "say.paused",
+        (State::Downloading, State::Seeding) if in_part => "say.chosen",
+        (State::Metadata, State::Seeding) if in_part => "say.choose",
         (State::Downloading | State::Metadata, State::Seeding) => "say.complete",
         // Errors are alerts, which speak for themselves.
         _ => return None,
@@ -352,12 +410,15 @@ mod tests {
 
     #[test]
     fn completing_and_hashing_are_announced_but_not_what_stays_the_same() {
-        let key = |before, after| transition(before, after, "x").map(|phrase| phrase.key);
+        let key = |before, after| transition(before, after, false, "x").map(|phrase| phrase.key);
         assert_eq!(key(State::Downloading, State::Seeding), Some("say.complete"));
         assert_eq!(key(State::Hashing, State::Seeding), Some("say.hashed"));
         assert_eq!(key(State::Seeding, State::Seeding), None);
         assert_eq!(key(State::Downloading, State::Error), None);
         assert_eq!(key(State::Paused, State::Downloading), Some("say.resumed"));
+        let part = |before| transition(before, State::Seeding, true, "x").map(|phrase| phrase.key);
+        assert_eq!(part(State::Downloading), Some("say.chosen"));
+        assert_eq!(part(State::Metadata), Some("say.choose"));
     }
 
     #[test]
@@ -372,6 +433,8 @@ mod tests {
             am_interested,
             peer_choking,
             peer_interested,
+            snubbed: false,
+            optimistic: false,
             progress: 0.0,
             rates: engine::Rates::default(),
             downloaded: 0,
@@ -383,6 +446,22 @@ mod tests {
         assert_eq!(exchange(&peer(true, true, true, true)).key, "peers.turn_ours");
         assert_eq!(exchange(&peer(false, true, true, true)).key, "peers.turn_theirs");
         assert_eq!(exchange(&peer(false, true, false, true)).key, "peers.idle");
+    }
+
+    #[test]
+    fn every_priority_has_a_word_that_says_it() {
+        for of in [Priority::Skip, Priority::Normal, Priority::High] {
+            assert_eq!(priority_of(priority_name(of)), Some(of));
+        }
+        assert_eq!(priority_of("Skip"), None);
+    }
+
+    #[test]
+    fn a_banned_peer_is_named_where_its_id_names_it_and_pieces_count_from_one() {
+        let of = |client: &str| banned(&BannedView { id: "2d".into(), client: client.into(), piece: 16 });
+        assert_eq!(of("").key, "banned.nameless");
+        assert_eq!(of("Enxame").key, "banned.named");
+        assert!(of("").args.contains(&("piece", Value::Count(17))));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::phrase::Phrase;
 use super::torrent::Row;
 use crate::command::Command;
 use crate::media::{self, Kind};
-use crate::snapshot::{StreamingState, TorrentView};
+use crate::snapshot::{FileView, StreamingState, TorrentView};
 
 /// Bytes of a text that are shown, at most: the browser lays all of it out at once.
 const MAX_TEXT: u64 = 256 * 1024;
@@ -101,7 +101,7 @@ fn sentence(ui: Ui, key: &'static str) -> AnyView {
 
 /// Without a service worker there is only saving.
 fn unavailable(row: Row, place: usize) -> AnyView {
-    let wait = row.flag(|view| !view.can_save());
+    let wait = row.flag(move |view| !view.files.get(place).is_some_and(FileView::is_complete));
     let save = Button { disabled: wait, ..Button::new("preview-save", "save", row.ui.word("action.save")) };
     let press = move || row.order(|hash| Command::SaveFile(hash, place));
     view! { <div>{sentence(row.ui, "preview.unavailable")} {button(save, press)}</div> }.into_any()

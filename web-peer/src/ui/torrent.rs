@@ -6,6 +6,8 @@ use shared::InfoHash;
 
 use super::alerts::alert_box;
 use super::clipboard::{copy_button, copy_hash};
+use super::files::files;
+use super::options::options;
 use super::parts::{Button, Flag, Text, button, icon, is_blank, not, sometimes, text};
 use super::peers::peers;
 use super::phrase::{self, Phrase, Value};
@@ -15,9 +17,6 @@ use super::{Ui, figures};
 use crate::command::Command;
 use crate::save;
 use crate::snapshot::TorrentView;
-
-/// Most files that are listed one by one. The rest is in “save all”.
-const MAX_LISTED_FILES: usize = 500;
 
 /// One row: finds its torrent in every new snapshot by its key.
 #[derive(Clone, Copy)]
@@ -89,7 +88,7 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
     let open = preview::Open::new(None);
     let hash = row.watch(|view| has_hash(view).then(|| view.torrent.info_hash.to_string()));
     let state = row.text(|view| Some(phrase::state_name(view.torrent.state).to_owned()));
-    let words = row.text(move |view| Some(ui.say(&phrase::state(view.torrent.state))));
+    let words = row.text(move |view| Some(ui.say(&phrase::state(view))));
     let mark = row.text(|view| Some(mark(view).to_owned()));
     // What invites: the link while nobody has it from here, saving once it has come from others.
     let own = row.watch(|view| (view.torrent.bytes.downloaded == 0).then(String::new));
@@ -101,7 +100,7 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
         let total = view.torrent.bytes.total;
         (total > 0 || !view.files.is_empty()).then(|| ui.speech().bytes(total))
     });
-    let files = row.text(move |view| {
+    let count = row.text(move |view| {
         let count = view.files.len();
         (count > 1).then(|| ui.say(&Phrase::counted("files.count", count as u64)))
     });
@@ -125,7 +124,7 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
                             {words}
                         </span>
                         <span>{size}</span>
-                        <span>{files}</span>
+                        <span>{count}</span>
                     </p>
                 </div>
                 {controls(row, known)}
@@ -136,9 +135,10 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
             {trouble(row)}
             {sometimes(move || known.get().then(|| share(row, open)))}
             {preview(row, open)}
-            {files_list(row, open)}
+            {files(row, open)}
             {peers(row)}
             {trackers(row)}
+            {sometimes(move || known.get().then(|| options(row)))}
         </article>
     }
     .into_any()
@@ -191,13 +191,20 @@ fn controls(row: Row, known: Flag) -> AnyView {
     .into_any()
 }
 
+/// Bytes of what is wanted: those that are here, and all.
+fn wanted(view: &TorrentView) -> (u64, u64) {
+    let wanted = view.wanted();
+    (wanted.verified, wanted.total)
+}
+
 /// The bar with its percentage. Without the metadata there is no telling how far it is.
 fn progress(row: Row, name: Text) -> AnyView {
     let ui = row.ui;
     let done = |view: &TorrentView| {
         let bytes = view.torrent.bytes;
         let untold = view.torrent.state == State::Metadata || (bytes.total == 0 && view.files.is_empty());
-        (!untold).then_some((bytes.verified, bytes.total))
+        let of = if view.wants_nothing() { (bytes.verified, bytes.total) } else { wanted(view) };
+        (!untold).then_some(of)
     };
     let value =
         row.watch(move |view| done(view).map(|(done, total)| figures::share(done, total).to_string()));
@@ -231,13 +238,13 @@ fn rates(row: Row) -> AnyView {
         (moving && !time.is_empty()).then(|| ui.say(&Phrase::plain("torrent.left").text("time", &time)))
     });
     let done = row.text(move |view| {
-        let bytes = view.torrent.bytes;
+        let (verified, total) = wanted(view);
         let phrase = || {
             Phrase::plain("torrent.done_of")
-                .with("done", Value::Bytes(bytes.verified))
-                .with("total", Value::Bytes(bytes.total))
+                .with("done", Value::Bytes(verified))
+                .with("total", Value::Bytes(total))
         };
-        (bytes.total > 0 && bytes.verified < bytes.total).then(|| ui.say(&phrase()))
+        (total > 0 && verified < total).then(|| ui.say(&phrase()))
     });
     let pieces = row.text(move |view| phrase::pieces(view).map(|phrase| ui.say(&phrase)));
     let sent = row.text(move |view| {
@@ -360,52 +367,4 @@ fn by_hand(ui: Ui, text: String) -> AnyView {
         </label>
     }
     .into_any()
-}
-
-/// The list of files, closed at first; a single file needs none.
-fn files_list(row: Row, open: preview::Open) -> impl IntoView {
-    let ui = row.ui;
-    // The files of a torrent never change once they are known.
-    let several = row.flag(|view| view.files.len() > 1);
-    let wait = row.flag(|view| !view.can_save());
-    sometimes(move || {
-        if !several.get() {
-            return None;
-        }
-        let (count, listed) = row.read(|view| {
-            let files = view.files.iter().take(MAX_LISTED_FILES);
-            (view.files.len(), files.map(|file| (file.path.clone(), file.length)).collect::<Vec<_>>())
-        })?;
-        let more = count.saturating_sub(listed.len());
-        let more =
-            (more > 0).then(|| ui.say(&Phrase::plain("files.more").with("count", Value::Count(more as u64))));
-        let file = |(place, (path, length)): (usize, (String, u64))| {
-            let label = ui.say(&Phrase::plain("action.save_file").text("name", &path));
-            let view_it = preview::open_button(ui, &path, place, open, "icon-only quiet");
-            let save = Button {
-                class: "icon-only quiet",
-                disabled: wait,
-                hint: label.clone().into(),
-                ..Button::new("save-file", "save", label)
-            };
-            view! {
-                <li>
-                    <span class="path">{path}</span>
-                    <span class="size">{ui.speech().bytes(length)}</span>
-                    {view_it}
-                    {button(save, move || row.order(|hash| Command::SaveFile(hash, place)))}
-                </li>
-            }
-        };
-        let files = view! {
-            <details class="fold files" data-testid="files">
-                <summary>
-                    {icon("chevron")} <span>{ui.say(&Phrase::counted("files.count", count as u64))}</span>
-                </summary>
-                <ul>{listed.into_iter().enumerate().map(file).collect_view()}</ul>
-                <p class="hint">{more}</p>
-            </details>
-        };
-        Some(files.into_any())
-    })
 }

@@ -25,7 +25,8 @@ use web_sys::{Blob, File};
 
 use self::jobs::{Job, jobs};
 use self::protocol::{FromHasher, ToHasher};
-use crate::dedicated::{self, Dedicated, Message, Part, WorkerGone, part};
+use crate::buffers;
+use crate::dedicated::{Dedicated, Message, Part, WorkerGone, part};
 
 pub use self::serve::{hash_pieces, serve};
 
@@ -152,7 +153,7 @@ async fn run(
     let unreadable =
         |span: usize| HashError::Unreadable { file: job.spans.get(span).map_or(0, |span| span.file) };
     match (reply.body, buffer) {
-        (FromHasher::Hashed, Some(digests)) => Ok(dedicated::bytes_of(&digests)),
+        (FromHasher::Hashed, Some(digests)) => Ok(buffers::copied(&digests)),
         (FromHasher::Hashed, None) => Err(HashError::Lengths),
         (FromHasher::Unreadable { index }, _) => Err(unreadable(index)),
     }

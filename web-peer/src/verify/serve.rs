@@ -7,6 +7,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::Blob;
 
 use super::protocol::{FromHasher, ToHasher};
+use crate::buffers;
 use crate::dedicated::{self, Message, Part};
 use crate::digest::Hasher;
 
@@ -41,6 +42,7 @@ pub async fn hash_pieces(
     let pieces: Vec<Uint8Array> = pieces.collect();
     // All at once: the browser's hashing then never waits for this thread between two pieces.
     let digests = join_all(pieces.iter().map(|piece| hasher.sha1(piece))).await;
+    buffers::let_go(bytes.length());
     Ok(digests.concat())
 }
 

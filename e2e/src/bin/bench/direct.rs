@@ -2,6 +2,7 @@
 //! profile on disk; WebTorrent meets through our tracker too, so that only the client differs.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use e2e::samples::Scratch;
@@ -192,6 +193,7 @@ pub(crate) async fn messages(report: &mut Report) -> Result<()> {
                 })
             }))
             .await?;
+            relays_closed(&tracker).await?;
             ours.push(messages_of(&tracker).await? / PAIRS);
         }
     }
@@ -210,6 +212,18 @@ pub(crate) async fn messages(report: &mut Report) -> Result<()> {
 
 async fn meets_all(client: &WebTorrent, info_hash: &str, others: usize) -> Result<()> {
     client.wait_until(info_hash, "linked with all", |status| status.distinct_peers() == others).await?;
+    Ok(())
+}
+
+/// Waits until the relay channels that the meetings began with are closed: that takes messages too.
+async fn relays_closed(tracker: &Tracker) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while tracker.stats().await?["relayChannels"] != 0 {
+        if Instant::now() > deadline {
+            bail!("relay channels stay open beside direct links");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     Ok(())
 }
 

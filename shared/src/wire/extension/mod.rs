@@ -60,6 +60,8 @@ pub struct ExtendedHandshake {
     pub metadata_size: Option<u32>,
     /// Most requests it will queue.
     pub reqq: Option<u32>,
+    /// Whether it has all that it wants and downloads nothing more, complete or not (BEP 21).
+    pub upload_only: Option<bool>,
     /// Its program and version.
     pub client: Option<String>,
     /// Our own extension (`enxame_block`): the longest block that it asks for and answers with, in bytes, a multiple of
@@ -86,6 +88,7 @@ impl ExtendedHandshake {
             ("enxame_rtc", self.rtc.map(u32::from)),
             ("metadata_size", self.metadata_size),
             ("reqq", self.reqq),
+            ("upload_only", self.upload_only.map(u32::from)),
         ] {
             if let Some(number) = number {
                 entries.push((name, Value::from(number)));
@@ -116,6 +119,7 @@ impl ExtendedHandshake {
             rtc: dict.int("enxame_rtc").map(|n| n != 0),
             metadata_size: positive("metadata_size").filter(|size| *size as usize <= MAX_METADATA_BYTES),
             reqq: positive("reqq"),
+            upload_only: dict.int("upload_only").map(|n| n != 0),
             client: dict.bytes("v").map(client_name).filter(|name| !name.is_empty()),
             block: positive("enxame_block")
                 .map(|n| n.min(MAX_BLOCK_BYTES) / BLOCK_LEN * BLOCK_LEN)
@@ -163,6 +167,7 @@ mod tests {
             rtc: Some(true),
             metadata_size: Some(31_235),
             reqq: Some(1024),
+            upload_only: Some(true),
             client: Some("Enxame 0.1.0".into()),
             block: Some(131_072),
         }
@@ -172,14 +177,14 @@ mod tests {
     fn golden_bytes_of_an_extended_handshake() {
         let text = "d12:enxame_blocki131072e10:enxame_rtci1e\
                     1:md13:enxame_signali3e11:lt_donthavei2e11:ut_metadatai1ee\
-                    13:metadata_sizei31235e4:reqqi1024e1:v12:Enxame 0.1.0e";
+                    13:metadata_sizei31235e4:reqqi1024e11:upload_onlyi1e1:v12:Enxame 0.1.0e";
         assert_eq!(ours().encode(), text.as_bytes());
         assert_eq!(ExtendedHandshake::decode(text.as_bytes()), Ok(ours()));
     }
 
     #[test]
     fn what_makes_no_sense_in_an_extended_handshake_is_left_out() {
-        let text = "d12:enxame_blocki7e10:enxame_rtc1:11:md13:enxame_signali-1e11:ut_metadatai0e11:lt_donthavei900ee13:metadata_sizei-5e4:reqq1:x1:vi5ee";
+        let text = "d12:enxame_blocki7e10:enxame_rtc1:11:md13:enxame_signali-1e11:ut_metadatai0e11:lt_donthavei900ee13:metadata_sizei-5e4:reqq1:x11:upload_only1:11:vi5ee";
         assert_eq!(ExtendedHandshake::decode(text.as_bytes()), Ok(ExtendedHandshake::default()));
         let large = "d12:enxame_blocki999999e13:metadata_sizei10000001e1:v3:a\u{7}be";
         let read = ExtendedHandshake::decode(large.as_bytes()).unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{AbortHandle, Abortable};
 use gloo_timers::callback::Timeout;
-use js_sys::{Array, ArrayBuffer, Function, Math, Reflect, Uint8Array};
+use js_sys::{Array, ArrayBuffer, Function, Math, Reflect};
 use shared::signal::{IceServer, SessionDescription};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -23,7 +23,7 @@ use super::description::Kind;
 use super::outbox::Outbox;
 use super::table::Table;
 use super::{HIGH_WATER, LOW_WATER, MESSAGE_BYTES, RtcEnd, RtcError, RtcEvent, RtcId};
-use crate::browser_error;
+use crate::{browser_error, buffers};
 
 /// A function that the browser calls.
 type Handler = Closure<dyn Fn(JsValue)>;
@@ -174,7 +174,7 @@ impl Connection {
         let message = self.handler(table, id, |table, id, event| {
             let data = event.unchecked_ref::<MessageEvent>().data();
             match data.dyn_ref::<ArrayBuffer>() {
-                Some(buffer) => table.received(id, Uint8Array::new(buffer).to_vec().into()),
+                Some(buffer) => table.received(id, buffers::taken(buffer)),
                 None => table.end(id, RtcEnd::Text),
             }
         });

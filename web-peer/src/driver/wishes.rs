@@ -1,0 +1,111 @@
+//! What the user wants of torrents: which files, in which order, how fast.
+
+use engine::{Limit, Limits, Priority, Time};
+use shared::InfoHash;
+
+use super::peer::Peer;
+use super::torrent::Torrent;
+use crate::snapshot::RateLimits;
+
+/// Where the browser keeps the limits of all torrents together: [`RateLimits`] as JSON.
+pub(crate) const LIMITS_KEY: &str = "enxame.limits";
+
+/// Limits for all torrents together.
+pub(super) fn shared(rates: RateLimits) -> Limits {
+    let limits = Limits::default();
+    limits.shared_up.set(rates.up);
+    limits.shared_down.set(rates.down);
+    limits
+}
+
+impl Peer {
+    /// The limits of one torrent: its own, and those that it shares with all others.
+    pub(super) fn limits_of(&self, rates: RateLimits) -> Limits {
+        let limits = Limits { up: Limit::default(), down: Limit::default(), ..self.limits.clone() };
+        limits.up.set(rates.up);
+        limits.down.set(rates.down);
+        limits
+    }
+
+    pub(super) fn set_limits(&mut self, now: Time, rates: RateLimits) {
+        self.settings.limits = rates;
+        self.limits.shared_up.set(rates.up);
+        self.limits.shared_down.set(rates.down);
+        // Who waited for the old limit need not wait as long for the new one.
+        self.torrents
+            .iter_mut()
+            .filter_map(Torrent::session_mut)
+            .for_each(|session| session.handle_timeout(now));
+        let storage = web_sys::window().and_then(|window| window.local_storage().ok().flatten());
+        if let (Some(storage), Ok(json)) = (storage, serde_json::to_string(&rates)) {
+            // A browser that keeps nothing forgets this with the tab, too.
+            let _ = storage.set_item(LIMITS_KEY, &json);
+        }
+    }
+
+    pub(super) fn set_torrent_limits(&mut self, now: Time, hash: InfoHash, rates: RateLimits) {
+        let Some(torrent) = self.by_hash(hash) else { return };
+        torrent.wishes.limits = rates;
+        torrent.limits.up.set(rates.up);
+        torrent.limits.down.set(rates.down);
+        if let Some(session) = torrent.session_mut() {
+            session.handle_timeout(now);
+        }
+        self.remember(hash);
+    }
+
+    pub(super) fn set_sequential(&mut self, now: Time, hash: InfoHash, sequential: bool) {
+        let Some(torrent) = self.by_hash(hash) else { return };
+        torrent.wishes.sequential = sequential;
+        if let Some(session) = torrent.session_mut() {
+            session.set_sequential(now, sequential.then_some(0));
+        }
+        self.remember(hash);
+    }
+
+    /// How much the file at this place in the list is wanted, or all of them.
+    pub(super) fn set_priorities(
+        &mut self,
+        now: Time,
+        hash: InfoHash,
+        place: Option<usize>,
+        priority: Priority,
+    ) {
+        let Some(torrent) = self.by_hash(hash) else { return };
+        let Some(session) = torrent.session_mut() else { return };
+        let Some(info) = session.info().cloned() else { return };
+        // The list shows what is not hidden.
+        let shown = info.files().iter().enumerate().filter(|(_, file)| !file.hidden);
+        let chosen = shown.enumerate().filter(|(at, _)| place.is_none_or(|place| place == *at));
+        let chosen: Vec<_> = chosen.map(|(_, (index, _))| (index, priority)).collect();
+        session.set_file_priorities(now, &chosen);
+        let priorities =
+            (0..info.files().len()).filter_map(|index| Some((index, session.file_priority(index)?)));
+        torrent.wishes.priorities =
+            priorities.filter(|(_, priority)| *priority != Priority::default()).collect();
+        self.remember(hash);
+    }
+
+    /// Tells the session what is wanted of its files, as soon as it knows them.
+    pub(super) fn apply_wishes(&mut self, now: Time, key: u32) {
+        let Some(torrent) = self.torrent(key) else { return };
+        let mut wishes = std::mem::take(&mut torrent.wishes);
+        if let Some(session) = torrent.session_mut()
+            && let Some(info) = session.info().cloned()
+        {
+            let shown = info.files().iter().enumerate().filter(|(_, file)| !file.hidden);
+            let shown: Vec<usize> = shown.map(|(index, _)| index).collect();
+            if std::mem::take(&mut wishes.choose_first) && shown.len() > 1 {
+                wishes.priorities = shown.into_iter().map(|index| (index, Priority::Skip)).collect();
+            }
+            // Files that are not there are nobody's wish.
+            session.set_file_priorities(now, &wishes.priorities);
+            if wishes.sequential {
+                session.set_sequential(now, Some(0));
+            }
+        }
+        if let Some(torrent) = self.torrent(key) {
+            torrent.wishes = wishes;
+        }
+    }
+}

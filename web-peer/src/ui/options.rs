@@ -1,0 +1,58 @@
+//! What the user wants of one torrent beside its files: how fast, and in which order.
+
+use leptos::prelude::*;
+
+use super::limits::{Names, limit_fields};
+use super::parts::{icon, is_blank};
+use super::phrase;
+use super::torrent::Row;
+use crate::command::Command;
+
+/// Closed at first; its summary says what is not as usual.
+pub(super) fn options(row: Row) -> AnyView {
+    let ui = row.ui;
+    let limits = row.watch(|view| view.limits);
+    let names = Names { down: "torrent-limit-down", up: "torrent-limit-up" };
+    let fields = limit_fields(ui, names, limits, move |limits| {
+        row.order(|hash| Command::SetTorrentLimits(hash, limits));
+    });
+    let sequential = row.flag(|view| view.sequential);
+    // Of what is all here, the order does not matter any more.
+    let all_here = row.flag(|view| {
+        let pieces = view.torrent.pieces;
+        pieces.total > 0 && pieces.have == pieces.total
+    });
+    let unusual = row.text(move |view| {
+        let words: Vec<String> = phrase::unusual(view).map(|key| ui.word(key)).collect();
+        Some(words.join(", "))
+    });
+    let choose = move |event: leptos::ev::Event| {
+        let checked = event_target_checked(&event);
+        row.order(|hash| Command::SetSequential(hash, checked));
+    };
+    view! {
+        <details class="fold options" data-testid="options">
+            <summary>
+                {icon("chevron")} <span>{ui.word("options.title")}</span>
+                <span class="chosen" hidden=is_blank(unusual)>
+                    {unusual}
+                </span>
+            </summary>
+            <div class="settings-body">
+                {fields} <label class="check" hidden=all_here>
+                    <input
+                        type="checkbox"
+                        data-testid="sequential"
+                        prop:checked=sequential
+                        on:change=choose
+                    />
+                    <span>
+                        {ui.word("options.sequential")}
+                        <span class="hint">{ui.word("options.sequential_hint")}</span>
+                    </span>
+                </label>
+            </div>
+        </details>
+    }
+    .into_any()
+}
