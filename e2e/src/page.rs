@@ -421,6 +421,21 @@ impl Page {
         found.click().await.with_context(|| format!("the button '{button}' cannot be pressed"))
     }
 
+    /// Opens the list of a torrent's files, as soon as it is drawn.
+    pub async fn unfold_files(&self, info_hash: &str) -> Result<()> {
+        let start = Instant::now();
+        let script = "const files = document.querySelector(arguments[0]); if (files) files.open = true;
+            return Boolean(files)";
+        let list = json!(format!("{} [data-testid=files]", row(info_hash)));
+        while self.run(script, vec![list.clone()]).await? != Value::Bool(true) {
+            if start.elapsed() > SHORT {
+                return Err(self.failure(anyhow!("the torrent lists no files")).await);
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
     /// The transports of a torrent's peers as the page shows them: `direct` or `relay` each.
     pub async fn transports(&self, info_hash: &str) -> Result<Vec<String>> {
         let script = "return [...document.querySelectorAll(arguments[0] + ' [data-testid=peer]')]\

@@ -72,7 +72,7 @@ async fn of_a_folder_only_the_chosen_files_are_downloaded_until_more_are_chosen(
 
     // Who opens a file wants it. It is the only one that can be shown.
     downloader.wait_until_streaming().await?;
-    downloader.run("document.querySelector('[data-testid=files]').open = true", vec![]).await?;
+    downloader.unfold_files(&info_hash).await?;
     downloader.press(&info_hash, "preview").await?;
     let is_wanted =
         |torrent: &Torrent| file(torrent, "c.txt").is_ok_and(|(_, file)| file.priority == "normal");

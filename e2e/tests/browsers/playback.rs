@@ -189,7 +189,7 @@ async fn pictures_texts_and_documents_open_in_the_page() -> Result<()> {
     let page = crate::open(&tracker).await?;
     let info_hash = page.seed_folder(&folder).await?;
     page.wait_until_streaming().await?;
-    page.run("document.querySelector('[data-testid=files]').open = true", vec![]).await?;
+    page.unfold_files(&info_hash).await?;
     let buttons = "return document.querySelectorAll('[data-testid=files] [data-testid=preview]').length";
     assert_eq!(page.run(buttons, vec![]).await?, 3, "what cannot be shown has no button");
     let open = "document.querySelectorAll('[data-testid=files] [data-testid=preview]')[arguments[0]].click()";

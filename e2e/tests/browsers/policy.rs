@@ -31,7 +31,7 @@ async fn a_transfer_asks_no_third_party_and_obeys_the_policy() -> Result<()> {
     crate::wait_until_direct(&downloader, &info_hash, 1).await?;
     downloader.wait_until_streaming().await?;
     downloader.save(&info_hash).await?;
-    downloader.run("document.querySelector('[data-testid=files]').open = true", vec![]).await?;
+    downloader.unfold_files(&info_hash).await?;
     downloader.press(&info_hash, "preview").await?;
 
     let own = tracker.url().trim_end_matches('/').to_owned();
