@@ -258,6 +258,20 @@ impl Page {
         }
     }
 
+    /// Waits until the service worker answers for this page, and gives what the addresses of files begin with.
+    pub async fn wait_until_streaming(&self) -> Result<String> {
+        let start = Instant::now();
+        loop {
+            if let Some(base) = self.snapshot_json().await?["streaming"]["base"].as_str() {
+                return Ok(base.to_owned());
+            }
+            if start.elapsed() > SHORT {
+                return Err(self.failure(anyhow!("no file has an address")).await);
+            }
+            sleep(POLL).await;
+        }
+    }
+
     /// Every alert that is shown.
     pub async fn alerts(&self) -> Result<Vec<String>> {
         let script =
@@ -405,6 +419,21 @@ impl Page {
             .await
             .with_context(|| format!("the torrent has no button '{button}' that can be pressed"))?;
         found.click().await.with_context(|| format!("the button '{button}' cannot be pressed"))
+    }
+
+    /// Opens the list of a torrent's files, as soon as it is drawn.
+    pub async fn unfold_files(&self, info_hash: &str) -> Result<()> {
+        let start = Instant::now();
+        let script = "const files = document.querySelector(arguments[0]); if (files) files.open = true;
+            return Boolean(files)";
+        let list = json!(format!("{} [data-testid=files]", row(info_hash)));
+        while self.run(script, vec![list.clone()]).await? != Value::Bool(true) {
+            if start.elapsed() > SHORT {
+                return Err(self.failure(anyhow!("the torrent lists no files")).await);
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
     }
 
     /// The transports of a torrent's peers as the page shows them: `direct` or `relay` each.

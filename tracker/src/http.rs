@@ -1,6 +1,7 @@
 //! Everything that comes over HTTP: WebSocket upgrades, the page, and what the tracker tells about itself.
 
 mod report;
+mod security;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -31,17 +32,6 @@ pub(crate) type Reply = Response<Full<Bytes>>;
 /// Time for which a connection may be one of plain HTTP: long enough for the page over a slow line. So nobody holds a
 /// place by not reading.
 const HTTP_TIME: Duration = Duration::from_secs(120);
-
-/// What every reply carries. Scripts are not restricted by it, since the page is whatever its folder holds.
-const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'none'",
-    ),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::X_FRAME_OPTIONS, "DENY"),
-    (header::REFERRER_POLICY, "no-referrer"),
-];
 
 /// How a connection is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,9 +78,7 @@ where
         app.metrics.http_requests.add(1);
         let mut reply = respond(request, &app, &visitor, &pass, &opening).await;
         if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
-            for (name, value) in SECURITY_HEADERS {
-                reply.headers_mut().insert(name, HeaderValue::from_static(value));
-            }
+            security::secure(reply.headers_mut());
         }
         app.metrics.http.observe(began.elapsed());
         Ok::<_, Infallible>(reply)
@@ -333,6 +321,5 @@ pub(crate) fn with_type(status: StatusCode, content_type: &'static str, body: By
     let headers = reply.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
 }

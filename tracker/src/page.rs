@@ -234,7 +234,6 @@ fn asset_reply(name: &str, asset: &Asset, encoding: Encoding, body: Bytes, reque
         return reply;
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(path::content_type(name)));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     match encoding {
         Encoding::Identity => {}
         Encoding::Brotli => {

@@ -24,7 +24,8 @@ use shared::InfoHash;
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue};
 use web_peer::snapshot::{
     Alert, FileView, IceChoice, IceView, RateLimits, RtcView, Snapshot, StorageKind, StorageView,
-    TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode, Trouble, Waiting,
+    StreamingView, TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode,
+    Trouble, Waiting,
 };
 
 const MIB: u64 = 1 << 20;
@@ -72,6 +73,7 @@ fn empty(_: u64) -> Snapshot {
             open: 0,
             made: 0,
         },
+        streaming: StreamingView::default(),
         torrents: Vec::new(),
         alerts: Vec::new(),
     }
@@ -243,6 +245,7 @@ fn trouble(_: u64) -> Snapshot {
         peer_id: String::new(),
         limits: RateLimits::default(),
         rtc: RtcView { mode: TransportMode::Relay, ..empty(0).rtc },
+        streaming: StreamingView::default(),
         torrents: vec![full, mismatch],
         alerts,
     }
@@ -280,6 +283,7 @@ fn torrent(key: u32, name: &str, state: State, total: u64) -> TorrentView {
         banned: Vec::new(),
         waiting: None,
         trouble: None,
+        saving: None,
         seconds_left: None,
     }
 }

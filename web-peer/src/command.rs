@@ -35,6 +35,8 @@ pub enum Command {
     RemoveRow(u32),
     /// Save the torrent's file, or all its files as one zip.
     Save(InfoHash),
+    /// Save all its files into a folder that the user is asked for.
+    SaveInto(InfoHash),
     /// Save one file of the torrent, by its place in the list.
     SaveFile(InfoHash, usize),
     /// How much a file is wanted, by its place in the list.

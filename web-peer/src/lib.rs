@@ -5,13 +5,14 @@
 //! - [`driver`]: the one place that touches both the engine and the browser;
 //! - [`transport`]: the tracker's socket and the relay channels inside it;
 //! - [`store`]: the storage worker, which verifies, keeps and reads pieces;
+//! - [`stream`]: files under an address, while they come, through the service worker;
 //! - [`save`]: a finished torrent becomes files again;
 //! - [`ui`]: shows a [`snapshot`] and sends [`command`]s.
 //!
 //! Below them: [`dedicated`] starts workers and carries messages, [`digest`] is SHA-1 inside them, [`buffers`] are what
-//! bytes travel in.
+//! bytes travel in, [`media`] says what a file is by its name.
 //!
-//! `transport`, `store`, `verify` and `ui` never import each other.
+//! `transport`, `store`, `verify`, `stream` and `ui` never import each other.
 
 mod browser_error;
 pub mod buffers;
@@ -20,10 +21,12 @@ pub mod dedicated;
 pub mod digest;
 pub mod driver;
 pub mod intake;
+pub mod media;
 pub mod page;
 pub mod save;
 pub mod snapshot;
 pub mod store;
+pub mod stream;
 pub mod transport;
 pub mod ui;
 pub mod verify;

@@ -16,6 +16,8 @@ pub struct Snapshot {
     pub storage: StorageView,
     /// Direct links of this tab.
     pub rtc: RtcView,
+    /// Whether files can be played and shown before they are complete.
+    pub streaming: StreamingView,
     /// How fast all torrents together may go.
     pub limits: RateLimits,
     /// Torrents in the order in which they were added.
@@ -147,6 +149,29 @@ pub struct StorageView {
     pub limit: Option<u64>,
 }
 
+/// Whether files have addresses from which the page plays and shows them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamingView {
+    /// Whether they have.
+    pub state: StreamingState,
+    /// What the addresses begin with, once they have: info-hash, place in the list of files and name follow, with `/` between.
+    pub base: Option<String>,
+}
+
+/// Whether files have addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamingState {
+    /// The service worker is being started.
+    #[default]
+    Starting,
+    /// They have.
+    Ready,
+    /// The browser has no service worker for this page.
+    Unavailable,
+}
+
 /// The kind of store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -188,16 +213,20 @@ pub struct TorrentView {
     pub waiting: Option<Waiting>,
     /// What is wrong with it.
     pub trouble: Option<Trouble>,
+    /// How far saving it into a folder is, or was.
+    pub saving: Option<SavingView>,
     /// Seconds until what is wanted is complete at the present rate; `None` when that cannot be said.
     pub seconds_left: Option<f64>,
 }
 
 impl TorrentView {
-    /// Whether its files can be saved now.
+    /// Whether its files can be saved now: all, or all that are wanted if some are.
     pub fn can_save(&self) -> bool {
+        let wanted = self.wanted();
         self.torrent.state != State::Hashing
             && !self.files.is_empty()
-            && self.torrent.pieces.have == self.torrent.pieces.total
+            && (self.torrent.pieces.have == self.torrent.pieces.total
+                || (wanted.files > 0 && wanted.verified == wanted.total))
     }
 
     /// Whether something is here that was wanted, and nothing is missing of it, but not the whole torrent.
@@ -271,6 +300,16 @@ pub struct BannedView {
     pub client: String,
     /// The piece by which it was found out, from zero.
     pub piece: u32,
+}
+
+/// How far saving into a folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SavingView {
+    /// Files that are there.
+    pub done: usize,
+    /// Files that will be.
+    pub total: usize,
 }
 
 /// What a torrent that does not move is waiting for.
@@ -389,6 +428,7 @@ mod tests {
             magnet: String::new(),
             waiting: None,
             trouble: None,
+            saving: None,
             seconds_left: None,
         }
     }
@@ -406,5 +446,19 @@ mod tests {
         assert!(none.wants_nothing() && none.is_complete_in_part() && !some.wants_nothing());
         assert!(!torrent(Vec::new(), State::Metadata, 0).wants_nothing());
         assert!(!torrent(Vec::new(), State::Seeding, 6).is_complete_in_part());
+    }
+
+    #[test]
+    fn what_is_wanted_can_be_saved_once_it_is_here() {
+        let (skipped, here) = (view(30, 4, Priority::Skip), view(30, 30, Priority::Normal));
+        let missing = view(20, 5, Priority::High);
+        let can_save = |files: &[FileView], state, have| torrent(files.to_vec(), state, have).can_save();
+        assert!(can_save(&[skipped.clone(), here.clone()], State::Seeding, 3));
+        assert!(can_save(&[skipped.clone(), here.clone()], State::Paused, 3));
+        assert!(!can_save(&[skipped.clone(), here.clone(), missing.clone()], State::Downloading, 3));
+        assert!(!can_save(&[here.clone(), missing], State::Downloading, 3));
+        assert!(!can_save(&[skipped.clone(), skipped.clone()], State::Seeding, 3), "nothing is wanted");
+        assert!(can_save(&[skipped], State::Seeding, 6), "all is here all the same");
+        assert!(!can_save(&[here], State::Hashing, 6) && !can_save(&[], State::Seeding, 6));
     }
 }

@@ -16,7 +16,8 @@ use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_peer::command::Command;
 use web_peer::snapshot::{
     Alert, FileView, IceChoice, IceView, RateLimits, RtcView, Snapshot, StorageKind, StorageView,
-    TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode, Trouble, Waiting,
+    StreamingView, TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode,
+    Trouble, Waiting,
 };
 use web_sys::{
     ClipboardEvent, ClipboardEventInit, DataTransfer, DragEvent, DragEventInit, Element, File, HtmlElement,
@@ -109,6 +110,7 @@ fn nothing() -> Snapshot {
             open: 0,
             made: 0,
         },
+        streaming: StreamingView::default(),
         torrents: Vec::new(),
         alerts: Vec::new(),
     }
@@ -141,6 +143,7 @@ fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
         banned: Vec::new(),
         waiting: None,
         trouble: None,
+        saving: None,
         seconds_left: None,
     }
 }

@@ -376,6 +376,14 @@ async fn what_was_downloaded_can_be_saved_one_by_one_and_as_a_zip() {
         let one = shelf.blob(hash, 70_100, 1000).await.unwrap();
         assert_eq!(content(&one).await, data[70_100..71_100]);
         let zip = content(&shelf.zip(hash, &entries).await.unwrap()).await;
+        shelf.zip_begin(7, hash, entries.to_vec()).unwrap();
+        let mut streamed = Vec::new();
+        while let Some(next) = Some(shelf.zip_next(7).unwrap()).filter(|next| !next.is_empty()) {
+            streamed.extend(next);
+        }
+        assert_eq!(streamed, zip, "made while it is read it is the same");
+        shelf.zip_end(7);
+        assert_eq!(shelf.zip_next(7).unwrap_err(), StoreError::NotOpen);
         let mut zip = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
         assert_eq!(zip.len(), entries.len());
         for (index, entry) in entries.iter().enumerate() {
@@ -385,8 +393,53 @@ async fn what_was_downloaded_can_be_saved_one_by_one_and_as_a_zip() {
             file.read_to_end(&mut found).unwrap();
             assert_eq!(found, data[entry.offset as usize..(entry.offset + entry.len) as usize]);
         }
+        shelf.zip_begin(8, hash, entries.to_vec()).unwrap();
         shelf.remove(hash).await.unwrap();
+        assert_eq!(shelf.zip_next(8).unwrap_err(), StoreError::NotOpen);
         assert_eq!(shelf.zip(hash, &entries).await.unwrap_err(), StoreError::NotOpen);
+        assert_eq!(shelf.zip_begin(9, hash, entries.to_vec()).unwrap_err(), StoreError::NotOpen);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_zip_of_some_files_needs_no_bytes_but_theirs() {
+    let hash = hash("saved in part");
+    let piece = PIECE as usize;
+    let data = bytes(11, piece * 4);
+    let entry = |path: &str, offset: usize, len: usize| Entry {
+        path: path.into(),
+        offset: offset as u64,
+        len: len as u64,
+    };
+    // Of four pieces the second and the third are missing; the empty file lies in one of them.
+    let entries = [
+        entry("pasta/a.bin", 0, piece - 100),
+        entry("pasta/vazio", piece + 50, 0),
+        entry("pasta/b.bin", piece * 3 + 10, 1000),
+    ];
+    for shelf in [private().await, Shelf::in_memory(1 << 20)] {
+        shelf.create(hash, lengths(data.len())).await.unwrap();
+        fill(&shelf, hash, &data, &[1, 2]).await;
+        let zip = content(&shelf.zip(hash, &entries).await.unwrap()).await;
+        shelf.zip_begin(3, hash, entries.to_vec()).unwrap();
+        let mut streamed = Vec::new();
+        while let Some(next) = Some(shelf.zip_next(3).unwrap()).filter(|next| !next.is_empty()) {
+            streamed.extend(next);
+        }
+        assert_eq!(streamed, zip, "made while it is read it is the same");
+        let mut zip = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
+        assert_eq!(zip.len(), entries.len());
+        for (index, entry) in entries.iter().enumerate() {
+            let mut found = Vec::new();
+            zip.by_index(index).unwrap().read_to_end(&mut found).unwrap();
+            assert_eq!(found, data[entry.offset as usize..(entry.offset + entry.len) as usize]);
+        }
+        assert!(content(&shelf.blob(hash, entries[1].offset, 0).await.unwrap()).await.is_empty());
+        // What is missing is not made up.
+        let missing = [entry("c", piece, 10)];
+        assert_eq!(shelf.zip(hash, &missing).await.unwrap_err(), StoreError::NotOpen);
+        shelf.zip_begin(4, hash, missing.to_vec()).unwrap();
+        assert_eq!(shelf.zip_next(4).unwrap_err(), StoreError::NotOpen);
     }
 }
 

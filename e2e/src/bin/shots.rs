@@ -1,6 +1,9 @@
 //! `cargo xtask shots`: screenshots of the page in its main states, in both themes, at three widths, into
 //! `target/shots`. For people who change the look: nothing is compared.
 
+use std::fs;
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use e2e::samples::Scratch;
 use e2e::{BrowserOptions, MIB, Page, Tracker, output_folder};
@@ -43,6 +46,18 @@ async fn shoot_all() -> Result<()> {
     other.add("this is no hash").await?;
     other.wait_for_alert().await?;
     shoot(&other, "6-waiting-and-alert").await?;
+
+    let readme = samples.path().join("leia-me.txt");
+    fs::write(&readme, "Férias na praia, 2026\n\nFilmes e fotos de janeiro.\n".repeat(8))?;
+    let viewer = Page::open(&english).await?;
+    let texts = viewer.seed(&[&readme]).await?;
+    viewer.wait_until_streaming().await?;
+    viewer.press(texts.first().context("the text has no hash")?, "preview").await?;
+    let shown = "return Boolean(document.querySelector('[data-testid=text]:not([hidden])'))";
+    while viewer.run(shown, vec![]).await? != json!(true) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    shoot(&viewer, "10-preview").await?;
 
     tracker.stop();
     other.wait_until("unreachable", |snapshot| snapshot.tracker.state == "unreachable").await?;

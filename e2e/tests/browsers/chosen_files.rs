@@ -1,5 +1,5 @@
 use anyhow::{Context as _, Result};
-use e2e::samples::{Scratch, sha256};
+use e2e::samples::{Scratch, digests_of_folder, digests_of_zip, sha256};
 use e2e::{MIB, Page, State, Torrent, Tracker};
 use serde_json::json;
 
@@ -31,18 +31,18 @@ async fn wait_until_here(page: &Page, info_hash: &str) -> Result<Torrent> {
 }
 
 /// The user chooses two files of a folder before anything is fetched: these come, and no others, also after a reload; then
-/// one more.
+/// one more, by opening it. What was chosen is saved, and no more.
 #[tokio::test]
 async fn of_a_folder_only_the_chosen_files_are_downloaded_until_more_are_chosen() -> Result<()> {
     let (tracker, samples) = (Tracker::start()?, Scratch::new()?);
     for (name, bytes, seed) in [
-        ("a", 3 * MIB + 5, 80),
-        ("b", 2 * MIB, 81),
-        ("c", 4 * MIB, 82),
-        ("d", MIB + 3, 83),
-        ("e", 2 * MIB, 84),
+        ("a.bin", 3 * MIB + 5, 80),
+        ("b.bin", 2 * MIB, 81),
+        ("c.txt", 4 * MIB, 82),
+        ("d.bin", MIB + 3, 83),
+        ("e.bin", 2 * MIB, 84),
     ] {
-        samples.file(&format!("pasta/{name}.bin"), bytes, seed)?;
+        samples.file(&format!("pasta/{name}"), bytes, seed)?;
     }
     let folder = samples.path().join("pasta");
     let (seeder, downloader) = tokio::try_join!(crate::open(&tracker), crate::open(&tracker))?;
@@ -70,10 +70,20 @@ async fn of_a_folder_only_the_chosen_files_are_downloaded_until_more_are_chosen(
     assert_eq!((after.files.len(), file(&after, "d.bin")?.1.priority.as_str()), (5, "high"));
     assert_only(&after, &["b.bin", "d.bin"]);
 
-    downloader.prioritize(&info_hash, file(&after, "c.bin")?.0, "normal").await?;
+    // Who opens a file wants it. It is the only one that can be shown.
+    downloader.wait_until_streaming().await?;
+    downloader.unfold_files(&info_hash).await?;
+    downloader.press(&info_hash, "preview").await?;
+    let is_wanted =
+        |torrent: &Torrent| file(torrent, "c.txt").is_ok_and(|(_, file)| file.priority == "normal");
+    downloader.wait_for_torrent(&info_hash, "what was opened is wanted", is_wanted).await?;
     let more = wait_until_here(&downloader, &info_hash).await?;
-    assert_only(&more, &["b.bin", "c.bin", "d.bin"]);
-    for name in ["b.bin", "c.bin", "d.bin"] {
+    assert_only(&more, &["b.bin", "c.txt", "d.bin"]);
+    let mut chosen = digests_of_folder(&folder)?;
+    chosen.retain(|(name, _)| !name.ends_with("a.bin") && !name.ends_with("e.bin"));
+    assert_eq!(chosen.len(), 3);
+    assert_eq!(digests_of_zip(&downloader.save(&info_hash).await?)?, chosen);
+    for name in ["b.bin", "c.txt", "d.bin"] {
         let saved = downloader.save_file(&info_hash, file(&more, name)?.0).await?;
         assert_eq!(sha256(&saved)?, sha256(&folder.join(name))?, "{name} is the same");
     }

@@ -90,6 +90,9 @@ async fn files_come_with_their_types_and_only_hashed_ones_are_kept_for_good() {
         assert_eq!((reply.status, reply.header("content-type")), (200, content_type), "{path}");
         assert_eq!(reply.header("cache-control"), cache, "{path}");
         assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
+        let policy = reply.header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'; script-src 'self' 'wasm-unsafe-eval';"), "{path}");
+        assert!(!policy.contains("'unsafe-"), "{path}");
     }
     tracker.stop().await;
 }

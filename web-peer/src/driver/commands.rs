@@ -15,7 +15,6 @@ use super::torrent::{Phase, Torrent};
 use crate::browser_error;
 use crate::command::{ChosenFile, Command};
 use crate::intake::{self, Group, Intake, IntakeError};
-use crate::save;
 use crate::snapshot::{RateLimits, Trouble};
 use crate::store::{StoreError, Wishes};
 use crate::transport::address;
@@ -48,6 +47,7 @@ impl Peer {
             Command::Remove(hash) => self.remove(now, hash),
             Command::RemoveRow(key) => self.drop_row(key),
             Command::Save(hash) => self.save(hash, None),
+            Command::SaveInto(hash) => self.save_into(hash),
             Command::SaveFile(hash, file) => self.save(hash, Some(file)),
             Command::SetPriority(hash, place, priority) => {
                 self.set_priorities(now, hash, Some(place), priority);
@@ -314,32 +314,5 @@ impl Peer {
         self.torrents.retain(|torrent| torrent.key != key);
         let torrents = &self.torrents;
         self.trackers.keep(|id| torrents.iter().any(|torrent| torrent.trackers.contains(&id)));
-    }
-
-    pub(super) fn save(&mut self, hash: InfoHash, file: Option<usize>) {
-        let (Some(store), events) = (self.store.clone(), self.events.clone()) else { return };
-        let Some(torrent) = self.by_hash(hash) else { return };
-        let key = torrent.key;
-        let Some(info) = torrent.session().and_then(Session::info).cloned() else { return };
-        spawn_local(async move {
-            // The list shows what is not hidden.
-            let mut shown = info.files().iter().enumerate().filter(|(_, file)| !file.hidden);
-            let only = if info.is_folder() { file } else { Some(0) };
-            let saved = match only.map(|place| shown.nth(place)) {
-                Some(Some((index, file))) => {
-                    let name = file.path.last().map_or(info.name(), String::as_str).to_owned();
-                    store.file_blob(hash, index).await.map(|blob| (blob, name))
-                }
-                Some(None) => return,
-                None => store.zip_blob(hash).await.map(|blob| (blob, format!("{}.zip", info.name()))),
-            };
-            let saved = saved.and_then(|(blob, name)| {
-                save::download(&blob, &name)
-                    .map_err(|error| StoreError::Browser(browser_error::sentence(&error)))
-            });
-            if let Err(error) = saved {
-                let _ = events.unbounded_send(Event::SaveFailed { key, error });
-            }
-        });
     }
 }

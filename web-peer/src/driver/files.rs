@@ -1,6 +1,6 @@
 //! The files of a torrent as the user sees them: how much of each is here, and how much it is wanted.
 
-use engine::Session;
+use engine::{Priority, Session};
 use shared::Geometry;
 use shared::metainfo::File;
 use shared::wire::Bitfield;
@@ -19,6 +19,27 @@ pub(super) fn views(session: &Session) -> Vec<FileView> {
         priority: session.file_priority(index).unwrap_or_default(),
     };
     files.map(view).collect()
+}
+
+/// The files that are saved when all are, as indices of [`Info::files`](shared::metainfo::Info::files): those that are
+/// wanted and here; once the whole torrent is here, every one that is not hidden.
+pub(super) fn to_save(session: &Session) -> Vec<usize> {
+    let (Some(info), Some(have)) = (session.info(), session.have()) else { return Vec::new() };
+    let priority = |index| session.file_priority(index).unwrap_or_default();
+    chosen(info.files(), &info.geometry(), have, priority)
+}
+
+fn chosen(
+    files: &[File],
+    geometry: &Geometry,
+    have: &Bitfield,
+    priority: impl Fn(usize) -> Priority,
+) -> Vec<usize> {
+    let is_chosen = |index: usize, file: &File| {
+        let is_here = verified(file, geometry, have) == file.length;
+        !file.hidden && is_here && (have.is_all() || priority(index) != Priority::Skip)
+    };
+    files.iter().enumerate().filter(|(index, file)| is_chosen(*index, file)).map(|(index, _)| index).collect()
 }
 
 /// Bytes of a file in pieces that are there.
@@ -64,5 +85,26 @@ mod tests {
         assert_eq!(verified(&file(PIECE + 7, 2 * PIECE - 4), &geometry, &have), PIECE - 7 + 3);
         assert_eq!(verified(&file(3 * PIECE, 10), &geometry, &have), 10);
         assert_eq!(verified(&file(0, 3 * PIECE + 10), &geometry, &have), PIECE + 10);
+    }
+
+    #[test]
+    fn all_that_is_saved_is_wanted_and_here() {
+        let geometry = Geometry::new(3 * PIECE, PIECE).unwrap();
+        let padding = File { hidden: true, ..file(PIECE - 10, 10) };
+        // Here and wanted, padding, here and skipped, missing and wanted, empty and wanted.
+        let files =
+            [file(0, PIECE - 10), padding, file(PIECE, PIECE), file(2 * PIECE, PIECE), file(3 * PIECE, 0)];
+        let mut have = Bitfield::none(3);
+        have.insert(geometry.piece(0).unwrap());
+        have.insert(geometry.piece(1).unwrap());
+        let priority = |index| if index == 2 { Priority::Skip } else { Priority::Normal };
+        assert_eq!(chosen(&files, &geometry, &have, priority), [0, 4]);
+        have.insert(geometry.piece(2).unwrap());
+        assert_eq!(
+            chosen(&files, &geometry, &have, priority),
+            [0, 2, 3, 4],
+            "nothing is missing, so all is saved"
+        );
+        assert!(chosen(&files, &geometry, &Bitfield::none(3), |_| Priority::Skip).is_empty());
     }
 }

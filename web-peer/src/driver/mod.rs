@@ -17,7 +17,9 @@ mod direct;
 mod files;
 mod links;
 mod peer;
+mod saving;
 mod storage;
+mod streaming;
 mod torrent;
 mod tracker;
 mod trackers;
@@ -41,14 +43,16 @@ use wasm_bindgen_futures::spawn_local;
 use crate::command::Command;
 use crate::intake::{Intake, IntakeError};
 use crate::snapshot::{
-    IceView, RateLimits, RtcView, Snapshot, StorageKind, StorageView, TrackerState, TrackerView,
-    TransportMode,
+    IceView, RateLimits, RtcView, SavingView, Snapshot, StorageKind, StorageView, StreamingView,
+    TrackerState, TrackerView, TransportMode,
 };
-use crate::store::{LoadError, Remembered, Store, StoreError, Verdict};
+use crate::store::{LoadError, Remembered, Store, StoreError, Verdict, Zip};
+use crate::stream::{Outlet, StreamEvent};
 use crate::transport::rtc::{RtcEvent, RtcId, RtcLinks};
 use crate::transport::socket::SocketEvent;
 pub(crate) use commands::ICE_KEY;
 use peer::Peer;
+use streaming::Chunk;
 use trackers::TrackerId;
 pub(crate) use wishes::LIMITS_KEY;
 
@@ -122,6 +126,24 @@ pub(crate) enum Event {
         key: u32,
         error: StoreError,
     },
+    /// So many of the torrent's files are in the folder that was chosen.
+    Saved {
+        key: u32,
+        saving: SavingView,
+    },
+    Stream(StreamEvent),
+    ZipBegun {
+        key: u32,
+        number: u64,
+        zip: Zip,
+        outlet: Outlet,
+        name: String,
+    },
+    /// For the response with this number.
+    Chunk {
+        number: u64,
+        chunk: Chunk,
+    },
 }
 
 /// The way to the driver: commands in, the state out.
@@ -163,6 +185,7 @@ pub fn first_snapshot(settings: &Settings) -> Snapshot {
             open: 0,
             made: 0,
         },
+        streaming: StreamingView::default(),
         torrents: Vec::new(),
         alerts: Vec::new(),
     }
@@ -189,6 +212,7 @@ async fn run(
     publish: impl Fn(Snapshot),
 ) {
     peer.borrow_mut().connect_own(now());
+    peer.borrow_mut().start_streaming();
     let mut published = Time::default();
     let mut alarm = Alarm::default();
     loop {

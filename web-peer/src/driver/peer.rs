@@ -10,6 +10,7 @@ use shared::InfoHash;
 
 use super::direct::Direct;
 use super::links::Link;
+use super::streaming::Streaming;
 use super::torrent::{Phase, Torrent};
 use super::trackers::{Tracker, Trackers};
 use super::{Event, Settings, wishes};
@@ -31,6 +32,7 @@ pub(super) struct Peer {
     pub(super) pool: HashPool,
     pub(super) trackers: Trackers,
     pub(super) direct: Direct,
+    pub(super) streaming: Streaming,
     /// Every open link.
     pub(super) links: HashMap<LinkId, Link>,
     /// What all torrents together may send and fetch; the halves that each has alone are not used.
@@ -49,6 +51,7 @@ impl Peer {
         Self {
             trackers: Trackers::new(&settings.tracker),
             direct: Direct::new(settings.transport, events.clone()),
+            streaming: Streaming::new(),
             limits: wishes::shared(settings.limits),
             settings,
             events,
@@ -87,6 +90,7 @@ impl Peer {
             tracker: TrackerView { url: own.url.clone(), state: own.state },
             storage: self.store.as_ref().map_or(opening, Store::kind),
             rtc: self.direct.view(self.ice_view()),
+            streaming: self.streaming.view.clone(),
             torrents: self.torrents.iter().map(view).collect(),
             alerts: self.alerts.clone(),
         }
@@ -110,6 +114,7 @@ impl Peer {
                 session.handle_timeout(now);
             }
         }
+        self.advance_streams(now);
         self.drain_all(now);
         self.announce_due(now);
     }
@@ -137,9 +142,20 @@ impl Peer {
             Event::Loaded { key, load, result } => self.loaded(now, key, load, result),
             Event::SaveFailed { key, error } => {
                 if let Some(torrent) = self.torrent(key) {
+                    torrent.saving = None;
                     torrent.trouble = Some(Trouble::SaveFailed { detail: error.to_string() });
                 }
             }
+            Event::Saved { key, saving } => {
+                if let Some(torrent) = self.torrent(key) {
+                    torrent.saving = Some(saving);
+                }
+            }
+            Event::Stream(event) => self.stream_event(now, event),
+            Event::ZipBegun { key, number, zip, outlet, name } => {
+                self.zip_begun(now, key, number, zip, outlet, &name);
+            }
+            Event::Chunk { number, chunk } => self.stream_chunk(now, number, chunk),
         }
     }
 

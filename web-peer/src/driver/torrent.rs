@@ -8,7 +8,9 @@ use shared::{InfoHash, PeerId};
 
 use super::trackers::{TrackerId, Trackers};
 use super::{Settings, files};
-use crate::snapshot::{BannedView, TorrentTrackerView, TorrentView, TrackerState, Trouble, Waiting};
+use crate::snapshot::{
+    BannedView, SavingView, TorrentTrackerView, TorrentView, TrackerState, Trouble, Waiting,
+};
 use crate::store::Wishes;
 
 /// Peers of which it is remembered who named them, at most; the others are looked for at any tracker.
@@ -39,6 +41,8 @@ pub(super) struct Torrent {
     pub(super) trouble: Option<Trouble>,
     /// Stopped by that trouble, until the user says go on.
     pub(super) halted: bool,
+    /// How far saving it into a folder is.
+    pub(super) saving: Option<SavingView>,
     /// What the user wants of it.
     pub(super) wishes: Wishes,
     /// The session's limits.
@@ -64,6 +68,7 @@ impl Torrent {
             added: 0,
             trouble: None,
             halted: false,
+            saving: None,
             wishes: Wishes::default(),
             limits: Limits::default(),
             banned: Vec::new(),
@@ -196,6 +201,7 @@ impl Torrent {
             key: self.key,
             waiting: waiting(&torrent, reached),
             trouble: self.trouble.clone(),
+            saving: self.saving,
             seconds_left: None,
             files,
             sequential: self.wishes.sequential,

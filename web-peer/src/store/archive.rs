@@ -1,15 +1,15 @@
-//! All files of a torrent as one zip, without a copy of their bytes: the archive's own bytes (headers, directory) are
-//! made here, and between them go slices of the store. Files are stored, not compressed: what people share is
-//! compressed already, and only so can the slices be used as they are.
+//! All files of a torrent as one zip: the archive's own bytes (headers, directory) are made here, and between them go the
+//! files' bytes as they are in the store. Files are stored, not compressed: what people share is compressed already.
 //!
-//! The `zip` crate writes the archive. It is given every byte of every file, for the CRC-32 in the headers, and a sink
-//! that keeps what the crate itself writes, and of the files only where they go.
+//! The `zip` crate writes the archive, from beginning to end and never back, so that it can be sent while it is made: what
+//! is only known behind a file's bytes, its CRC-32, stands behind them (APPNOTE 4.3.9, the data descriptor). The crate is
+//! given every byte of every file, and a sink that keeps what the crate itself writes, and of the files only where they go.
 
-use std::cell::Cell;
-use std::io::{Error, ErrorKind, Result, Seek, SeekFrom, Write};
+use std::cell::RefCell;
+use std::io::{Error, Result, Write};
 use std::rc::Rc;
 
-use zip::write::SimpleFileOptions;
+use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, ZipWriter};
 
 /// A file of this many bytes or more needs the fields of Zip64.
@@ -26,16 +26,15 @@ pub(super) enum Run {
 
 /// Writes an archive: `begin`, then all of that file's bytes through `content`, for every file; then `finish`.
 pub(super) struct Archive {
-    zip: ZipWriter<Sink>,
-    content: Rc<Cell<bool>>,
+    zip: ZipWriter<StreamWriter<Sink>>,
+    made: Rc<RefCell<Made>>,
 }
 
 impl Archive {
     /// With nothing in it.
     pub(super) fn new() -> Self {
-        let content = Rc::new(Cell::new(false));
-        let sink = Sink { runs: Vec::new(), at: 0, end: 0, content: content.clone() };
-        Self { zip: ZipWriter::new(sink), content }
+        let made = Rc::<RefCell<Made>>::default();
+        Self { zip: ZipWriter::new_stream(Sink(made.clone())), made }
     }
 
     /// Goes on to this file, with so many bytes. Its path has `/` between the parts.
@@ -48,87 +47,51 @@ impl Archive {
 
     /// The next bytes of the present file.
     pub(super) fn content(&mut self, bytes: &[u8]) -> Result<()> {
-        self.content.set(true);
+        self.made.borrow_mut().content = true;
         let written = self.zip.write_all(bytes);
-        self.content.set(false);
+        self.made.borrow_mut().content = false;
         written
     }
 
-    /// The whole archive.
-    pub(super) fn finish(self) -> Result<Vec<Run>> {
-        let sink = self.zip.finish().map_err(Error::from)?;
-        Ok(sink.runs.into_iter().map(|(_, run)| run).collect())
+    /// What was made since this was asked last, in order.
+    pub(super) fn take(&mut self) -> Vec<Run> {
+        std::mem::take(&mut self.made.borrow_mut().runs)
     }
+
+    /// What is left, the directory at the end included.
+    pub(super) fn finish(self) -> Result<Vec<Run>> {
+        self.zip.finish().map_err(Error::from)?;
+        Ok(std::mem::take(&mut self.made.borrow_mut().runs))
+    }
+}
+
+/// What was made and not taken. Invariant: no run is empty, and two that follow each other are not of the same kind.
+#[derive(Default)]
+struct Made {
+    runs: Vec<Run>,
+    /// Whether what is written now are a file's bytes.
+    content: bool,
 }
 
 /// Where the `zip` crate writes to.
-///
-/// Invariant: the runs lie end to end from 0 to `end`, each with the place where it begins; no run is empty.
-struct Sink {
-    runs: Vec<(u64, Run)>,
-    at: u64,
-    end: u64,
-    /// Whether what is written now are a file's bytes.
-    content: Rc<Cell<bool>>,
-}
-
-impl Sink {
-    fn append(&mut self, bytes: &[u8]) {
-        let start = self.end;
-        match (self.runs.last_mut(), self.content.get()) {
-            (Some((_, Run::Files(len))), true) => *len += bytes.len() as u64,
-            (Some((_, Run::Own(own))), false) => own.extend_from_slice(bytes),
-            (_, true) => self.runs.push((start, Run::Files(bytes.len() as u64))),
-            (_, false) => self.runs.push((start, Run::Own(bytes.to_vec()))),
-        }
-        self.end += bytes.len() as u64;
-        self.at = self.end;
-    }
-
-    /// The crate goes back to a file's header when it knows its CRC-32. Never into a file's bytes.
-    fn amend(&mut self, bytes: &[u8]) -> Result<usize> {
-        let index = self.runs.partition_point(|(start, _)| *start <= self.at).checked_sub(1);
-        let run = index.and_then(|index| self.runs.get_mut(index));
-        let Some((start, Run::Own(own))) = run.filter(|_| !self.content.get()) else {
-            return Err(Error::new(ErrorKind::Unsupported, "a file's bytes are not kept"));
-        };
-        // Inside this run, so it fits.
-        let from = (self.at - *start) as usize;
-        let len = bytes.len().min(own.len() - from);
-        own[from..from + len].copy_from_slice(&bytes[..len]);
-        self.at += len as u64;
-        Ok(len)
-    }
-}
+struct Sink(Rc<RefCell<Made>>);
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
-        if bytes.is_empty() {
-            Ok(0)
-        } else if self.at == self.end {
-            self.append(bytes);
-            Ok(bytes.len())
-        } else {
-            self.amend(bytes)
+        let mut made = self.0.borrow_mut();
+        let Made { runs, content } = &mut *made;
+        match (runs.last_mut(), *content) {
+            _ if bytes.is_empty() => {}
+            (Some(Run::Files(len)), true) => *len += bytes.len() as u64,
+            (Some(Run::Own(own)), false) => own.extend_from_slice(bytes),
+            (_, true) => runs.push(Run::Files(bytes.len() as u64)),
+            (_, false) => runs.push(Run::Own(bytes.to_vec())),
         }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> Result<()> {
         Ok(())
-    }
-}
-
-impl Seek for Sink {
-    fn seek(&mut self, to: SeekFrom) -> Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.end.checked_add_signed(by),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        self.at = at
-            .filter(|at| *at <= self.end)
-            .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "outside of the archive"))?;
-        Ok(self.at)
     }
 }
 
@@ -141,16 +104,19 @@ mod tests {
     /// The archive, put together as the store does it.
     fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut archive = Archive::new();
+        let mut runs = Vec::new();
         for (path, bytes) in files {
             archive.begin(path, bytes.len() as u64).unwrap();
             for chunk in bytes.chunks(7) {
                 archive.content(chunk).unwrap();
+                runs.extend(archive.take());
             }
         }
         let all: Vec<u8> = files.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
         let mut rest = all.as_slice();
         let mut out = Vec::new();
-        for run in archive.finish().unwrap() {
+        runs.extend(archive.finish().unwrap());
+        for run in runs {
             match run {
                 Run::Own(own) => out.extend(own),
                 Run::Files(len) => {

@@ -3,7 +3,8 @@
 //! In the worker, in reading order: `serve` takes messages (`protocol`); `shelf` has all torrents;
 //! `claim` says which folder is this tab's, by a Web Lock (`locks`); `private` keeps a torrent in the private file
 //! system (`opfs`), with the pieces that it has (`have`) and what is remembered of it (`record`); `memory` where there
-//! is no such file system; `blobs` reads the user's own files, and ahead (`read_ahead`); `archive` makes a zip.
+//! is no such file system; `blobs` reads the user's own files, and ahead (`read_ahead`); `archive` makes a zip,
+//! `zipping` while it is read, through the page's `zip`.
 
 mod archive;
 mod blobs;
@@ -18,6 +19,8 @@ mod read_ahead;
 mod record;
 mod serve;
 pub mod shelf;
+mod zip;
+mod zipping;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -42,6 +45,7 @@ use crate::snapshot::{StorageKind, StorageView};
 pub use self::protocol::{LoadError, StoreError, Verdict};
 pub use self::record::{Record, Remembered, Wishes};
 pub use self::serve::serve;
+pub use self::zip::Zip;
 
 /// The name of the storage worker's role.
 pub const ROLE: &str = "store";
@@ -73,6 +77,8 @@ struct Inner {
     pool: Pool,
     view: Cell<StorageView>,
     remembered: RefCell<Vec<Remembered>>,
+    /// Zips begun; each has a number of its own.
+    zips: Cell<u32>,
     /// The info dictionaries of open torrents: where their files lie.
     open: RefCell<HashMap<InfoHash, Rc<Info>>>,
 }
@@ -115,6 +121,7 @@ impl Store {
                 pool: Pool::default(),
                 view: Cell::new(view),
                 remembered: RefCell::new(found),
+                zips: Cell::new(0),
                 open: RefCell::default(),
             }),
         }
@@ -286,18 +293,37 @@ impl Store {
         blob(&self.request(&request, Vec::new()).await?)
     }
 
-    /// All files of a torrent that is complete as one zip, stored without compression, in a folder with the torrent's
-    /// name. Every byte is read once, for the checksums, but none is copied.
+    /// These files of a torrent as one zip, stored without compression, in a folder with the torrent's name. Every byte is
+    /// read once, for the checksums, but none is copied. `files` are indices of [`Info::files`], and all their pieces are
+    /// there.
     ///
     /// # Errors
     /// As [`file_blob`](Self::file_blob).
-    pub async fn zip_blob(&self, hash: InfoHash) -> Result<Blob, StoreError> {
-        let info = self.info(hash)?;
-        let shown = info.files().iter().filter(|file| !file.hidden);
-        let entries = shown
-            .map(|file| Entry { path: archive_path(&info, file), offset: file.offset, len: file.length })
-            .collect();
+    pub async fn zip_blob(&self, hash: InfoHash, files: &[usize]) -> Result<Blob, StoreError> {
+        let entries = self.entries(hash, files)?;
         blob(&self.request(&ToStorage::Zip { info_hash: hash, entries }, Vec::new()).await?)
+    }
+
+    /// The same zip, made while it is read: nothing is read before somebody wants it, and little of it is in memory.
+    ///
+    /// # Errors
+    /// As [`file_blob`](Self::file_blob); also when more zips are being made than the worker makes at a time.
+    pub async fn zip(&self, hash: InfoHash, files: &[usize]) -> Result<Zip, StoreError> {
+        let entries = self.entries(hash, files)?;
+        let number = self.inner.zips.get().wrapping_add(1);
+        self.inner.zips.set(number);
+        let zip = Zip::new(self.inner.clone(), number);
+        self.request(&ToStorage::ZipBegin { zip: number, info_hash: hash, entries }, Vec::new()).await?;
+        Ok(zip)
+    }
+
+    fn entries(&self, hash: InfoHash, files: &[usize]) -> Result<Vec<Entry>, StoreError> {
+        let info = self.info(hash)?;
+        let entry = |index: &usize| {
+            let file = info.files().get(*index).ok_or(StoreError::NotOpen)?;
+            Ok(Entry { path: archive_path(&info, file), offset: file.offset, len: file.length })
+        };
+        files.iter().map(entry).collect()
     }
 
     fn info(&self, hash: InfoHash) -> Result<Rc<Info>, StoreError> {

@@ -25,6 +25,12 @@ pub(super) enum ToStorage {
     Blob { info_hash: InfoHash, offset: u64, len: u64 },
     /// A zip of these. Answered by `Blob`.
     Zip { info_hash: InfoHash, entries: Vec<Entry> },
+    /// Make a zip of these while it is read; `zip` names it. Answered by `Done`.
+    ZipBegin { zip: u32, info_hash: InfoHash, entries: Vec<Entry> },
+    /// The next bytes of that zip. Answered by `Loaded`, with an empty buffer at the end.
+    ZipNext { zip: u32 },
+    /// Nobody reads that zip any more. Answered by `Done`.
+    ZipEnd { zip: u32 },
     /// Forget a torrent and delete its data. Answered by `Done`.
     Remove { info_hash: InfoHash },
 }

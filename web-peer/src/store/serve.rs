@@ -92,6 +92,18 @@ async fn answer(shelf: &Shelf, request: ToStorage, parts: &[JsValue]) -> Result<
         }
         ToStorage::Blob { info_hash, offset, len } => blob(shelf.blob(info_hash, offset, len).await?),
         ToStorage::Zip { info_hash, entries } => blob(shelf.zip(info_hash, &entries).await?),
+        ToStorage::ZipBegin { zip, info_hash, entries } => {
+            shelf.zip_begin(zip, info_hash, entries)?;
+            Message::bare(FromStorage::Done)
+        }
+        ToStorage::ZipNext { zip } => {
+            let bytes = shelf.zip_next(zip)?;
+            Message { body: FromStorage::Loaded, parts: vec![Part::copied(&bytes)] }
+        }
+        ToStorage::ZipEnd { zip } => {
+            shelf.zip_end(zip);
+            Message::bare(FromStorage::Done)
+        }
         ToStorage::Remove { info_hash } => {
             shelf.remove(info_hash).await?;
             Message::bare(FromStorage::Done)

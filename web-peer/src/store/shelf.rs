@@ -20,6 +20,7 @@ use super::memory::{MEMORY_LIMIT, Memory};
 use super::opfs;
 use super::private::{self, Private};
 use super::protocol::{LoadError, StoreError, Verdict};
+use super::zipping::Zipping;
 use crate::browser_error;
 use crate::digest::Hasher;
 
@@ -32,6 +33,9 @@ const INFO: &str = "info";
 
 /// Bytes read at a time for an archive's CRC-32. Between two reads the worker serves everybody else.
 const ARCHIVE_CHUNK: u64 = 4 * 1024 * 1024;
+
+/// Zips that are made at a time, at most: each holds the paths of all its files.
+const MOST_ZIPS: usize = 8;
 
 /// Where one torrent's bytes are.
 #[derive(Clone)]
@@ -47,6 +51,8 @@ pub struct Shelf {
     memory_limit: u64,
     hasher: Hasher,
     places: RefCell<HashMap<InfoHash, Place>>,
+    /// By the number that the page gave them.
+    zips: RefCell<HashMap<u32, Zipping>>,
     /// Held while folders and small files change, which takes several steps.
     changing: Mutex<()>,
 }
@@ -71,6 +77,7 @@ impl Shelf {
             memory_limit: MEMORY_LIMIT,
             hasher: Hasher::here(),
             places: RefCell::default(),
+            zips: RefCell::default(),
             changing: Mutex::new(()),
         }
     }
@@ -82,6 +89,7 @@ impl Shelf {
             memory_limit,
             hasher: Hasher::here(),
             places: RefCell::default(),
+            zips: RefCell::default(),
             changing: Mutex::new(()),
         }
     }
@@ -202,9 +210,10 @@ impl Shelf {
         }
     }
 
-    /// Bytes that are there, as a blob.
+    /// Bytes that are there, as a blob. No bytes are there wherever they lie.
     pub async fn blob(&self, hash: InfoHash, offset: u64, len: u64) -> Result<Blob, StoreError> {
         match self.place(hash) {
+            Some(_) if len == 0 => blobs::concatenated(&[]),
             Some(Place::Private(private)) => private.blob(offset, len).await,
             Some(Place::Memory(memory)) => memory.blob(offset, len),
             Some(Place::Attached(files)) => files.blob(offset, len),
@@ -212,38 +221,68 @@ impl Shelf {
         }
     }
 
-    /// These files as one zip. Reads them all once.
+    /// These files as one zip. Reads them all once; what lies between them need not be there.
     pub async fn zip(&self, hash: InfoHash, entries: &[Entry]) -> Result<Blob, StoreError> {
-        let end = entries.iter().map(|entry| entry.offset.saturating_add(entry.len)).max().unwrap_or(0);
-        let all = self.blob(hash, 0, end).await?;
+        self.place(hash).ok_or(StoreError::NotOpen)?;
+        let mut files = Vec::new();
         let mut archive = Archive::new();
         let failed = |error: std::io::Error| StoreError::Browser(error.to_string());
         for entry in entries {
             archive.begin(&entry.path, entry.len).map_err(failed)?;
-            let end = entry.offset + entry.len;
-            let mut at = entry.offset;
-            while at < end {
-                let next = end.min(at + ARCHIVE_CHUNK);
-                archive.content(&read(&blobs::slice(&all, at, next)?).await?).map_err(failed)?;
+            if entry.len == 0 {
+                continue;
+            }
+            let file = self.blob(hash, entry.offset, entry.len).await?;
+            let mut at = 0;
+            while at < entry.len {
+                let next = entry.len.min(at + ARCHIVE_CHUNK);
+                archive.content(&read(&blobs::slice(&file, at, next)?).await?).map_err(failed)?;
                 at = next;
             }
+            files.push(file);
         }
         let parts = Array::new();
         // Every file has a header before it, so a run of files' bytes is one file.
-        let mut files = entries.iter().filter(|entry| entry.len > 0);
+        let mut files = files.iter();
         for run in archive.finish().map_err(failed)? {
             match run {
                 Run::Own(bytes) => {
                     parts.push(&Uint8Array::from(bytes.as_slice()));
                 }
-                Run::Files(len) => {
-                    let offset = files.next().map_or(0, |file| file.offset);
-                    let file = blobs::slice(&all, offset, offset + len)?;
-                    parts.push(&file);
+                Run::Files(_) => {
+                    files.next().map(|file| parts.push(file));
                 }
             }
         }
         Blob::new_with_blob_sequence(&parts).map_err(|error| opfs::failure(&error))
+    }
+
+    /// Begins a zip that is made while it is read.
+    pub fn zip_begin(&self, zip: u32, hash: InfoHash, entries: Vec<Entry>) -> Result<(), StoreError> {
+        let mut zips = self.zips.borrow_mut();
+        if zips.len() >= MOST_ZIPS {
+            return Err(StoreError::Browser("too many zips are being made at the same time".into()));
+        }
+        self.place(hash).ok_or(StoreError::NotOpen)?;
+        zips.insert(zip, Zipping::new(hash, entries));
+        Ok(())
+    }
+
+    /// The next bytes of that zip; none at its end.
+    pub fn zip_next(&self, zip: u32) -> Result<Vec<u8>, StoreError> {
+        let mut zips = self.zips.borrow_mut();
+        let zipping = zips.get_mut(&zip).ok_or(StoreError::NotOpen)?;
+        let hash = zipping.info_hash;
+        zipping.next(|offset, len| {
+            let bytes = Uint8Array::new_with_length(len);
+            self.load(hash, offset, &bytes)?;
+            Ok(bytes)
+        })
+    }
+
+    /// Nobody reads that zip any more.
+    pub fn zip_end(&self, zip: u32) {
+        self.zips.borrow_mut().remove(&zip);
     }
 
     /// Forgets a torrent and deletes its data.

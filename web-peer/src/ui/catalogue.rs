@@ -79,7 +79,7 @@ mod tests {
     ];
 
     /// Every source file of the user interface.
-    const SOURCES: [&str; 17] = [
+    const SOURCES: [&str; 18] = [
         include_str!("alerts.rs"),
         include_str!("announcer.rs"),
         include_str!("chooser.rs"),
@@ -93,6 +93,7 @@ mod tests {
         include_str!("parts.rs"),
         include_str!("peers.rs"),
         include_str!("phrase.rs"),
+        include_str!("preview.rs"),
         include_str!("settings.rs"),
         include_str!("torrent.rs"),
         include_str!("trackers.rs"),

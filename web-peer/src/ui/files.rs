@@ -4,8 +4,9 @@ use engine::Priority;
 use leptos::prelude::*;
 
 use super::figures;
-use super::parts::{Button, button, flag, icon, is_blank, sometimes, text};
+use super::parts::{Button, Flag, button, flag, icon, is_blank, sometimes, text};
 use super::phrase::{self, Phrase, Value};
+use super::preview;
 use super::torrent::Row;
 use crate::command::Command;
 use crate::snapshot::FileView;
@@ -13,8 +14,9 @@ use crate::snapshot::FileView;
 /// Most files that are listed one by one. The rest is in “save all”.
 const MAX_LISTED: usize = 500;
 
-/// The list, closed at first but where files are to be chosen; a single file needs none.
-pub(super) fn files(row: Row) -> impl IntoView {
+/// The list, closed at first but where files are to be chosen; a single file needs none. `shown` is the file that is played or
+/// shown.
+pub(super) fn files(row: Row, shown: preview::Open) -> impl IntoView {
     let ui = row.ui;
     // The files of a torrent never change once they are known.
     let several = row.flag(|view| view.files.len() > 1);
@@ -44,7 +46,10 @@ pub(super) fn files(row: Row) -> impl IntoView {
             let shape = Button { class: "quiet", ..Button::new(test_id, icon_name, ui.word(word)) };
             button(shape, move || row.order(|hash| Command::SetPriorities(hash, priority)))
         };
-        let rows = listed.into_iter().enumerate().map(|(place, file)| file_row(row, place, &file, all_here));
+        let rows = listed
+            .into_iter()
+            .enumerate()
+            .map(|(place, file)| file_row(row, (place, &file), shown, all_here));
         let files = view! {
             <details class="fold files" data-testid="files" open=open>
                 <summary>
@@ -65,7 +70,7 @@ pub(super) fn files(row: Row) -> impl IntoView {
     })
 }
 
-fn file_row(row: Row, place: usize, file: &FileView, all_here: super::parts::Flag) -> AnyView {
+fn file_row(row: Row, (place, file): (usize, &FileView), shown: preview::Open, all_here: Flag) -> AnyView {
     let ui = row.ui;
     let length = file.length;
     let state = row.watch(move |view| view.files.get(place).map(|file| (file.verified, file.priority)));
@@ -111,6 +116,7 @@ fn file_row(row: Row, place: usize, file: &FileView, all_here: super::parts::Fla
                 {option(Priority::Normal)}
                 {option(Priority::High)}
             </select>
+            {preview::open_button(ui, &file.path, place, shown, "icon-only quiet")}
             {button(save, move || row.order(|hash| Command::SaveFile(hash, place)))}
         </li>
     }

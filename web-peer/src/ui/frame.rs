@@ -35,7 +35,7 @@ pub(super) fn frame(ui: Ui) -> AnyView {
             </a>
             {header(ui)}
             <main>
-                {memory_warning(ui)} {closed_ways(ui)} {alerts(ui)} <div class="columns">
+                {offline(ui)} {memory_warning(ui)} {closed_ways(ui)} {alerts(ui)} <div class="columns">
                     <div class="start">{seed_card(ui)} {add_form(ui)}</div>
                     <div class="rest">
                         {sometimes(move || empty.get().then(|| steps(ui)))}
@@ -106,6 +106,22 @@ fn memory_warning(ui: Ui) -> impl IntoView {
         }
     });
     notice("memory-warning", "warning", words)
+}
+
+/// Without a network the page opens all the same, since the service worker keeps it: what can be done then is said.
+fn offline(ui: Ui) -> impl IntoView {
+    let online = RwSignal::new(window().navigator().on_line());
+    let listen = move |event: &'static str, now: bool| {
+        let handle = window_event_listener_untyped(event, move |_| online.set(now));
+        on_cleanup(move || handle.remove());
+    };
+    listen("online", true);
+    listen("offline", false);
+    notice(
+        "offline",
+        "globe",
+        text(move || if online.get() { String::new() } else { ui.word("page.offline") }),
+    )
 }
 
 /// Ways to reach peers that are closed: without this, rates and rows that differ from what others see would be a riddle.

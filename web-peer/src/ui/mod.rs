@@ -4,7 +4,8 @@
 //! - `phrase`, `figures`: which sentence and which unit, decided without a browser;
 //! - `catalogue`, `speech`: the sentences in the page's language, with numbers as `Intl` writes them;
 //! - `frame`: header, footer and what is between them; `chooser`: what starts a torrent; `torrent`, `files`, `peers`,
-//!   `trackers`, `options`: the list; `settings`: what direct links are made with; `limits`: how fast it may go; `alerts`, `announcer`: what went wrong, and
+//!   `trackers`, `options`: the list; `preview`: a file played or shown; `settings`: what direct links are made with;
+//!   `limits`: how fast it may go; `alerts`, `announcer`: what went wrong, and
 //!   what screen readers hear;
 //! - `parts`: texts, buttons, drawings and lists, of which all of it is made;
 //! - `gestures`, `gather`, `clipboard`: dropping, pasting, reading dropped folders, copying.
@@ -27,6 +28,7 @@ mod options;
 mod parts;
 mod peers;
 mod phrase;
+mod preview;
 mod settings;
 mod speech;
 mod torrent;

@@ -11,9 +11,11 @@ use super::options::options;
 use super::parts::{Button, Flag, Text, button, icon, is_blank, not, sometimes, text};
 use super::peers::peers;
 use super::phrase::{self, Phrase, Value};
+use super::preview::{self, preview};
 use super::trackers::trackers;
 use super::{Ui, figures};
 use crate::command::Command;
+use crate::save;
 use crate::snapshot::TorrentView;
 
 /// One row: finds its torrent in every new snapshot by its key.
@@ -83,6 +85,7 @@ fn has_hash(view: &TorrentView) -> bool {
 pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
     let row = Row { ui, key };
     let known = row.flag(has_hash);
+    let open = preview::Open::new(None);
     let hash = row.watch(|view| has_hash(view).then(|| view.torrent.info_hash.to_string()));
     let state = row.text(|view| Some(phrase::state_name(view.torrent.state).to_owned()));
     let words = row.text(move |view| Some(ui.say(&phrase::state(view))));
@@ -130,8 +133,9 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
             {rates(row)}
             {waiting(row)}
             {trouble(row)}
-            {sometimes(move || known.get().then(|| share(row)))}
-            {files(row)}
+            {sometimes(move || known.get().then(|| share(row, open)))}
+            {preview(row, open)}
+            {files(row, open)}
             {peers(row)}
             {trackers(row)}
             {sometimes(move || known.get().then(|| options(row)))}
@@ -292,7 +296,7 @@ fn trouble(row: Row) -> impl IntoView {
 }
 
 /// What is passed on (hash, link, magnet) and what is taken home (save).
-fn share(row: Row) -> AnyView {
+fn share(row: Row, open: preview::Open) -> AnyView {
     let ui = row.ui;
     let hash = row.text(|view| Some(view.torrent.info_hash.to_string()));
     let link = row.text(|view| Some(view.link.clone()));
@@ -318,12 +322,36 @@ fn share(row: Row) -> AnyView {
                 {copy_hash(ui, hash, blocked)}
             </p>
             <div class="buttons">
+                {preview::open_only(row, open)}
                 {button(save, move || row.order(Command::Save))}
+                {save_into(row)}
                 {copy_button(ui, ("copy-link", "link", "action.copy_link"), link, blocked)}
                 {copy_button(ui, ("copy-magnet", "magnet", "action.copy_magnet"), magnet, blocked)}
             </div>
             {sometimes(move || blocked.get().map(|text| by_hand(ui, text)))}
         </div>
+    }
+    .into_any()
+}
+
+/// Saving a folder as a folder, where the browser lets the user choose one; how far that is.
+fn save_into(row: Row) -> AnyView {
+    let ui = row.ui;
+    let hidden = row.flag(|view| view.files.len() < 2 || !save::can_choose_folder());
+    let wait = row.flag(|view| !view.can_save());
+    let shape =
+        Button { hidden, disabled: wait, ..Button::new("save-into", "folder", ui.word("action.save_into")) };
+    let far = row.text(move |view| {
+        let saving = view.saving?;
+        let key = if saving.done < saving.total { "saving.under_way" } else { "saving.done" };
+        let phrase = Phrase::plain(key).with("done", Value::Count(saving.done as u64));
+        Some(ui.say(&phrase.with("total", Value::Count(saving.total as u64))))
+    });
+    view! {
+        {button(shape, move || row.order(Command::SaveInto))}
+        <span class="saving" role="status" data-testid="saving" hidden=is_blank(far)>
+            {far}
+        </span>
     }
     .into_any()
 }

@@ -1,0 +1,48 @@
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use e2e::Tracker;
+use serde_json::json;
+
+/// The names of the builds that are kept whole.
+const KEPT: &str = "
+    const [done] = arguments;
+    (async () => {
+        const whole = [];
+        for (const name of await caches.keys())
+            if (await (await caches.open(name)).match(new URL('./', location.href).href.split('?')[0])) whole.push(name);
+        return whole;
+    })().then(done, (error) => done(String(error)));";
+
+/// The page opens without its server, works as far as it can, and says what is missing.
+#[tokio::test]
+async fn the_page_opens_without_a_network_and_says_so() -> Result<()> {
+    let mut tracker = Tracker::start()?;
+    let page = crate::open(&tracker).await?;
+    let start = Instant::now();
+    while page.run_async(KEPT, vec![]).await?.as_array().map_or(0, Vec::len) != 1 {
+        ensure!(start.elapsed() < Duration::from_secs(60), "the page's files are not kept");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tracker.stop();
+    page.reload().await?;
+    page.wait_until("unreachable", |snapshot| snapshot.tracker.state == "unreachable").await?;
+    let offline = json!({ "offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+    page.devtools("Network.emulateNetworkConditions", offline).await?;
+    let says = "return document.querySelector('[data-testid=offline]')?.innerText ?? ''";
+    let start = Instant::now();
+    while !page.run(says, vec![]).await?.as_str().is_some_and(|text| text.contains("offline")) {
+        ensure!(start.elapsed() < Duration::from_secs(60), "it does not say that it is offline");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Nothing but the page's own files is kept.
+    let urls = "const [done] = arguments;
+        (async () => {
+            const cache = await caches.open((await caches.keys())[0]);
+            return (await cache.keys()).map((request) => new URL(request.url).pathname);
+        })().then(done)";
+    let urls = page.run_async(urls, vec![]).await?;
+    let urls: Vec<&str> = urls.as_array().into_iter().flatten().filter_map(|url| url.as_str()).collect();
+    ensure!(urls.len() > 8 && !urls.iter().any(|url| ["/ws", "/stats", "/health"].contains(url)), "{urls:?}");
+    Ok(())
+}

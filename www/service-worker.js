@@ -1,0 +1,185 @@
+// The page's service worker. It does two things:
+//
+// - `stream/<client>/…`: responses whose bytes a tab gives (web-peer/src/stream): it has the store, and asks its peers for what
+//   is missing. One chunk at a time is asked for, when the browser has room for it.
+// - The shell: the page's own files are kept, so that it opens without a network. A build is known by the digest of its
+//   index.html; a new one is kept whole before the old one goes. Nothing else is touched: not `/ws`, not `/health`.
+//
+// Not in Rust: browsers end a service worker after seconds without work, and every start would compile WebAssembly before
+// the first byte of a film. docs/ARCHITECTURE.md has the whole path.
+"use strict";
+
+const scope = new URL(registration.scope);
+const CACHE = "enxame-shell-";
+// What index.html does not name.
+const UNNAMED = ["worker_loader.js", "worker.js", "worker_bg.wasm", "manifest.webmanifest", "icon-192.png", "icon-512.png", "icon-maskable-512.png"];
+// Milliseconds between two looks at whether the tab that should answer is still there.
+const LOOK = 1000;
+
+addEventListener("install", (event) => {
+  // Without a shell it still streams, and the shell is kept at the next visit.
+  event.waitUntil(keepShell().catch(() => {}).then(() => skipWaiting()));
+});
+
+addEventListener("activate", (event) => event.waitUntil(clients.claim()));
+
+addEventListener("message", (event) => {
+  // "awake" is only there to be heard.
+  if (event.data !== "who") return;
+  const answer = () => event.ports[0].postMessage(event.source.id);
+  // A page that was loaded past the service worker (a forced reload) is taken in, too.
+  event.waitUntil(clients.claim().then(answer, answer));
+});
+
+addEventListener("fetch", (event) => {
+  const { request } = event;
+  const url = new URL(request.url);
+  if (url.origin !== scope.origin || !url.pathname.startsWith(scope.pathname)) return;
+  const path = url.pathname.slice(scope.pathname.length);
+  if (path.startsWith("stream/")) event.respondWith(stream(request, path));
+  else if (request.method !== "GET") return;
+  else if (path === "" || path === "index.html") event.respondWith(index(event));
+  else if (isHashed(path)) event.respondWith(immutable(request));
+  else if (UNNAMED.includes(path)) event.respondWith(newest(request));
+});
+
+// ---- Streams
+
+async function stream(request, path) {
+  const [, client, ...rest] = path.split("/");
+  if (request.method !== "GET" && request.method !== "HEAD") return new Response(null, { status: 405 });
+  const page = await clients.get(client).catch(() => undefined);
+  if (!page) return gone();
+  const { port1: port, port2 } = new MessageChannel();
+  const answers = listen(port, client);
+  page.postMessage({ path: rest.join("/"), range: request.headers.get("range") }, [port2]);
+  let head;
+  try {
+    head = await answers.next();
+  } catch {
+    return gone();
+  }
+  if (request.method === "HEAD" || head.status === 416) {
+    stop(port);
+    return new Response(null, head);
+  }
+  const body = new ReadableStream(
+    {
+      async pull(controller) {
+        port.postMessage("pull");
+        try {
+          const chunk = await answers.next();
+          if (chunk !== null) return controller.enqueue(new Uint8Array(chunk));
+          controller.close();
+        } catch (error) {
+          controller.error(error);
+        }
+        port.close();
+      },
+      cancel: () => stop(port),
+    },
+    // Nothing is asked for before it is wanted.
+    { highWaterMark: 0 },
+  );
+  return new Response(body, head);
+}
+
+function stop(port) {
+  port.postMessage("cancel");
+  port.close();
+}
+
+// What comes through a port, one by one. Fails when the tab breaks off, or is no more, which no port tells.
+function listen(port, client) {
+  let waiting = null;
+  let broken = null;
+  port.onmessage = ({ data }) => {
+    if (data === "gone") broken = new Error("the tab broke off");
+    if (broken) waiting?.reject(broken);
+    else waiting?.resolve(data);
+  };
+  const next = () =>
+    new Promise((resolve, reject) => {
+      if (broken) return reject(broken);
+      const look = setInterval(async () => {
+        if (!(await clients.get(client))) waiting?.reject(new Error("the tab is gone"));
+      }, LOOK);
+      const settle = (how) => (value) => {
+        clearInterval(look);
+        waiting = null;
+        how(value);
+      };
+      waiting = { resolve: settle(resolve), reject: settle(reject) };
+    });
+  return { next };
+}
+
+function gone() {
+  const headers = { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store" };
+  return new Response("The tab that had this is closed, or has it no more.\n", { status: 404, headers });
+}
+
+// ---- The shell
+
+// As Trunk names files by their content: they never change.
+function isHashed(path) {
+  return /-[0-9a-f]{16}(_bg)?\.[a-z0-9.]+$/.test(path);
+}
+
+// From the network whenever there is one: nobody is kept on an old version.
+async function index(event) {
+  try {
+    const response = await fetch(event.request);
+    if (response.ok) event.waitUntil(keepShell(response.clone()).catch(() => {}));
+    return response;
+  } catch (error) {
+    return kept(scope.href, error);
+  }
+}
+
+async function newest(request) {
+  try {
+    return await fetch(request);
+  } catch (error) {
+    return kept(request.url, error);
+  }
+}
+
+async function immutable(request) {
+  return (await caches.match(request, { ignoreVary: true })) ?? fetch(request);
+}
+
+async function kept(url, error) {
+  const found = await caches.match(url, { ignoreVary: true });
+  if (!found) throw error;
+  return found;
+}
+
+// Keeps the build of this index.html, and lets go of all others. Its own place in the cache is written last, so that a build
+// that is kept is kept whole.
+async function keepShell(response) {
+  response ??= await fetch(scope.href, { cache: "no-cache" });
+  if (!response.ok || new URL(response.url).origin !== scope.origin) return;
+  const html = await response.text();
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(html));
+  const hex = [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  const name = CACHE + hex.slice(0, 16);
+  const cache = await caches.open(name);
+  if (!(await cache.match(scope.href))) {
+    const named = [...html.matchAll(/(?:href|src|data-js|data-wasm)="([^"#]+)"/g)].map(([, url]) => new URL(url, scope));
+    const files = named.filter((url) => url.origin === scope.origin && isHashed(url.pathname));
+    const unnamed = UNNAMED.map((path) => new Request(new URL(path, scope), { cache: "no-cache" }));
+    await cache.addAll([...new Set(files.map((url) => url.href)), ...unnamed]);
+    const { status, headers } = response;
+    await cache.put(scope.href, new Response(html, { status, headers: plain(headers) }));
+  }
+  const names = await caches.keys();
+  await Promise.all(names.filter((other) => other.startsWith(CACHE) && other !== name).map((other) => caches.delete(other)));
+}
+
+// The text is kept, not the form in which it was sent.
+function plain(headers) {
+  const kept = new Headers(headers);
+  ["content-encoding", "content-length", "etag", "vary"].forEach((name) => kept.delete(name));
+  return kept;
+}
