@@ -56,7 +56,9 @@ async fn saved(program: &Program) {
 }
 
 async fn start(state: &Path) -> Program {
-    Program::start(0, &[Path::new("--state"), state]).await
+    // A client that completes over and over, as fast as it can, is not what the bound on messages is for.
+    let unbounded = ["--max-messages-per-second", "1000000", "--max-message-burst", "1000000"].map(Path::new);
+    Program::start(0, &[&[Path::new("--state"), state], &unbounded[..]].concat()).await
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ impl Peer {
         }
     }
 
-    /// Adds what was pasted; `choose_first` as in [`Wishes`](crate::store::Wishes).
+    /// Adds what was pasted; `choose_first` as in [`Wishes`].
     fn add_pasted(&mut self, now: Time, text: &str, choose_first: bool) {
         match magnet::parse_pasted(text) {
             Ok(magnet) => self.add(now, magnet, None, Wishes { choose_first, ..Wishes::default() }),

@@ -94,7 +94,7 @@ pub(super) struct Progress {
 
 impl Connection {
     /// Makes the browser's object, with handlers that tell `table`. None if the browser has too many just now, see
-    /// [`collect`](super::collect).
+    /// [`collect`].
     pub(super) fn new(ice: &[IceServer], table: &Weak<Table>, id: RtcId) -> Result<Option<Self>, RtcError> {
         if !is_available() {
             return Err(RtcError::Unavailable);
