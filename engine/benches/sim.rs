@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a figure that cannot be taken ends the program")]
 
+#[path = "../tests/swarm/agenda.rs"]
+mod agenda;
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/swarm/scenario.rs"]
 mod scenario;
@@ -65,6 +67,7 @@ fn main() {
             world.messages,
             memory()
         );
+        eprintln!("trace {:016x}", world.trace());
         let cost = took * 1000.0 / world.now.as_duration().as_secs_f64() / size as f64;
         curves.push(Curve { peers: size, ratio: over_bound(&world), times, bound, cost });
     }

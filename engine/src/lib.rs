@@ -11,6 +11,7 @@
 //! In reading order, which is that of the data's path:
 //! - `api`: what goes in and comes out ([`Action`], [`Notice`], [`TorrentSnapshot`]);
 //! - [`Session`]: one torrent, put together from the rest;
+//! - `links`: the links that are open, and what is asked about all of them all the time;
 //! - `swarm`: the peers that are linked, could be, or never will be again;
 //! - `direct`: links from peer to peer that could be, are being made, or broke;
 //! - `introductions`: what it takes to carry offers and answers for others;
@@ -29,6 +30,7 @@ mod choker;
 mod direct;
 mod introductions;
 mod limits;
+mod links;
 mod metadata;
 mod peer;
 mod picker;

@@ -1,6 +1,8 @@
 //! One remote peer at one link: where the conversation stands, what was asked in either direction, and what is to be
 //! said next.
 
+mod outline;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use shared::{BlockSpan, Geometry, PeerId, PieceIndex};
 use crate::api::{Time, Transport};
 use crate::introductions::Neighbour;
 use crate::rate::Rate;
+pub(crate) use outline::Outline;
 
 /// Bytes asked of one of our own peers before its rate is known: the relay is full from the first round trip on.
 const OWN_PIPELINE: u32 = 512 * 1024;
@@ -660,13 +663,6 @@ impl Peer {
         if room > 0 {
             self.unread = 0;
         }
-    }
-
-    /// Bytes that wait in the link's buffer, as far as that is known, and until when that is believed: not every link says
-    /// when it is empty.
-    pub(crate) fn backlog(&self, now: Time) -> (usize, Time) {
-        let until = self.last_sent + BACKLOG_BELIEVED;
-        if until <= now { (0, until) } else { (self.most_room - self.room, until) }
     }
 
     /// Whether the link takes a block now.

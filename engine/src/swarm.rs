@@ -10,6 +10,7 @@ use fastrand::Rng;
 use shared::PeerId;
 
 use crate::api::{LinkId, Time};
+use crate::links::Links;
 use crate::peer::Peer;
 
 /// Peers that are known but not linked, at most; further ones are not remembered. Several times what a tracker names.
@@ -40,7 +41,7 @@ struct Candidate {
 #[derive(Debug, Default)]
 pub(crate) struct Swarm {
     /// Linked peers.
-    pub(crate) links: BTreeMap<LinkId, Peer>,
+    pub(crate) links: Links,
     candidates: BTreeMap<PeerId, Candidate>,
     pub(crate) banned: BTreeSet<PeerId>,
     /// The same, in the order in which they were banned.

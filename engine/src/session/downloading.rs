@@ -37,17 +37,21 @@ impl Session {
         if torrent.is_complete() || torrent.pieces.is_congested() {
             return;
         }
-        let serves = |peer: &&Peer| peer.am_interested && !peer.peer_choking;
-        torrent.servers = self.swarm.links.values().filter(serves).count() as u32;
+        let outlines = self.swarm.links.outlines();
+        torrent.servers = outlines.iter().filter(|outline| outline.serves_us).count() as u32;
         let mut idle = false;
         for snubbed in [false, true] {
-            for (link, peer) in &mut self.swarm.links {
-                if peer.snubbed != snubbed || !peer.may_be_asked() {
+            for place in 0..self.swarm.links.len() {
+                let outline = self.swarm.links.outline(place);
+                if outline.snubbed != snubbed || !outline.may_be_asked {
                     continue;
                 }
-                if peer.nothing_at != Some(self.epoch) {
-                    fill(now, *link, peer, torrent, self.epoch, &mut self.rng);
+                if outline.nothing_at == Some(self.epoch) {
+                    idle |= outline.is_idle;
+                    continue;
                 }
+                let (link, peer) = self.swarm.links.at_mut(place);
+                fill(now, link, peer, torrent, self.epoch, &mut self.rng);
                 idle |= peer.is_idle();
             }
         }
@@ -97,7 +101,7 @@ impl Session {
             .map(|(peer, owed, _)| (owed.asked_at, owed.span, peer.id.filter(|_| peer.doubted.is_none())));
         let mut late: Vec<_> = late.collect();
         late.sort_unstable();
-        for (link, peer) in &mut self.swarm.links {
+        for (link, peer) in self.swarm.links.iter_mut() {
             if !peer.may_be_asked() || peer.snubbed || !peer.is_idle() {
                 continue;
             }

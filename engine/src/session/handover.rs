@@ -98,13 +98,18 @@ impl Session {
 
     /// Says on links that retire that everything has come, when it has.
     pub(super) fn take_leave(&mut self, now: Time) {
-        for peer in self.swarm.links.values_mut().filter(|peer| peer.retiring.is_some()) {
-            peer.show_interest(now, false);
+        if self.swarm.links.outlines().iter().any(|outline| outline.retires) {
+            for peer in self.swarm.links.values_mut().filter(|peer| peer.retiring.is_some()) {
+                peer.show_interest(now, false);
+            }
         }
     }
 
     /// Closes links that have nothing left to do. Whether there were any.
     pub(super) fn end_retirements(&mut self, now: Time) -> bool {
+        if !self.swarm.links.outlines().iter().any(|outline| outline.retires) {
+            return false;
+        }
         let done = |peer: &Peer| {
             let quiet = !peer.am_interested && !peer.peer_interested && peer.requests.is_empty();
             peer.retiring.is_some_and(|since| quiet || now.since(since) >= RETIREMENT)

@@ -23,7 +23,7 @@ impl Session {
         if self.torrent.is_some() || !self.fetch.has_sources() {
             return;
         }
-        for (link, peer) in &mut self.swarm.links {
+        for (link, peer) in self.swarm.links.iter_mut() {
             let Some(id) = peer.extended.as_ref().and_then(|extended| extended.ut_metadata) else { continue };
             for piece in self.fetch.next_requests(now, *link) {
                 peer.say(&Message::Extended { id, payload: MetadataMessage::Request { piece }.encode() });

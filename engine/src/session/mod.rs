@@ -46,7 +46,6 @@ use crate::direct::{Directs, Way};
 use crate::introductions::Forwards;
 use crate::limits::Limits;
 use crate::metadata::Fetch;
-use crate::peer::Peer;
 use crate::picker::Picker;
 use crate::pieces::Pieces;
 use crate::rate::Rate;
@@ -621,15 +620,21 @@ impl Session {
     fn flush(&mut self, now: Time) -> bool {
         // A hidden tab's timer may be a minute late, and others wait for what they hear of.
         let is_verifying = self.torrent.as_ref().is_some_and(|torrent| torrent.pieces.is_verifying());
-        let the_last = !is_verifying && self.swarm.links.values().all(Peer::is_idle);
+        let links = &mut self.swarm.links;
+        let the_last = !is_verifying && links.outlines().iter().all(|outline| outline.is_idle);
         let mut deaf = Vec::new();
         self.haves_due = None;
-        for (link, peer) in &mut self.swarm.links {
-            let sends = peer.take_outbox(now, the_last).into_iter();
-            self.actions.extend(sends.map(|bytes| Action::Send { link: *link, bytes }));
-            self.haves_due = self.haves_due.into_iter().chain(peer.haves_due()).min();
-            if peer.is_deaf() {
-                deaf.push(*link);
+        for place in 0..links.len() {
+            let mut outline = links.outline(place);
+            if outline.has_outbox(now, the_last) {
+                let (link, peer) = links.at_mut(place);
+                let sends = peer.take_outbox(now, the_last).into_iter();
+                self.actions.extend(sends.map(|bytes| Action::Send { link, bytes }));
+                outline = peer.outline();
+            }
+            self.haves_due = self.haves_due.into_iter().chain(outline.haves_due()).min();
+            if outline.is_deaf {
+                deaf.push(links.id(place));
             }
         }
         for link in &deaf {

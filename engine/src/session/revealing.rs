@@ -49,7 +49,7 @@ impl Session {
             // The one that has least to come, of those that spread what they get; of the others, if there are no such.
             let mut next: Option<((bool, usize), LinkId)> = None;
             let mut any_spreads = false;
-            for (link, peer) in &self.swarm.links {
+            for (link, peer) in self.swarm.links.iter() {
                 let (Some(shown), Some(has)) = (&peer.shown, peer.has()) else { continue };
                 let to_come = shown.iter().filter(|piece| !has.has(**piece)).count();
                 let unspread = shown

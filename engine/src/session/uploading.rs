@@ -73,8 +73,10 @@ impl Session {
 
     /// Somebody wants to be served: at once, if there are slots enough for everybody.
     pub(super) fn interest_came(&mut self, now: Time) {
-        let contenders = self.swarm.links.values().filter(|peer| is_contender(peer)).count();
-        if contenders <= self.choker.slots() {
+        let slots = self.choker.slots();
+        // One too many is enough to know.
+        let contenders = self.swarm.links.values().filter(|peer| is_contender(peer)).take(slots + 1).count();
+        if contenders <= slots {
             self.choose_whom_to_serve(now);
         }
     }
@@ -110,7 +112,7 @@ impl Session {
             })
             .collect();
         let chosen = self.choker.choose(now, complete, &contenders, &mut self.rng);
-        for (link, peer) in &mut self.swarm.links {
+        for (link, peer) in self.swarm.links.iter_mut() {
             let choke = !chosen.contains(link);
             // Who is being handed over is served until that is done.
             if choke == peer.am_choking || peer.handshake.is_none() || peer.retiring.is_some() {
@@ -139,21 +141,23 @@ impl Session {
         let most = (self.up.per_second(now) * BACKLOG_TIME.as_secs_f64()) as usize + LEAST_BACKLOG;
         let mut backlog: usize = 0;
         let mut oldest: Option<Time> = None;
-        let mut waiting: Vec<(bool, u32, Time, LinkId)> = Vec::new();
-        for (link, peer) in &mut self.swarm.links {
-            let (bytes, until) = peer.backlog(now);
+        let mut waiting: Vec<(bool, u32, Time, usize)> = Vec::new();
+        for (place, outline) in self.swarm.links.outlines().iter().enumerate() {
+            let (bytes, until) = outline.backlog(now);
             if bytes > 0 {
                 backlog += bytes;
                 oldest = Some(oldest.map_or(until, |other| other.min(until)));
             }
-            let Some(span) = peer.requests.front().filter(|_| peer.has_room()) else { continue };
-            let served = peer.served_at;
+            let Some(piece) = outline.waits_for else { continue };
+            let served = outline.served_at;
             let starves = now.since(served) >= STARVES_AFTER;
-            waiting.push((!starves, torrent.picker.availability(span.piece()), served, *link));
+            // Links lie in the order of their ids.
+            waiting.push((!starves, torrent.picker.availability(piece), served, place));
         }
         let alone = waiting.len() == 1;
         waiting.sort_unstable();
-        for (_, _, _, link) in waiting {
+        for (_, _, _, place) in waiting {
+            let link = self.swarm.links.id(place);
             // There is nobody whom a long queue on the only link would keep waiting.
             if backlog >= most && !alone {
                 self.read_ahead(link);

@@ -35,7 +35,7 @@ impl Session {
     /// One row a peer, also where a relay link has not quite handed over to a direct one.
     fn peer_snapshots(&self, now: Time) -> Vec<PeerSnapshot> {
         let mut rows: Vec<((bool, bool), PeerSnapshot)> = Vec::new();
-        for (link, peer) in &self.swarm.links {
+        for (link, peer) in self.swarm.links.iter() {
             let Some(mut row) = self.peer_snapshot(now, *link, peer) else { continue };
             let in_use = peer.retiring.is_none() && peer.doubted.is_none() && peer.has().is_some();
             let mut weight = (in_use, peer.transport == Transport::Direct);

@@ -155,7 +155,7 @@ impl Session {
         let mut soon: BTreeSet<_> = due.map(|(_, piece)| *piece).take(MOST_URGENT).collect();
         soon.extend(torrent.wishes.front);
         let mut late = Vec::new();
-        for (link, peer) in &self.swarm.links {
+        for (link, peer) in self.swarm.links.iter() {
             let owed = peer.awaited().filter(|owed| soon.contains(&owed.span.piece()));
             let owed = owed.filter(|owed| now.since(owed.asked_at) >= OWED_FOR);
             late.extend(owed.map(|owed| (owed.asked_at, owed.span, *link, peer.time_to_serve(now))));

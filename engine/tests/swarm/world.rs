@@ -4,8 +4,7 @@
 //! What is not real: the bytes of the content (all zero, shared by everybody), and so its hashes, which the driver says are
 //! right. The metadata, and every message between peers, are.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use shared::metainfo::{Info, Layout};
 use shared::signal::SessionDescription;
 use shared::{OfferId, PeerId, PieceIndex};
 
+use crate::agenda::Agenda;
 use crate::traffic::{Line, Step, Traffic};
 
 /// Timers fire up to this late, as in browsers; and so a session's deadline is asked for this often at most.
@@ -151,32 +151,6 @@ enum Event {
     Cut,
 }
 
-struct Due {
-    time: Time,
-    number: u64,
-    event: Event,
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.time, self.number).cmp(&(other.time, other.number))
-    }
-}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Due {}
-
 pub(crate) struct World {
     pub(crate) setting: Setting,
     pub(crate) now: Time,
@@ -193,8 +167,7 @@ pub(crate) struct World {
     info: Info,
     zeros: Bytes,
     rng: Rng,
-    events: BinaryHeap<Reverse<Due>>,
-    next_event: u64,
+    agenda: Agenda<Event>,
     by_id: HashMap<PeerId, usize>,
 }
 
@@ -215,8 +188,7 @@ impl World {
             info,
             zeros: vec![0; ZEROS].into(),
             rng: Rng::with_seed(setting.seed),
-            events: BinaryHeap::new(),
-            next_event: 0,
+            agenda: Agenda::new(),
             by_id: HashMap::new(),
             setting,
         };
@@ -395,18 +367,14 @@ impl World {
     }
 
     fn at(&mut self, time: Time, event: Event) {
-        self.next_event += 1;
-        self.events.push(Reverse(Due { time, number: self.next_event, event }));
+        self.agenda.put(time, event);
     }
 
     /// To the earliest event, if it is not behind `end`.
     fn step(&mut self, end: Time) -> bool {
-        if self.events.peek().is_none_or(|Reverse(due)| due.time > end) {
-            return false;
-        }
-        let Some(Reverse(due)) = self.events.pop() else { return false };
-        self.now = self.now.max(due.time);
-        self.happen(due.event);
+        let Some((time, event)) = self.agenda.next(end) else { return false };
+        self.now = self.now.max(time);
+        self.happen(event);
         self.follow();
         true
     }
@@ -414,8 +382,7 @@ impl World {
     /// Takes note of what the traffic has planned.
     fn follow(&mut self) {
         for (time, step) in self.traffic.steps() {
-            self.next_event += 1;
-            self.events.push(Reverse(Due { time, number: self.next_event, event: Event::Traffic(step) }));
+            self.agenda.put(time, Event::Traffic(step));
         }
     }
 
