@@ -5,6 +5,8 @@
 
 #[path = "../tests/swarm/agenda.rs"]
 mod agenda;
+#[path = "../tests/swarm/parcel.rs"]
+mod parcel;
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/swarm/scenario.rs"]
 mod scenario;

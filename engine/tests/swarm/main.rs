@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers are part of the tests: what cannot go on fails")]
 
 mod agenda;
+mod parcel;
 mod scenario;
 mod traffic;
 mod world;

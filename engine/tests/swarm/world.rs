@@ -20,6 +20,7 @@ use shared::signal::SessionDescription;
 use shared::{OfferId, PeerId, PieceIndex};
 
 use crate::agenda::Agenda;
+use crate::parcel::Parcel;
 use crate::traffic::{Line, Step, Traffic};
 
 /// Timers fire up to this late, as in browsers; and so a session's deadline is asked for this often at most.
@@ -470,21 +471,22 @@ impl World {
                     self.tell(node, |session, now| session.handle_room(now, link, room));
                 }
             }
-            Step::ReachedRelay { to, bytes } => self.traffic.reached_relay(self.now, to, bytes),
-            Step::Came { to, bytes } => {
-                if let Some(bytes) = self.traffic.came(self.now, to, bytes) {
-                    self.taken(to, bytes);
+            Step::ReachedRelay { to, parcel } => self.traffic.reached_relay(self.now, to, parcel),
+            Step::Came { to, parcel } => {
+                if let Some(parcel) = self.traffic.came(self.now, to, parcel) {
+                    self.taken(to, parcel);
                 }
             }
-            Step::Taken { to, bytes } => self.taken(to, bytes),
+            Step::Taken { to, parcel } => self.taken(to, parcel),
         }
     }
 
-    fn taken(&mut self, to: LinkId, bytes: Bytes) {
+    fn taken(&mut self, to: LinkId, parcel: Parcel) {
         let Some(node) = self.traffic.owner(to) else { return };
-        self.traffic.taken(self.now, to, bytes.len());
+        self.traffic.taken(self.now, to, parcel.len());
         self.messages += 1;
-        self.note(node, bytes.len());
+        self.note(node, parcel.len());
+        let bytes = parcel.unpack();
         self.tell(node, |session, now| session.handle_bytes(now, to, bytes));
     }
 
@@ -608,7 +610,7 @@ impl World {
 
     fn perform(&mut self, index: usize, action: Action) {
         match action {
-            Action::Send { link, bytes } => self.traffic.send(self.now, link, bytes),
+            Action::Send { link, bytes } => self.traffic.send(self.now, link, Parcel::pack(bytes)),
             Action::CloseLink { link, .. } => {
                 // What was said before it is lost with the link, which no scenario depends on.
                 if let Some(there) = self.traffic.cut(link) {
