@@ -1,7 +1,7 @@
 //! Messages on their way. A block's bytes are all zero, so that none of them has to be kept: what a thousand peers have under
 //! way would fill most of a gibibyte, and every cache.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use shared::wire::PIECE_HEADER_LEN;
 
 /// Where a message says what it is, behind its length.
@@ -23,20 +23,22 @@ impl Parcel {
     pub(crate) fn pack(bytes: Bytes) -> Self {
         match bytes.first_chunk() {
             Some(header) if header[ID] == PIECE && is_one_message(&bytes) => {
-                debug_assert!(bytes[PIECE_HEADER_LEN..].iter().all(|byte| *byte == 0), "a block of something else");
+                debug_assert!(bytes.ends_with(&[0; 16]), "a block of something else");
                 Self::Block(*header, bytes.len())
             }
             _ => Self::Other(bytes),
         }
     }
 
-    /// What was sent.
-    pub(crate) fn unpack(self) -> Bytes {
+    /// What was sent. Blocks are made in the memory of the one before, which is handed in, where nobody holds that any more.
+    pub(crate) fn unpack(self, last: &mut Bytes) -> Bytes {
         match self {
             Self::Block(header, len) => {
-                let mut bytes = BytesMut::zeroed(len);
+                let mut bytes = std::mem::take(last).try_into_mut().unwrap_or_default();
+                bytes.resize(len, 0);
                 bytes[..PIECE_HEADER_LEN].copy_from_slice(&header);
-                bytes.freeze()
+                *last = bytes.freeze();
+                last.clone()
             }
             Self::Other(bytes) => bytes,
         }

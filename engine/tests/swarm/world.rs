@@ -167,6 +167,8 @@ pub(crate) struct World {
     trace: u64,
     info: Info,
     zeros: Bytes,
+    /// The block that was taken last.
+    last_block: Bytes,
     rng: Rng,
     agenda: Agenda<Event>,
     by_id: HashMap<PeerId, usize>,
@@ -188,6 +190,7 @@ impl World {
             trace: 0xcbf2_9ce4_8422_2325,
             info,
             zeros: vec![0; ZEROS].into(),
+            last_block: Bytes::new(),
             rng: Rng::with_seed(setting.seed),
             agenda: Agenda::new(),
             by_id: HashMap::new(),
@@ -486,7 +489,7 @@ impl World {
         self.traffic.taken(self.now, to, parcel.len());
         self.messages += 1;
         self.note(node, parcel.len());
-        let bytes = parcel.unpack();
+        let bytes = parcel.unpack(&mut self.last_block);
         self.tell(node, |session, now| session.handle_bytes(now, to, bytes));
     }
 
