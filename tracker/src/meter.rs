@@ -27,6 +27,16 @@ impl Bucket {
         self.full = self.full.max(now) + Duration::from_secs_f64(amount as f64 / rate);
         (self.full - now).saturating_sub(Duration::from_secs_f64(burst as f64 / rate))
     }
+
+    /// The same, if there is enough: otherwise nothing is taken.
+    pub(crate) fn try_take(&mut self, now: Instant, amount: u64, rate: u64, burst: u64) -> bool {
+        let mut after = *self;
+        let enough = after.take(now, amount, rate, burst).is_zero();
+        if enough {
+            *self = after;
+        }
+        enough
+    }
 }
 
 /// What may be sent.
@@ -100,6 +110,22 @@ mod tests {
         );
         assert_eq!(bucket.take(now + Duration::from_secs(5), 1, 1000, 1000), Duration::from_millis(1));
         assert_eq!(bucket.take(now, u64::MAX, u64::MAX, 1), Duration::ZERO, "no bound");
+    }
+
+    #[test]
+    fn a_burst_is_allowed_and_then_one_each_refill() {
+        let (mut now, refill) = (Instant::now(), Duration::from_millis(250));
+        let mut bucket = Bucket::new(now);
+        let taken = |bucket: &mut Bucket, now| (0..1000).filter(|_| bucket.try_take(now, 1, 4, 128)).count();
+        assert_eq!(taken(&mut bucket, now), 128);
+        now += refill / 2;
+        assert_eq!(taken(&mut bucket, now), 0, "and what is refused costs nothing");
+        now += refill / 2;
+        assert_eq!(taken(&mut bucket, now), 1);
+        now += refill * 3;
+        assert_eq!(taken(&mut bucket, now), 3);
+        now += Duration::from_secs(1_000_000);
+        assert_eq!(taken(&mut bucket, now), 128, "rest is not saved up beyond the burst");
     }
 
     #[test]
