@@ -113,6 +113,11 @@ impl Pass {
     pub(crate) fn charge(&self, now: Instant, bytes: u64) -> Result<Duration, UsedUp> {
         lock(&self.meter).charge(now, bytes, self.door.quota)
     }
+
+    /// Whether its address may relay nothing more today.
+    pub(crate) fn is_used_up(&self, now: Instant) -> bool {
+        lock(&self.meter).left_of_day(now, self.door.quota) == 0
+    }
 }
 
 impl Drop for Pass {

@@ -68,9 +68,10 @@ impl Meter {
     /// Counts bytes, and tells how long the sender is to wait before it sends more.
     ///
     /// # Errors
-    /// [`UsedUp`] when they are more than is left of the day; they are not counted then.
+    /// [`UsedUp`] when they are more than is left of the day; the day is over then, whatever was left.
     pub(crate) fn charge(&mut self, now: Instant, bytes: u64, quota: Quota) -> Result<Duration, UsedUp> {
         if bytes > self.left_of_day(now, quota) {
+            self.today = quota.day;
             return Err(UsedUp);
         }
         self.today += bytes;
@@ -134,10 +135,10 @@ mod tests {
         let mut meter = Meter::new(now);
         assert!(meter.is_clear(now));
         assert!(meter.charge(now, 4000, QUOTA).is_ok());
-        assert_eq!(meter.charge(now, 1001, QUOTA), Err(UsedUp));
         assert_eq!(meter.left_of_day(now, QUOTA), 1000);
-        assert!(meter.charge(now, 1000, QUOTA).is_ok());
+        assert_eq!(meter.charge(now, 1001, QUOTA), Err(UsedUp));
         assert_eq!(meter.left_of_day(now, QUOTA), 0);
+        assert_eq!(meter.charge(now, 1, QUOTA), Err(UsedUp));
         assert!(!meter.is_clear(now) && meter.is_clear(now + DAY));
         assert!(meter.charge(now + DAY, 5000, QUOTA).is_ok());
     }
