@@ -6,6 +6,7 @@ mod security;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -73,8 +74,10 @@ where
 {
     let pass = Mutex::new(visitor.pass.take());
     let opening: Mutex<Option<Opening>> = Mutex::new(None);
+    let has_asked = AtomicBool::new(false);
     let service = service_fn(|request| async {
         let began = Instant::now();
+        has_asked.store(true, Ordering::Relaxed);
         app.metrics.http_requests.add(1);
         let mut reply = respond(request, &app, &visitor, &pass, &opening).await;
         if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -105,7 +108,8 @@ where
     };
     if let Err(error) = result {
         tracing::debug!(%error, "an HTTP connection ended");
-        if error.is_timeout() {
+        // A browser that has its page and asks for nothing more ends like this as well.
+        if error.is_timeout() && !has_asked.load(Ordering::Relaxed) {
             app.metrics.reject(Rejection::Handshake);
         }
         return;
@@ -243,8 +247,8 @@ fn keep_token<B>(request: &Request<B>, app: &App, visitor: &Visitor) -> Option<R
         return Some(refuse(app, Rejection::Token));
     }
     let rest: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("token=")).collect();
-    // A path of two slashes would lead to another host.
-    let path = format!("/{}", request.uri().path().trim_start_matches('/'));
+    // A path of two slashes, or of what browsers take for one, would lead to another host.
+    let path = format!("/{}", request.uri().path().trim_start_matches(['/', '\\']));
     let target = if rest.is_empty() { path } else { format!("{path}?{}", rest.join("&")) };
     let secure = if visitor.speech == Speech::Tls { "; Secure" } else { "" };
     let cookie =

@@ -278,13 +278,11 @@ impl Hub {
             self.metrics.reject(Rejection::Offers);
             announce.offers.truncate(self.limits.offers);
         }
-        if announce.event == Event::Completed {
-            self.metrics.completed.add(1);
-        }
         let membership = Membership { connection, info_hash, peer_id: announce.peer_id };
         let stopped = announce.event == Event::Stopped;
         match self.registry.announce(connection, announce, now, &mut self.rng) {
             Ok(outcome) => {
+                self.metrics.completed.add(u64::from(outcome.completed));
                 if let Some(old) = outcome.superseded {
                     tracing::debug!(%connection, %old, "a peer is back over a new connection");
                     if let Some(outbox) = self.outboxes.get(&old) {

@@ -36,10 +36,13 @@ async fn downloaded(client: &mut Client, n: u32) -> u32 {
 async fn saved(program: &Program) {
     // The save under way may have begun before: the one after it did not.
     let before = metric(program.address, "state_saves_total").await;
-    while metric(program.address, "state_saves_total").await < before + 2 {
-        // Each look is a connection, which is counted, and so there is always something to save.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let saved = async {
+        while metric(program.address, "state_saves_total").await < before + 2 {
+            // Each look is a connection, which is counted, and so there is always something to save.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon(saved).await;
 }
 
 async fn start(state: &Path) -> Program {
