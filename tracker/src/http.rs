@@ -22,10 +22,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::door::{Pass, Seat};
+use crate::door::{Pass, Refusal, Seat};
 use crate::metrics::Rejection;
 use crate::server::{App, Ends};
-use crate::{access, address, lock, socket};
+use crate::{access, lock, socket};
 
 /// A response with its whole body.
 pub(crate) type Reply = Response<Full<Bytes>>;
@@ -52,12 +52,13 @@ pub(crate) struct Visitor {
     pub(crate) welcome: Result<(), Rejection>,
     pub(crate) pass: Option<Pass>,
     pub(crate) speech: Speech,
+    pub(crate) refusal: Option<Refusal>,
     _seat: Seat,
 }
 
 impl Visitor {
     pub(crate) fn new(address: IpAddr, seat: Seat, welcome: Result<(), Rejection>) -> Self {
-        Self { address, welcome, pass: None, speech: Speech::Plain, _seat: seat }
+        Self { address, welcome, pass: None, speech: Speech::Plain, refusal: None, _seat: seat }
     }
 }
 
@@ -162,7 +163,7 @@ async fn respond(
         return reply;
     }
     let may_read = || {
-        let client = address::client(visitor.address, request.headers(), &app.proxies);
+        let client = app.client(visitor.address, request.headers());
         app.metrics_from.is_empty() || app.metrics_from.contain(client)
     };
     match request.uri().path() {
@@ -195,7 +196,7 @@ fn open_socket(
     let known = lock(pass).take();
     let entered = known.map_or_else(
         || {
-            let client = address::client(visitor.address, headers, &app.proxies);
+            let client = app.client(visitor.address, headers);
             app.door.enter(client, std::time::Instant::now())
         },
         Ok,

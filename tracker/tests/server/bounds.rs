@@ -42,13 +42,13 @@ async fn one_address_cannot_take_the_places_of_others() {
         settings.limits.connections_per_address = 2;
     })
     .await;
-    let from = |address| [("forwarded", address)];
-    let _a = tracker.try_connect("/ws", &from("for=192.0.2.1")).await.map_err(drop).unwrap();
-    let _b = tracker.try_connect("/ws", &from("for=192.0.2.1")).await.map_err(drop).unwrap();
-    let (status, said) = tracker.try_connect("/ws", &from("for=192.0.2.1")).await.err().unwrap();
+    let from = |address| [("x-forwarded-for", address)];
+    let _a = tracker.try_connect("/ws", &from("192.0.2.1")).await.map_err(drop).unwrap();
+    let _b = tracker.try_connect("/ws", &from("192.0.2.1")).await.map_err(drop).unwrap();
+    let (status, said) = tracker.try_connect("/ws", &from("192.0.2.1")).await.err().unwrap();
     assert_eq!(status, 429);
     assert!(said.contains("from this address"), "{said}");
-    assert!(tracker.try_connect("/ws", &from("for=192.0.2.2")).await.is_ok());
+    assert!(tracker.try_connect("/ws", &from("192.0.2.2")).await.is_ok());
     assert_eq!(tracker.rejections("connections-per-address").await, 1);
     tracker.stop().await;
 }
