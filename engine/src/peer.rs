@@ -171,6 +171,8 @@ pub(crate) struct Peer {
     most_room: usize,
     /// When it was sent a block last, or first wanted one.
     pub(crate) served_at: Time,
+    /// When the last block went out.
+    block_sent: Time,
     /// Bytes sent beyond the room since there was some.
     unread: usize,
     /// Pieces that it serves also while it chokes us (BEP 6), unchecked.
@@ -265,6 +267,7 @@ impl Peer {
             haves_due: None,
             last_heard: now,
             last_sent: now,
+            block_sent: now,
             both_seed_since: None,
             down: Rate::default(),
             up: Rate::default(),
@@ -661,6 +664,12 @@ impl Peer {
         } else {
             send(self.out.split().freeze());
         }
+    }
+
+    /// A block goes out, which with its head has so many bytes.
+    pub(crate) fn sent_block(&mut self, now: Time, bytes: usize) {
+        self.sent(now, bytes);
+        self.block_sent = now;
     }
 
     /// So many bytes go out.

@@ -37,7 +37,7 @@ pub(crate) struct Outline {
     /// [`Peer::served_at`].
     pub(crate) served_at: Time,
     unsent: usize,
-    last_sent: Time,
+    block_sent: Time,
 }
 
 impl Outline {
@@ -54,7 +54,7 @@ impl Outline {
     /// Bytes that wait in the link's buffer, as far as that is known, and until when that is believed: not every link says
     /// when it is empty.
     pub(crate) fn backlog(&self, now: Time) -> (usize, Time) {
-        let until = self.last_sent + BACKLOG_BELIEVED;
+        let until = self.block_sent + BACKLOG_BELIEVED;
         if until <= now { (0, until) } else { (self.unsent, until) }
     }
 }
@@ -77,7 +77,7 @@ impl Peer {
             waits_for: self.requests.front().filter(|_| self.has_room()).map(|span| span.piece()),
             served_at: self.served_at,
             unsent: self.most_room - self.room,
-            last_sent: self.last_sent,
+            block_sent: self.block_sent,
         }
     }
 }
