@@ -16,7 +16,7 @@ mod scenario;
 #[path = "../tests/swarm/traffic.rs"]
 mod traffic;
 #[allow(dead_code, reason = "the tests use more of it")]
-#[path = "../tests/swarm/world.rs"]
+#[path = "../tests/swarm/world/mod.rs"]
 mod world;
 
 use std::fmt::Write as _;
