@@ -109,5 +109,6 @@ fn peers_come_and_go_and_nobody_asks_twice_for_what_is_verified() {
             world.nodes[node].verified.iter().all(|times| *times == 1),
             "node {node} fetched a piece twice"
         );
+        assert_eq!(world.nodes[node].needless, 0, "node {node} asked for what it had");
     }
 }

@@ -283,8 +283,16 @@ impl World {
     }
 
     pub(super) fn perform(&mut self, index: usize, action: Action) {
+        let geometry = self.info.geometry();
         match action {
-            Action::Send { link, bytes } => self.traffic.send(self.now, link, Parcel::pack(bytes)),
+            Action::Send { link, bytes } => {
+                let node = &mut self.nodes[index];
+                if let Some(have) = node.session.have() {
+                    let had = |piece: &u32| geometry.piece(*piece).is_some_and(|piece| have.has(piece));
+                    node.needless += requested(&bytes).filter(had).count();
+                }
+                self.traffic.send(self.now, link, Parcel::pack(bytes));
+            }
             Action::CloseLink { link, .. } => {
                 // What was said before it is lost with the link, which no scenario depends on.
                 if let Some(there) = self.traffic.cut(link) {
@@ -338,4 +346,19 @@ impl World {
         self.after(SIGNAL_TIME, Event::SignalMade(Box::new((index, peer, signal))));
         self.after(OFFER_PATIENCE, Event::OfferLapses { node: index, offer_id });
     }
+}
+
+/// The pieces of which blocks are asked for in what is sent at once: whole messages (BEP 3).
+fn requested(mut bytes: &[u8]) -> impl Iterator<Item = u32> {
+    const REQUEST: u8 = 6;
+    std::iter::from_fn(move || {
+        loop {
+            let (len, rest) = bytes.split_first_chunk()?;
+            let (message, rest) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+            bytes = rest;
+            if let Some((&REQUEST, request)) = message.split_first() {
+                return request.first_chunk().map(|piece| u32::from_be_bytes(*piece));
+            }
+        }
+    })
 }

@@ -125,6 +125,8 @@ pub(crate) struct Node {
     pub(crate) completed: Option<Time>,
     /// How often each piece was whole and handed to the verifier.
     pub(crate) verified: Vec<u8>,
+    /// Requests for blocks of pieces that it had.
+    pub(crate) needless: usize,
     /// On which side of a partition it is. The tracker is at side 0.
     pub(crate) side: u8,
     offers: BTreeMap<OfferId, PeerId>,
@@ -222,6 +224,7 @@ impl World {
             joined: self.now,
             completed: habits.seeds.then_some(self.now),
             verified: vec![0; self.setting.pieces as usize],
+            needless: 0,
             side: 0,
             offers: BTreeMap::new(),
             looks_at: None,
