@@ -18,7 +18,7 @@ use shared::signal::{
 };
 use shared::{InfoHash, OfferId, PeerId};
 
-use super::Hub;
+use super::{Allowances, Hub, NAMED_BURST, NAMED_RATE};
 use crate::cluster::backend::{Ask, Counts, Distant, Draw, Entry, NodeId, Told};
 use crate::cluster::line::Line;
 use crate::cluster::message::{self, Described, Words};
@@ -215,6 +215,7 @@ impl Hub {
                 }
             }
         }
+        self.relieve();
     }
 
     /// Another node has this peer id.
@@ -272,7 +273,7 @@ impl Hub {
                 enxame.peers.extend(named);
                 enxame.peers.shuffle(&mut self.rng);
             }
-            self.open_named(member, &announce, &mut enxame.peers);
+            self.open_named(member, &announce, &mut enxame.peers, now);
         }
         self.send(member.connection, ToPeer::Announced(reply));
 
@@ -351,9 +352,27 @@ impl Hub {
     }
 
     /// Looks for the peer that a channel should lead to at other nodes. Gives whether it can be at any.
-    pub(super) fn seek_for_relay(&self, connection: ConnectionId, open: &RelayOpen) -> bool {
-        self.may_be_there(connection, &open.info_hash, &open.peer_id, &open.to_peer_id)
-            && self.joined().is_some_and(|shared| shared.ask(Request::Open(connection, open.clone())).is_ok())
+    pub(super) fn seek_for_relay(
+        &mut self,
+        connection: ConnectionId,
+        open: &RelayOpen,
+        now: Instant,
+    ) -> bool {
+        if !self.may_be_there(connection, &open.info_hash, &open.peer_id, &open.to_peer_id) {
+            return false;
+        }
+        let member = Membership { connection, info_hash: open.info_hash, peer_id: open.peer_id };
+        if self.channels.between(member, open.to_peer_id).is_some() {
+            // There is one, or it is being opened: both sides have been told, or will be.
+            return true;
+        }
+        let allowances = self.allowances.entry(connection).or_insert_with(|| Allowances::new(now));
+        if !allowances.channels.try_take(now, 1, NAMED_RATE, NAMED_BURST) {
+            self.metrics.reject(Rejection::RelayChannels);
+            self.refuse_relay(connection, open, RelayReason::TooManyChannels);
+            return true;
+        }
+        self.joined().is_some_and(|shared| shared.ask(Request::Open(connection, open.clone())).is_ok())
     }
 
     fn refuse_offer(&self, connection: ConnectionId, swarm: InfoHash, to: PeerId, id: OfferId) {
@@ -625,6 +644,7 @@ impl Hub {
                 }
             }
         }
+        self.relieve();
     }
 
     fn line_of(&self, node: NodeId, number: u64) -> Option<Arc<Line>> {
