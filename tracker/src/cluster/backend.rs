@@ -213,8 +213,11 @@ pub trait Session: Send + Sync + 'static {
     /// Waits until the node hears no more of what it is told.
     fn lost(&self) -> impl Future<Output = Lost> + Send;
 
-    /// Leaves, so that the others need not wait until this node counts as dead.
-    fn leave(&self) -> impl Future<Output = ()> + Send;
+    /// Has a node count as dead at once: this one when it leaves, or the one that it was before it lost the others.
+    ///
+    /// # Errors
+    /// [`Lost`].
+    fn bury(&self, node: NodeId) -> impl Future<Output = Result<(), Lost>> + Send;
 }
 
 #[cfg(test)]

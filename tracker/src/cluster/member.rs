@@ -94,15 +94,17 @@ impl Life {
     async fn live<B: Backend>(mut self, backend: B) {
         let mut retry = FIRST_RETRY;
         let mut has_said = false;
+        let mut before = None;
         while !self.stop.is_cancelled() {
             let (me, joined_at) = (NodeId::random(), Instant::now());
             let hear = hear(Arc::clone(&self.app), Arc::clone(&self.shared), me);
             let lost = match backend.join(me, hear).await {
                 Ok(session) => {
-                    let lost = self.stay(&session, me).await;
+                    let lost = self.stay(&session, me, before.replace(me)).await;
                     self.alone();
                     if self.stop.is_cancelled() {
-                        let _ = timeout(LEAVING_TIME, session.leave()).await;
+                        // If it fails, the others will notice by themselves.
+                        let _ = timeout(LEAVING_TIME, session.bury(me)).await;
                         return;
                     }
                     has_said = false;
@@ -127,7 +129,13 @@ impl Life {
     }
 
     /// From when the node has joined to when it has lost the others.
-    async fn stay<S: Session>(&mut self, session: &S, me: NodeId) -> Lost {
+    async fn stay<S: Session>(&mut self, session: &S, me: NodeId, before: Option<NodeId>) -> Lost {
+        // What this node was before may count as living still, and its peers with it.
+        if let Some(before) = before
+            && let Err(lost) = session.bury(before).await
+        {
+            return lost;
+        }
         let shared = &self.shared;
         shared.stale.store(false, Ordering::Relaxed);
         shared.bus.clear();

@@ -209,8 +209,10 @@ impl Session for MemorySession {
         Lost("the others are away".to_owned())
     }
 
-    async fn leave(&self) {
-        lock(&self.memory.0).nodes.remove(&self.me);
+    async fn bury(&self, node: NodeId) -> Result<(), Lost> {
+        self.check()?;
+        lock(&self.memory.0).nodes.remove(&node);
+        Ok(())
     }
 }
 

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
-    ProtocolVersion, PushInfo, PushKind, RedisError, Script, Value, cmd, from_redis_value,
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, ProtocolVersion,
+    PushInfo, PushKind, RedisError, Script, Value, cmd, from_redis_value,
 };
 use bytes::Bytes;
 use shared::{InfoHash, PeerId};
@@ -337,13 +337,8 @@ impl Session for RedisSession {
         Lost("the connection that listens broke".to_owned())
     }
 
-    async fn leave(&self) {
-        let leaving =
-            cmd("ZREM").arg(NODES).arg(self.me.to_string()).exec_async(&mut self.asking.clone()).await;
-        if let Err(error) = leaving
-            && error.kind() != ErrorKind::Io
-        {
-            tracing::debug!(%error, "could not leave the cluster");
-        }
+    async fn bury(&self, node: NodeId) -> Result<(), Lost> {
+        let mut burying = cmd("ZREM");
+        burying.arg(NODES).arg(node.to_string()).exec_async(&mut self.asking.clone()).await.map_err(lost)
     }
 }

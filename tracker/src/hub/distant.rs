@@ -310,28 +310,25 @@ impl Hub {
 
     /// Asks the others how many are in these swarms, and then replies.
     pub(super) fn scrape(&mut self, connection: ConnectionId, mut scrape: Scrape) {
-        scrape.info_hashes.sort_unstable();
-        scrape.info_hashes.dedup();
-        let reply = self.registry.scrape(&scrape);
-        let reply = match self.joined() {
-            None => reply,
-            Some(shared) => match shared.ask(Request::Scrape(connection, scrape, reply)) {
-                Ok(()) => return,
-                Err(Request::Scrape(_, _, reply)) => {
-                    self.metrics.reject(Rejection::Cluster);
-                    reply
-                }
-                Err(_) => return,
-            },
-        };
+        let mut reply = self.registry.scrape(&scrape);
+        if let Some(shared) = self.joined() {
+            // Each once: what is told is added up.
+            scrape.info_hashes.sort_unstable();
+            scrape.info_hashes.dedup();
+            match shared.ask(Request::Scrape(connection, scrape, reply)) {
+                Err(Request::Scrape(_, _, given_back)) => reply = given_back,
+                _ => return,
+            }
+            self.metrics.reject(Rejection::Cluster);
+        }
         self.send(connection, ToPeer::Scraped(reply));
     }
 
     /// Whether somebody who is not here may be at another node, and this connection has the peer that asks.
     fn may_be_there(&self, connection: ConnectionId, swarm: &InfoHash, from: &PeerId, to: &PeerId) -> bool {
-        let asker = self.registry.relay_capable(swarm, from);
+        let owner = || self.registry.relay_capable(swarm, from).map(|(owner, _)| owner);
         self.joined().is_some()
-            && asker.is_some_and(|(owner, _)| owner == connection)
+            && owner() == Some(connection)
             && self.registry.relay_capable(swarm, to).is_none()
     }
 
@@ -407,12 +404,11 @@ impl Hub {
         answer: Answer,
         now: Instant,
     ) -> Option<Answer> {
+        let Some(others) = &mut self.others else { return Some(answer) };
         let owner = self.registry.relay_capable(&answer.info_hash, &answer.peer_id);
-        let Some(others) =
-            self.others.as_mut().filter(|_| owner.is_some_and(|(owner, _)| owner == connection))
-        else {
+        if owner.is_none_or(|(owner, _)| owner != connection) {
             return Some(answer);
-        };
+        }
         let Some(node) = others.take(&answer, now) else { return Some(answer) };
         let Answer { info_hash: swarm, peer_id: from, to_peer_id: to, offer_id: id, answer: description } =
             answer;

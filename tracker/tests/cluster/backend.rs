@@ -68,7 +68,7 @@ async fn nodes_that_live_are_told_of_each_other_and_the_others_are_not<B: Backen
     assert_eq!(a.session.live(LONG).await.unwrap(), []);
     assert_eq!(b.session.live(LONG).await.unwrap(), [a.id]);
     assert_eq!(a.session.live(LONG).await.unwrap(), [b.id]);
-    b.session.leave().await;
+    b.session.bury(b.id).await.unwrap();
     assert_eq!(a.session.live(LONG).await.unwrap(), []);
     let c = join(&backend).await;
     c.session.live(Duration::from_millis(50)).await.unwrap();

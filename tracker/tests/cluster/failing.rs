@@ -4,7 +4,7 @@ use serde_json::json;
 use shared::signal::RelayReason;
 
 use crate::client::*;
-use crate::place::{World, health, is_alone, knows};
+use crate::place::{RedisServer, World, health, is_alone, knows};
 
 async fn a_node_that_lost_the_others_serves_its_own_and_joins_again_by_itself(mut world: World) {
     let [a, b] = world.nodes().await;
@@ -76,6 +76,29 @@ async fn a_node_that_ends_takes_only_its_own_peers_with_it(world: World) {
     first.quiet().await;
     third.quiet().await;
     assert_eq!(a.metric("cluster_channels").await, 1);
+}
+
+/// It takes connections, and says nothing: what waits for an answer is answered without.
+#[tokio::test]
+async fn a_redis_that_stands_still_is_left_alone_and_nobody_waits_for_ever() {
+    let server = RedisServer::start().await;
+    let world = World::Redis(Box::new(server));
+    let [a, b] = world.nodes().await;
+    let (mut here, _there) = (a.join(1).await, b.join(2).await);
+    let World::Redis(server) = &world else { unreachable!() };
+    server.signal("STOP");
+    let reply = here.announced(ours(1)).await;
+    assert_eq!((reply.incomplete, reply.enxame.unwrap().peers.len()), (1, 0));
+    is_alone(&a).await;
+    assert_eq!(here.announced(ours(1)).await.incomplete, 1);
+    server.signal("CONT");
+    knows(&a, 2).await;
+    soon(async {
+        while here.announced(ours(1)).await.incomplete != 2 {
+            tokio::time::sleep(crate::place::LOOK).await;
+        }
+    })
+    .await;
 }
 
 in_memory_and_in_redis! {

@@ -61,6 +61,13 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Stops it where it is (`STOP`), or has it go on (`CONT`).
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap();
+        assert!(sent.success());
+    }
+
     pub(crate) async fn kill(&mut self) {
         soon(self.child.kill()).await.unwrap();
     }
