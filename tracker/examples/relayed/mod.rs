@@ -18,7 +18,7 @@ use tracker::Settings;
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Bytes that a receiver takes before it gives credit for them.
-const CREDIT_STEP: u32 = RELAY_WINDOW / 8;
+const CREDIT_STEP: u32 = RELAY_WINDOW / 32;
 
 /// What is measured is how fast a tracker can be, not how fast it lets a client be.
 pub(crate) fn unbounded(settings: &mut Settings) {

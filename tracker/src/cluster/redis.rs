@@ -47,7 +47,15 @@ impl Redis {
     /// # Errors
     /// A sentence for whoever wrote the address.
     pub fn new(url: &str) -> Result<Self, Lost> {
-        let wrong = |error: RedisError| Lost(error.to_string());
+        // Without the address: it may hold a password.
+        let wrong = |_| {
+            let like = "one is written like redis://10.0.0.5:6379 or redis+unix:///run/redis.sock";
+            Lost(format!("this is no address of a Redis server; {like}, without TLS"))
+        };
+        if url.starts_with("rediss:") {
+            return Err(wrong(()));
+        }
+        let wrong = |_: RedisError| wrong(());
         let info = url.into_connection_info().map_err(wrong)?;
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.set_redis_settings(settings)).map_err(wrong)?;
