@@ -98,7 +98,11 @@ impl Life {
         while !self.stop.is_cancelled() {
             let (me, joined_at) = (NodeId::random(), Instant::now());
             let hear = hear(Arc::clone(&self.app), Arc::clone(&self.shared), me);
-            let lost = match backend.join(me, hear).await {
+            let joined = tokio::select! {
+                joined = backend.join(me, hear) => joined,
+                () = self.stop.cancelled() => return,
+            };
+            let lost = match joined {
                 Ok(session) => {
                     let lost = self.stay(&session, me, before.replace(me)).await;
                     self.alone();
@@ -213,11 +217,13 @@ impl Life {
             let asks: Vec<Vec<Ask>> =
                 self.asked.iter().map(|request| asks(request, self.entry_lifetime)).collect();
             self.shared.counted.asked.add(asks.iter().map(|asks| asks.len() as u64).sum());
+            let began = Instant::now();
             // What fails is answered when this stay is over.
             let mut told = match session.ask(&others, &asks.concat()).await {
                 Ok(told) => told.into_iter(),
                 Err(lost) => return lost,
             };
+            self.shared.counted.asking.observe(began.elapsed());
             for (request, asks) in self.asked.drain(..).zip(asks) {
                 let told: Vec<Told> = told.by_ref().take(asks.len()).collect();
                 lock(&self.app.hub).answer(request, Some(told));

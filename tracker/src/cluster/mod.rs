@@ -40,7 +40,7 @@ pub use redis::Redis;
 pub(crate) use member::Member;
 
 use crate::limits::Limits;
-use crate::metrics::{Counter, Exposition};
+use crate::metrics::{Counter, Exposition, Histogram};
 use crate::registry::Membership;
 use crate::{ConnectionId, lock};
 use backend::{Draw, Entry, NodeId};
@@ -138,6 +138,8 @@ impl Request {
 pub(crate) struct Counted {
     pub(crate) joins: Counter,
     pub(crate) asked: Counter,
+    /// Time for the answers to questions that were asked together.
+    pub(crate) asking: Histogram,
     pub(crate) told: Counter,
     pub(crate) told_bytes: Counter,
     pub(crate) heard: Counter,
@@ -232,6 +234,8 @@ impl Shared {
         text.counter("cluster_told_bytes_total", "Bytes to other nodes.", counted.told_bytes.value());
         text.counter("cluster_heard_total", "Messages of other nodes.", counted.heard.value());
         text.counter("cluster_heard_bytes_total", "Bytes of other nodes.", counted.heard_bytes.value());
+        text.head("cluster_ask_seconds", "histogram", "Time for the answers to questions asked together.");
+        text.histogram("cluster_ask_seconds", "", &counted.asking);
         let broken = counted.broken.value();
         text.counter("cluster_channels_broken_total", "Channels closed for what was wrong on them.", broken);
     }

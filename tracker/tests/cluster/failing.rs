@@ -84,17 +84,27 @@ async fn a_redis_that_stands_still_is_left_alone_and_nobody_waits_for_ever() {
     let server = RedisServer::start().await;
     let world = World::Redis(Box::new(server));
     let [a, b] = world.nodes().await;
-    let (mut here, _there) = (a.join(1).await, b.join(2).await);
+    let (mut here, there) = (a.join(1).await, b.join(2).await);
     let World::Redis(server) = &world else { unreachable!() };
     server.signal("STOP");
     let reply = here.announced(ours(1)).await;
     assert_eq!((reply.incomplete, reply.enxame.unwrap().peers.len()), (1, 0));
     is_alone(&a).await;
     assert_eq!(here.announced(ours(1)).await.incomplete, 1);
+    // Nor does a node that ends.
+    drop(there);
+    b.stop().await;
     server.signal("CONT");
-    knows(&a, 2).await;
     soon(async {
-        while here.announced(ours(1)).await.incomplete != 2 {
+        while here.announced(ours(1)).await.incomplete != 1 || a.metric("cluster_joined").await == 0 {
+            tokio::time::sleep(crate::place::LOOK).await;
+        }
+    })
+    .await;
+    let c = world.node().await;
+    let mut there = c.connect().await;
+    soon(async {
+        while there.announced(ours(2)).await.incomplete != 2 {
             tokio::time::sleep(crate::place::LOOK).await;
         }
     })
