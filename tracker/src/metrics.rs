@@ -92,6 +92,7 @@ labels! {
         Queue = "queue",
         SlowReader = "slow-reader",
         Silent = "silent",
+        Cluster = "cluster",
     }
 }
 
@@ -204,7 +205,8 @@ impl Exposition {
         self.line(name, "", value);
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
+    /// Something that only grows.
+    pub(crate) fn counter(&mut self, name: &str, help: &str, value: u64) {
         self.head(name, "counter", help);
         self.line(name, "", value);
     }
