@@ -14,6 +14,7 @@
 //! - `outbox`: what waits for one connection, bounded, and what happens when it is full;
 //! - `hub`: the state machines together, behind one lock, turning decisions into messages;
 //! - `socket`: one WebSocket connection as an actor;
+//! - [`cluster`]: many trackers as one;
 //! - `http` and [`page`]: everything else that comes over HTTP;
 //! - [`address`], `door`, [`access`]: who a client is, whether there is room for it, and whether it may come in;
 //! - [`server`]: the listener, and the orderly end;
@@ -23,6 +24,7 @@
 
 pub mod access;
 pub mod address;
+pub mod cluster;
 mod door;
 mod http;
 mod hub;

@@ -28,9 +28,10 @@ use shared::signal::{
     Announce, Announced, Answer, ENXAME_VERSION, EnxameReply, Event, Forwarded, IceServer, NamedPeer, Scrape,
     Scraped, SwarmCounts, TargetedOffer, ToPeer,
 };
-use shared::{InfoHash, PeerId};
+use shared::{InfoHash, OfferId, PeerId};
 
 use crate::ConnectionId;
+use crate::cluster::backend::{Entry, KINDS};
 use crate::limits::{MAX_MEMBERSHIPS, MAX_PEERS, MAX_PEERS_PER_SWARM};
 use swarm::{Peer, Swarm};
 
@@ -268,6 +269,77 @@ impl Registry {
     pub fn relay_capable(&self, info_hash: &InfoHash, peer_id: &PeerId) -> Option<(ConnectionId, bool)> {
         let peer = self.swarms.get(info_hash)?.get(peer_id)?;
         Some((peer.connection, peer.relay))
+    }
+
+    /// What other nodes are told of this peer of this swarm.
+    pub(crate) fn entry(&self, info_hash: &InfoHash, peer_id: &PeerId) -> Option<Entry> {
+        self.swarms.get(info_hash)?.get(peer_id).map(Peer::entry)
+    }
+
+    /// The connection of this peer of this swarm, and whether it takes WebRTC offers.
+    pub(crate) fn rtc_capable(&self, info_hash: &InfoHash, peer_id: &PeerId) -> Option<(ConnectionId, bool)> {
+        let peer = self.swarms.get(info_hash)?.get(peer_id)?;
+        Some((peer.connection, peer.rtc))
+    }
+
+    /// The swarms that have peers.
+    pub(crate) fn swarms(&self) -> Vec<InfoHash> {
+        self.swarms.keys().copied().collect()
+    }
+
+    /// The peers of a swarm, as other nodes are told of them.
+    pub(crate) fn entries(&self, info_hash: &InfoHash) -> impl Iterator<Item = (PeerId, Entry)> {
+        self.swarms.get(info_hash).into_iter().flat_map(Swarm::entries)
+    }
+
+    /// Number of peers of a swarm by [kind](Entry::kind).
+    pub(crate) fn kinds(&self, info_hash: &InfoHash) -> [usize; KINDS] {
+        self.swarms.get(info_hash).map_or([0; KINDS], Swarm::kinds)
+    }
+
+    /// The peers of a connection.
+    pub(crate) fn of_connection(&self, connection: ConnectionId) -> Vec<(InfoHash, PeerId)> {
+        self.memberships.get(&connection).into_iter().flatten().copied().collect()
+    }
+
+    /// Hands the offers of an announce to random peers, one each; gives the messages.
+    pub(crate) fn forward_offers(
+        &mut self,
+        announce: &Announce,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Vec<(ConnectionId, ToPeer)> {
+        let swarm = self.swarms.get_mut(&announce.info_hash);
+        swarm.map(|swarm| swarm.forward_offers(announce, now, rng)).unwrap_or_default()
+    }
+
+    /// An offer of a peer that is here goes to one that is elsewhere, who may answer it.
+    pub(crate) fn remember_offer(
+        &mut self,
+        info_hash: &InfoHash,
+        (from, to): (PeerId, PeerId),
+        offer_id: OfferId,
+        now: Instant,
+    ) {
+        if let Some(swarm) = self.swarms.get_mut(info_hash) {
+            swarm.remember_offer(&from, to, offer_id, now);
+        }
+    }
+
+    /// Uses up such an offer, and gives the connection of its maker.
+    pub(crate) fn take_offer(
+        &mut self,
+        info_hash: &InfoHash,
+        (from, to): (PeerId, PeerId),
+        offer_id: &OfferId,
+        now: Instant,
+    ) -> Option<ConnectionId> {
+        self.swarms.get_mut(info_hash)?.take_offer(&from, &to, offer_id, now)
+    }
+
+    /// Forgets one peer in one swarm, if that connection has it there.
+    pub(crate) fn forget(&mut self, membership: Membership) {
+        self.remove(membership);
     }
 
     /// Forgets all of a connection's peers.

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::address::{Networks, ProxyHeader};
+use crate::cluster::ClusterSettings;
 use crate::limits::Limits;
 use crate::page::Page;
 use crate::state::State;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub drain_time: Duration,
     /// What outlives a restart, if anything does.
     pub state: Option<State>,
+    /// Where the tracker meets others that share its swarms, if it is one of many.
+    pub cluster: Option<ClusterSettings>,
 }
 
 impl Settings {
@@ -84,6 +87,7 @@ impl Settings {
             reconnect_within: RECONNECT_WITHIN,
             drain_time: DRAIN_TIME,
             state: None,
+            cluster: None,
         }
     }
 }

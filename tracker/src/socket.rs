@@ -434,8 +434,9 @@ where
             Ok(Frame::Data { channel, payload }) => self.handle_data(channel, payload, now),
             Ok(Frame::Credit { channel, bytes }) => {
                 let Some(far) = self.channels.get(&channel) else { return self.unknown_channel(channel) };
-                match self.outbox.give(channel, bytes) {
-                    Ok(()) => far.outbox.credit(far.channel, bytes),
+                match self.outbox.give(channel, bytes).map(|()| far.credit(bytes)) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => self.break_full(channel),
                     Err(error) => self.break_credit(channel, error),
                 }
             }
@@ -459,11 +460,12 @@ where
             self.reject(Rejection::RelayDay);
             return self.break_channel(channel, RelayReason::Quota);
         };
-        if !wait.is_zero() {
-            self.pause = Some(Box::pin(sleep(wait)));
-        }
-        match far.outbox.data(far.channel, payload) {
-            Ok(()) => {
+        match far.data(payload) {
+            Ok(queued) => {
+                let wait = wait.max(queued);
+                if !wait.is_zero() {
+                    self.pause = Some(Box::pin(sleep(wait)));
+                }
                 let app = &self.registration.app;
                 app.metrics.relayed_bytes.add(bytes);
                 app.metrics.relayed_frames.add(1);
@@ -472,11 +474,13 @@ where
                 }
             }
             Err(DataError::Credit(error)) => self.break_credit(channel, error),
-            Err(DataError::Full) => {
-                self.reject(Rejection::QueuePerConnection);
-                self.break_channel(channel, RelayReason::QueueFull);
-            }
+            Err(DataError::Full) => self.break_full(channel),
         }
+    }
+
+    fn break_full(&mut self, channel: ChannelId) {
+        self.reject(Rejection::QueuePerConnection);
+        self.break_channel(channel, RelayReason::QueueFull);
     }
 
     fn break_credit(&mut self, channel: ChannelId, error: CreditError) {

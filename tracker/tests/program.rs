@@ -117,6 +117,22 @@ fn ice_servers_that_are_none_are_named_with_what_is_wrong() {
 }
 
 #[test]
+fn an_address_where_nodes_cannot_meet_is_refused_without_its_password() {
+    for url in
+        ["http://10.0.0.5", "10.0.0.5:6379", "redis://:hunter2@host:port", "rediss://:hunter2@10.0.0.5"]
+    {
+        let (code, said) = fail(command().args(["--check-config", "--cluster", url]));
+        assert_eq!(code, Some(1));
+        assert!(said.contains("`--cluster` cannot be used") && said.contains("redis://10.0.0.5"), "{said}");
+        assert!(!said.contains("hunter2") && said.lines().count() == 1, "{said}");
+    }
+    let good = ["--check-config", "--cluster", "redis://10.0.0.5", "--cluster-heartbeat", "1s"];
+    assert!(command().args(good).output().unwrap().status.success());
+    let (_, said) = fail(command().args(["--check-config", "--cluster-heartbeat", "0s"]));
+    assert!(said.contains("--cluster-heartbeat"), "{said}");
+}
+
+#[test]
 fn credentials_in_the_environment_are_not_shown_by_the_help() {
     let json = r#"[{"urls": "turn:t.example", "username": "u", "credential": "hunter2"}]"#;
     let output = command().env("ENXAME_ICE_SERVERS", json).arg("--help").output().unwrap();

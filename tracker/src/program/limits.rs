@@ -3,10 +3,10 @@
 use clap::{Args, value_parser};
 use shared::limits::{MAX_OFFERS, MAX_SIGNAL_BYTES};
 use tracker::limits::{
-    HANDSHAKE_TIME, Limits, MAX_CHANNELS, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_MEMBERSHIPS,
-    MAX_MESSAGES_PER_SECOND, MAX_PEERS, MAX_PEERS_PER_SWARM, MAX_QUEUE, MAX_QUEUE_PER_CONNECTION,
-    MAX_RELAY_CHANNELS, MAX_RELAY_PER_DAY, MAX_RELAY_PER_DAY_PER_ADDRESS, MAX_RELAY_RATE,
-    MAX_RELAY_RATE_PER_ADDRESS, MESSAGE_BURST,
+    HANDSHAKE_TIME, Limits, MAX_CHANNELS, MAX_CLUSTER_QUEUE, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS,
+    MAX_MEMBERSHIPS, MAX_MESSAGES_PER_SECOND, MAX_PEERS, MAX_PEERS_PER_SWARM, MAX_QUEUE,
+    MAX_QUEUE_PER_CONNECTION, MAX_RELAY_CHANNELS, MAX_RELAY_PER_DAY, MAX_RELAY_PER_DAY_PER_ADDRESS,
+    MAX_RELAY_RATE, MAX_RELAY_RATE_PER_ADDRESS, MESSAGE_BURST,
 };
 
 use super::quantity::{Period, Size};
@@ -83,6 +83,10 @@ pub(crate) struct LimitOptions {
     #[arg(long, env = "ENXAME_MAX_QUEUE", value_name = "BYTES", default_value_t = Size(MAX_QUEUE))]
     max_queue: Size,
 
+    /// Bytes that may wait for other nodes; from a quarter of it on senders are slowed down.
+    #[arg(long, env = "ENXAME_MAX_CLUSTER_QUEUE", value_name = "BYTES", default_value_t = Size(MAX_CLUSTER_QUEUE))]
+    max_cluster_queue: Size,
+
     /// Time for a TLS handshake, and for the head of a request.
     #[arg(long, env = "ENXAME_HANDSHAKE_TIME", value_name = "TIME", default_value_t = Period(HANDSHAKE_TIME))]
     handshake_time: Period,
@@ -118,6 +122,7 @@ impl LimitOptions {
         limits.relay_per_day_per_address = self.max_relay_per_day_per_address.0;
         limits.queue_per_connection = self.max_queue_per_connection.0;
         limits.queue = self.max_queue.0;
+        limits.cluster_queue = self.max_cluster_queue.0;
         limits.handshake_time = self.handshake_time.0;
         limits
     }

@@ -12,6 +12,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use shared::signal::parse_ice_servers;
 use tracker::access::{Access, AccessFiles};
 use tracker::address::{Networks, ProxyHeader};
+use tracker::cluster::{ClusterSettings, HEARTBEAT, Place, Redis};
 use tracker::settings::{ANNOUNCE_INTERVAL, DRAIN_TIME, PING_INTERVAL, RECONNECT_WITHIN};
 use tracker::state::State;
 use tracker::tls::Tls;
@@ -26,6 +27,7 @@ use super::quantity::Period;
 const TLS: &str = "TLS";
 const ACCESS: &str = "Who may come";
 const RESTART: &str = "Restart";
+const CLUSTER: &str = "Many trackers";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,6 +39,8 @@ Examples:
       on the internet; read docs/OPERATIONS.md first
   tracker --listen 127.0.0.1:8000 --trusted-proxies 127.0.0.1
       behind a proxy on this machine
+  tracker --listen [::]:8000 --cluster redis://10.0.0.5
+      one of many that share their swarms; each has the same --cluster
   tracker --config /etc/enxame/tracker.toml --check-config
       only reads the configuration and says whether it can be used
 
@@ -122,6 +126,15 @@ pub(crate) struct Options {
     /// Keep how often each torrent was completed, and lifetime totals, in this file.
     #[arg(long, env = "ENXAME_STATE", value_name = "FILE")]
     state: Option<PathBuf>,
+
+    /// Be one of many trackers that share their swarms: the address of the Redis (or Valkey, version 7 or newer) where they
+    /// meet, like `redis://:password@10.0.0.5:6379/0` or `redis+unix:///run/redis/redis.sock`.
+    #[arg(long, env = "ENXAME_CLUSTER", value_name = "URL", hide_env_values = true, help_heading = CLUSTER)]
+    cluster: Option<String>,
+
+    /// Time between two signs of life of this node; the others take it for gone after three.
+    #[arg(long, env = "ENXAME_CLUSTER_HEARTBEAT", value_name = "TIME", default_value_t = Period(HEARTBEAT), help_heading = CLUSTER)]
+    cluster_heartbeat: Period,
 
     /// Time over which clients spread when a restart (SIGTERM) tells them to connect anew.
     #[arg(long, env = "ENXAME_RECONNECT_WITHIN", value_name = "TIME", default_value_t = Period(RECONNECT_WITHIN), help_heading = RESTART)]
@@ -211,9 +224,11 @@ impl Options {
         }
         settings.announce_interval = self.announce_interval.0;
         settings.ping_interval = self.ping_interval.0;
-        for (name, period) in
-            [("announce-interval", self.announce_interval), ("ping-interval", self.ping_interval)]
-        {
+        for (name, period) in [
+            ("announce-interval", self.announce_interval),
+            ("ping-interval", self.ping_interval),
+            ("cluster-heartbeat", self.cluster_heartbeat),
+        ] {
             if period.0.is_zero() {
                 bail!("`--{name}` must be longer than nothing");
             }
@@ -239,6 +254,11 @@ impl Options {
         settings.drain_time = self.drain_time.0;
         settings.drain_delay = self.drain_delay.0;
         settings.limits = self.limits.limits();
+        // As above.
+        if let Some(url) = self.cluster.as_deref().filter(|url| !url.trim().is_empty()) {
+            let redis = Redis::new(url.trim()).context("`--cluster` cannot be used")?;
+            settings.cluster = Some(ClusterSettings::new(Place::Redis(redis), self.cluster_heartbeat.0));
+        }
         Ok(settings)
     }
 

@@ -11,6 +11,7 @@ use shared::{OfferId, PeerId};
 
 use super::{OFFER_LIFETIME, is_seeder, key_of};
 use crate::ConnectionId;
+use crate::cluster::backend::{Entry, KINDS};
 
 /// Most unanswered offers of one peer that are remembered; the oldest is forgotten first. Several full announces fit
 /// into the time in which they can be answered.
@@ -45,6 +46,19 @@ struct PendingOffer {
     to: PeerId,
     offer_id: OfferId,
     at: Instant,
+}
+
+impl Peer {
+    /// What other nodes are told of it.
+    pub(super) fn entry(&self) -> Entry {
+        Entry {
+            seeder: self.seeder,
+            ours: self.ours,
+            relay: self.relay,
+            rtc: self.rtc,
+            key: self.key.as_deref().map(Entry::digest),
+        }
+    }
 }
 
 /// The peers of one torrent.
@@ -83,6 +97,18 @@ impl Swarm {
             incomplete: count(self.peers.len() - self.seeders),
             downloaded: 0,
         }
+    }
+
+    /// Number of peers by [kind](Entry::kind).
+    pub(super) fn kinds(&self) -> [usize; KINDS] {
+        let (strangers, their_seeders) = (self.strangers, self.stranger_seeders);
+        let seeders = self.seeders - their_seeders;
+        [self.peers.len() - strangers - seeders, seeders, strangers - their_seeders, their_seeders]
+    }
+
+    /// All peers, as other nodes are told of them.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (PeerId, Entry)> {
+        self.peers.iter().map(|(peer_id, peer)| (*peer_id, peer.entry()))
     }
 
     /// Adds the announcer, or notes what changed about it, and tells whether it completed its download.
