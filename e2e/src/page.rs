@@ -321,8 +321,13 @@ impl Page {
 
     /// Presses the button `save` and waits for the file. Gives its path in the folder of downloads.
     pub async fn save(&self, info_hash: &str) -> Result<PathBuf> {
+        self.saved_by(self.press(info_hash, "save")).await
+    }
+
+    /// Does something that saves a file, and waits for that. Gives its path in the folder of downloads.
+    pub async fn saved_by(&self, act: impl Future<Output = Result<()>>) -> Result<PathBuf> {
         let before = complete_files(self.browser().downloads())?;
-        self.press(info_hash, "save").await?;
+        act.await?;
         self.wait_for_file(&before).await
     }
 

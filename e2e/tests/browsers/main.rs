@@ -1,6 +1,7 @@
 //! What the whole does, in real browsers against the real tracker. One behaviour a file; every peer is a browser
 //! with a profile of its own, unless the test is about tabs.
 
+mod accessibility;
 mod chosen_files;
 mod direct;
 mod direct_link_cut;
@@ -10,6 +11,7 @@ mod folder;
 mod folder_of_many;
 mod hidden_tab;
 mod hostile_tracker;
+mod keyboard;
 mod liar;
 mod limits;
 mod link;

@@ -62,7 +62,8 @@ pub(super) fn frame(ui: Ui) -> AnyView {
     .into_any()
 }
 
-fn go_to_list() {
+/// Puts the focus on the list.
+pub(super) fn go_to_list() {
     let list = document().get_element_by_id("torrents");
     if let Some(list) = list.and_then(|list| list.dyn_into::<web_sys::HtmlElement>().ok()) {
         // Focus is a courtesy.

@@ -66,8 +66,16 @@ impl Row {
         }
     }
 
-    /// Takes the torrent out of the list, whether it has a hash yet or not.
+    /// Takes the torrent out of the list, whether it has a hash yet or not. The focus goes with the row, so it moves on: to the
+    /// list, or to where the next torrent is added.
     fn remove(self) {
+        let others = self.ui.snapshot.with_untracked(|snapshot| snapshot.torrents.len() > 1);
+        if others {
+            super::frame::go_to_list();
+        } else if let Some(field) = self.ui.add_field.get_untracked() {
+            // Focus is a courtesy.
+            let _ = field.focus();
+        }
         match self.read(has_hash) {
             Some(true) => self.order(Command::Remove),
             Some(false) => self.ui.send(Command::RemoveRow(self.key)),
