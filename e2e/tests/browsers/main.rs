@@ -27,6 +27,7 @@ mod policy;
 mod reload;
 mod seeded_file_changes;
 mod seeder_leaves;
+mod share;
 mod strangers_misbehave;
 mod swarm;
 mod their_client;

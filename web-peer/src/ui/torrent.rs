@@ -12,6 +12,7 @@ use super::parts::{Button, Flag, Text, button, icon, is_blank, not, sometimes, t
 use super::peers::peers;
 use super::phrase::{self, Phrase, Value};
 use super::preview::{self, preview};
+use super::sharing::sharing;
 use super::trackers::trackers;
 use super::{Ui, figures};
 use crate::command::Command;
@@ -142,6 +143,7 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
             {waiting(row)}
             {trouble(row)}
             {sometimes(move || known.get().then(|| share(row, open)))}
+            {sometimes(move || known.get().then(|| sharing(row)))}
             {preview(row, open)}
             {files(row, open)}
             {peers(row)}
