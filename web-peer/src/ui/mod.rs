@@ -5,7 +5,7 @@
 //! - `catalogue`, `speech`: the sentences in the page's language, with numbers as `Intl` writes them;
 //! - `frame`: header, footer and what is between them; `chooser`: what starts a torrent; `torrent`, `files`, `peers`,
 //!   `trackers`, `options`: the list; `preview`: a file played or shown; `sharing`, `qr`: ways to pass a torrent on; `settings`: what direct links are made with;
-//!   `limits`: how fast it may go; `alerts`, `announcer`: what went wrong, and
+//!   `limits`: how fast it may go; `storage`: what is used of the browser's; `leaving`: what is asked before the page is left; `alerts`, `announcer`: what went wrong, and
 //!   what screen readers hear;
 //! - `parts`: texts, buttons, drawings and lists, of which all of it is made;
 //! - `gestures`, `gather`, `clipboard`: dropping, pasting, reading dropped folders, copying.
@@ -23,6 +23,7 @@ mod files;
 mod frame;
 mod gather;
 mod gestures;
+mod leaving;
 mod limits;
 mod options;
 mod parts;
@@ -33,6 +34,7 @@ mod qr;
 mod settings;
 mod sharing;
 mod speech;
+mod storage;
 mod torrent;
 mod trackers;
 

@@ -262,6 +262,11 @@ pub(super) fn storage(kind: StorageKind) -> Option<Phrase> {
     }
 }
 
+/// Whether the browser promised to keep what is stored.
+pub(super) fn kept(kept: bool) -> &'static str {
+    if kept { "storage.kept" } else { "storage.not_kept" }
+}
+
 /// How a peer is reached, in one word.
 pub(super) fn transport_word(transport: Transport) -> &'static str {
     match transport {
