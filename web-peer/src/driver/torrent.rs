@@ -204,6 +204,7 @@ impl Torrent {
             saving: self.saving,
             seconds_left: None,
             files,
+            piece_states: self.session().map(Session::piece_states).unwrap_or_default(),
             sequential: self.wishes.sequential,
             limits: self.wishes.limits,
             super_seeding: self.session().is_some_and(Session::is_super_seeding),

@@ -3,7 +3,7 @@
 //!
 //! - `phrase`, `figures`: which sentence and which unit, decided without a browser;
 //! - `catalogue`, `speech`: the sentences in the page's language, with numbers as `Intl` writes them;
-//! - `frame`: header, footer and what is between them; `chooser`: what starts a torrent; `torrent`, `files`, `peers`,
+//! - `frame`: header, footer and what is between them; `chooser`: what starts a torrent; `torrent`, `files`, `piece_map`, `peers`,
 //!   `trackers`, `options`: the list; `preview`: a file played or shown; `sharing`, `qr`: ways to pass a torrent on; `settings`: what direct links are made with;
 //!   `limits`: how fast it may go; `storage`: what is used of the browser's; `leaving`: what is asked before the page is left; `alerts`, `announcer`: what went wrong, and
 //!   what screen readers hear;
@@ -29,6 +29,7 @@ mod options;
 mod parts;
 mod peers;
 mod phrase;
+mod piece_map;
 mod preview;
 mod qr;
 mod settings;

@@ -11,6 +11,7 @@ use super::options::options;
 use super::parts::{Button, Flag, Text, button, icon, is_blank, not, sometimes, text};
 use super::peers::peers;
 use super::phrase::{self, Phrase, Value};
+use super::piece_map::piece_map;
 use super::preview::{self, preview};
 use super::sharing::sharing;
 use super::trackers::trackers;
@@ -146,6 +147,7 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
             {sometimes(move || known.get().then(|| sharing(row)))}
             {preview(row, open)}
             {files(row, open)}
+            {piece_map(row)}
             {peers(row)}
             {trackers(row)}
             {sometimes(move || known.get().then(|| options(row)))}
