@@ -15,6 +15,7 @@ mod firefox;
 mod node;
 mod page;
 pub mod process;
+pub mod redis;
 pub mod samples;
 mod site;
 mod slow_line;

@@ -21,20 +21,27 @@ pub struct Tracker {
     url: String,
     address: SocketAddr,
     log: PathBuf,
+    flags: Vec<String>,
 }
 
 impl Tracker {
     /// Starts one on a free port.
     pub fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts one on a free port, with these flags too.
+    pub fn start_with(flags: &[&str]) -> Result<Self> {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let folder = output_folder().join("e2e/logs");
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let log = folder.join(format!("tracker-{}-{number}.log", std::process::id()));
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (child, url) = spawn(any_port, &log)?;
+        let (child, url) = spawn(any_port, &flags, &log)?;
         let address = address_of(&url)?;
-        Ok(Self { child: Some(child), url, address, log })
+        Ok(Self { child: Some(child), url, address, log, flags })
     }
 
     /// The page's URL: `http://127.0.0.1:…/`.
@@ -85,7 +92,7 @@ impl Tracker {
     /// Starts it again on the port it had.
     pub fn start_again(&mut self) -> Result<()> {
         self.stop();
-        let (child, url) = spawn(self.address, &self.log)?;
+        let (child, url) = spawn(self.address, &self.flags, &self.log)?;
         self.child = Some(child);
         if url != self.url {
             bail!("the tracker came back as {url} instead of {}", self.url);
@@ -105,7 +112,7 @@ fn program() -> PathBuf {
         .map_or_else(|| workspace_root().join("target/release/tracker"), PathBuf::from)
 }
 
-fn spawn(address: SocketAddr, log: &PathBuf) -> Result<(Child, String)> {
+fn spawn(address: SocketAddr, flags: &[String], log: &PathBuf) -> Result<(Child, String)> {
     let (program, page) = (program(), page_folder());
     if !program.is_file() || !page.join("index.html").is_file() {
         bail!("the tracker or the page is not built: run cargo xtask test");
@@ -115,6 +122,7 @@ fn spawn(address: SocketAddr, log: &PathBuf) -> Result<(Child, String)> {
     let mut child = Command::new(&program)
         .args(["--listen", &address.to_string(), "--page"])
         .arg(page)
+        .args(flags)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log_file)

@@ -192,6 +192,8 @@ pub(crate) struct Peer {
     haves_due: Option<Time>,
     last_heard: Time,
     last_sent: Time,
+    /// When the last block went out.
+    block_sent: Time,
     /// Since when both sides have had everything.
     pub(crate) both_seed_since: Option<Time>,
 
@@ -257,6 +259,7 @@ impl Peer {
             haves_due: None,
             last_heard: now,
             last_sent: now,
+            block_sent: now,
             both_seed_since: None,
             down: Rate::default(),
             up: Rate::default(),
@@ -646,6 +649,12 @@ impl Peer {
         sends
     }
 
+    /// A block goes out, which with its head has so many bytes.
+    pub(crate) fn sent_block(&mut self, now: Time, bytes: usize) {
+        self.sent(now, bytes);
+        self.block_sent = now;
+    }
+
     /// So many bytes go out.
     pub(crate) fn sent(&mut self, now: Time, bytes: usize) {
         self.last_sent = now;
@@ -665,7 +674,7 @@ impl Peer {
     /// Bytes that wait in the link's buffer, as far as that is known, and until when that is believed: not every link says
     /// when it is empty.
     pub(crate) fn backlog(&self, now: Time) -> (usize, Time) {
-        let until = self.last_sent + BACKLOG_BELIEVED;
+        let until = self.block_sent + BACKLOG_BELIEVED;
         if until <= now { (0, until) } else { (self.most_room - self.room, until) }
     }
 

@@ -6,22 +6,19 @@
 //! the processor is told as well (on Linux): other than the rate, it does not depend on what else the machine does. The
 //! sums are of one direction.
 
+#[allow(dead_code, reason = "shared with the other example")]
+mod relayed;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use shared::limits::RELAY_WINDOW;
-use shared::relay::{ChannelId, Frame, data_header};
-use shared::signal::{Announce, EnxameHello, Event, RelayOpen, ToPeer, ToTracker};
-use shared::{InfoHash, PeerId};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tracker::{Page, Settings};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+use relayed::{connect, next, through_trackers, unbounded};
 
 /// The names of the threads that are measured.
 const TRACKER: &str = "measured-ours";
@@ -32,9 +29,6 @@ const TOTAL: usize = 1024 * 1024 * 1024;
 
 /// Measurements of each kind; the best counts, since noise only ever slows down.
 const ROUNDS: usize = 3;
-
-/// Bytes that a receiver takes before it gives credit for them.
-const CREDIT_STEP: u32 = RELAY_WINDOW / 8;
 
 fn main() -> anyhow::Result<()> {
     let thread = |name: &str| {
@@ -51,7 +45,7 @@ fn main() -> anyhow::Result<()> {
             let mut processor = [Duration::ZERO; 2];
             for _ in 0..ROUNDS {
                 let before = [processor_time(TRACKER), processor_time(BARE)];
-                best[0] = best[0].min(through_tracker(tracker, frame).await?);
+                best[0] = best[0].min(through_trackers([tracker; 2], TOTAL, frame).await?);
                 best[1] = best[1].min(through_bare_forwarder(bare, frame).await?);
                 processor[0] += processor_time(TRACKER) - before[0];
                 processor[1] += processor_time(BARE) - before[1];
@@ -84,10 +78,7 @@ async fn start_tracker() -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let mut settings = Settings::new(Page::embedded());
-    // What is measured is how fast it can be, not how fast it lets a client be.
-    let limits = &mut settings.limits;
-    (limits.relay_rate, limits.relay_rate_per_address) = (u64::MAX, u64::MAX);
-    (limits.relay_per_day, limits.relay_per_day_per_address) = (u64::MAX, u64::MAX);
+    unbounded(&mut settings);
     tokio::spawn(tracker::run(listener, settings, std::future::pending()));
     Ok(address)
 }
@@ -113,11 +104,6 @@ async fn start_bare_forwarder() -> anyhow::Result<SocketAddr> {
     Ok(address)
 }
 
-async fn connect(address: SocketAddr) -> anyhow::Result<Socket> {
-    let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await?;
-    Ok(socket)
-}
-
 async fn through_bare_forwarder(address: SocketAddr, frame: usize) -> anyhow::Result<Duration> {
     let mut sender = connect(address).await?;
     let mut receiver = connect(address).await?;
@@ -139,105 +125,4 @@ async fn through_bare_forwarder(address: SocketAddr, frame: usize) -> anyhow::Re
     };
     tokio::try_join!(sending, receiving)?;
     Ok(start.elapsed())
-}
-
-async fn through_tracker(address: SocketAddr, frame: usize) -> anyhow::Result<Duration> {
-    let mut sender = join(address, 1).await?;
-    let mut receiver = join(address, 2).await?;
-    let open = RelayOpen { info_hash: InfoHash::new([1; 20]), peer_id: peer(1), to_peer_id: peer(2) };
-    sender.send(Message::text(ToTracker::RelayOpen(open).to_json())).await?;
-    let from = opened(&mut sender).await?;
-    let to = opened(&mut receiver).await?;
-    let start = Instant::now();
-    let sending = async {
-        let mut message = BytesMut::from(&data_header(from)[..]);
-        message.resize(message.len() + frame, 0);
-        let message = message.freeze();
-        let mut credit = RELAY_WINDOW as usize;
-        for _ in 0..TOTAL / frame {
-            while credit < frame {
-                sender.flush().await?;
-                match Frame::decode(next(&mut sender).await?)? {
-                    Frame::Credit { bytes, .. } => credit += bytes as usize,
-                    Frame::Data { .. } => bail!("data came back"),
-                }
-            }
-            credit -= frame;
-            sender.feed(Message::Binary(message.clone())).await?;
-        }
-        sender.flush().await?;
-        anyhow::Ok(())
-    };
-    let receiving = async {
-        let (mut received, mut owed) = (0, 0);
-        while received < TOTAL {
-            let len = next(&mut receiver).await?.len() - 5;
-            received += len;
-            owed += u32::try_from(len)?;
-            if owed >= CREDIT_STEP {
-                let credit = Frame::Credit { channel: to, bytes: owed };
-                receiver.send(Message::Binary(credit.encode())).await?;
-                owed = 0;
-            }
-        }
-        anyhow::Ok(())
-    };
-    tokio::try_join!(sending, receiving)?;
-    Ok(start.elapsed())
-}
-
-/// The next binary message.
-async fn next(socket: &mut Socket) -> anyhow::Result<Bytes> {
-    loop {
-        match socket.next().await.context("hung up")?? {
-            Message::Binary(bytes) => return Ok(bytes),
-            Message::Ping(_) | Message::Pong(_) => {}
-            other => bail!("not a frame: {other}"),
-        }
-    }
-}
-
-async fn signal(socket: &mut Socket) -> anyhow::Result<ToPeer> {
-    match socket.next().await.context("hung up")?? {
-        Message::Text(text) => Ok(ToPeer::from_json(&text)?),
-        other => bail!("not a signal: {other}"),
-    }
-}
-
-async fn opened(socket: &mut Socket) -> anyhow::Result<ChannelId> {
-    match signal(socket).await? {
-        ToPeer::RelayOpened(opened) => Ok(opened.channel),
-        other => bail!("not opened: {other:?}"),
-    }
-}
-
-fn peer(n: u8) -> PeerId {
-    PeerId::new([n; 20])
-}
-
-async fn join(address: SocketAddr, n: u8) -> anyhow::Result<Socket> {
-    let mut socket = connect(address).await?;
-    let announce = Announce {
-        info_hash: InfoHash::new([1; 20]),
-        peer_id: peer(n),
-        event: Event::Started,
-        left: Some(1),
-        uploaded: 0,
-        downloaded: 0,
-        numwant: Some(0),
-        offers: Vec::new(),
-        // Takes the peer id over from the measurement before, should its end not have been noticed yet.
-        enxame: Some(EnxameHello {
-            v: 1,
-            relay: true,
-            rtc: false,
-            key: Some("measuring".to_owned()),
-            open: 0,
-        }),
-    };
-    socket.send(Message::text(ToTracker::Announce(announce).to_json())).await?;
-    match signal(&mut socket).await? {
-        ToPeer::Announced(_) => Ok(socket),
-        other => bail!("not welcome: {other:?}"),
-    }
 }

@@ -4,10 +4,13 @@
 //! machines decide into messages in outboxes; since that happens under the lock, each client hears of decisions in the
 //! order in which they were made.
 
+mod distant;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use shared::limits::RELAY_WINDOW;
@@ -20,25 +23,80 @@ use shared::{InfoHash, PeerId};
 
 use crate::ConnectionId;
 use crate::access::Access;
-use crate::allowance::Allowance;
+use crate::cluster::line::Line;
 use crate::limits::Limits;
+use crate::meter::Bucket;
 use crate::metrics::{Metrics, Rejection};
-use crate::outbox::{Ending, Outbox, Queues};
+use crate::outbox::{DataError, Ending, Outbox, Queues};
 use crate::registry::{AnnounceError, Bounds, Membership, Registry, Totals};
 use crate::relay::{Channels, End, Opening};
 use crate::settings::Settings;
 use crate::state::{Changes, State};
+use distant::Others;
+pub(crate) use distant::hear_data;
 
 /// What is said to those who announce to a swarm that the lists leave out.
 const NOT_SERVED: &str = "this torrent is not served here";
 
 /// Where the frames of a channel go.
 #[derive(Debug, Clone)]
-pub(crate) struct Far {
-    /// The other connection's outbox.
-    pub(crate) outbox: Arc<Outbox>,
-    /// The channel's number there.
-    pub(crate) channel: ChannelId,
+pub(crate) enum Far {
+    /// To another connection.
+    Here {
+        /// Its outbox.
+        outbox: Arc<Outbox>,
+        /// The channel's number there.
+        channel: ChannelId,
+    },
+    /// To another node.
+    There(Arc<Line>),
+}
+
+impl Far {
+    /// Passes bytes on. Gives how long the sender should wait before more.
+    ///
+    /// # Errors
+    /// [`DataError`] when the sender has no credit for them, or too much waits already.
+    pub(crate) fn data(&self, payload: Bytes) -> Result<Duration, DataError> {
+        match self {
+            Self::Here { outbox, channel } => outbox.data(*channel, payload).map(|()| Duration::ZERO),
+            Self::There(line) => line.data(payload),
+        }
+    }
+
+    /// Passes credit on.
+    ///
+    /// # Errors
+    /// [`DataError::Full`] when that is not possible.
+    pub(crate) fn credit(&self, bytes: u32) -> Result<(), DataError> {
+        match self {
+            Self::Here { outbox, channel } => {
+                outbox.credit(*channel, bytes);
+                Ok(())
+            }
+            Self::There(line) => line.credit(bytes),
+        }
+    }
+}
+
+/// Most offers to named peers, and most relay channels, that one connection may ask for at once: for all that two
+/// announces name, with some to spare. A tab has no more `RTCPeerConnection`s than that alive.
+const NAMED_BURST: u64 = 128;
+
+/// How many more are allowed each second. Who retries each of its peers every minute or so stays far below.
+const NAMED_RATE: u64 = 4;
+
+/// How often one connection may do what costs another one.
+#[derive(Debug)]
+struct Allowances {
+    offers: Bucket,
+    channels: Bucket,
+}
+
+impl Allowances {
+    fn new(now: Instant) -> Self {
+        Self { offers: Bucket::new(now), channels: Bucket::new(now) }
+    }
 }
 
 /// Counts at one moment.
@@ -69,14 +127,16 @@ pub(crate) struct Hub {
     registry: Registry,
     channels: Channels,
     outboxes: HashMap<ConnectionId, Arc<Outbox>>,
-    /// For offers to named peers; of connections that have made some.
-    allowances: HashMap<ConnectionId, Allowance>,
+    /// Of connections that have offered to named peers, or asked for channels.
+    allowances: HashMap<ConnectionId, Allowances>,
     next_connection: u64,
     rng: SmallRng,
     limits: Limits,
     access: Access,
     metrics: Arc<Metrics>,
     queues: Arc<Queues>,
+    /// The other nodes, if this is one of many.
+    others: Option<Others>,
 }
 
 impl Hub {
@@ -102,6 +162,7 @@ impl Hub {
             access: settings.access.clone(),
             metrics,
             queues,
+            others: None,
         }
     }
 
@@ -116,8 +177,12 @@ impl Hub {
 
     /// A connection is gone; does nothing the second time.
     pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
-        self.outboxes.remove(&connection);
+        if let Some(outbox) = self.outboxes.remove(&connection) {
+            // Others hold it on until they hear of the end.
+            outbox.discard();
+        }
         self.allowances.remove(&connection);
+        self.tell_all_left(connection);
         self.registry.disconnect(connection);
         for far in self.channels.disconnect(connection) {
             self.close_lane(far, RelayReason::PeerLeft);
@@ -129,9 +194,10 @@ impl Hub {
         match message {
             // A connection that was told to go has no say any more.
             _ if !self.outboxes.contains_key(&connection) => {}
-            ToTracker::Announce(mut announce) => self.announce(connection, &mut announce, now),
+            ToTracker::Announce(announce) => self.announce(connection, announce, now),
             ToTracker::Offer(offer) => self.offer(connection, offer, now),
             ToTracker::Answer(answer) => {
+                let Some(answer) = self.answer_there(connection, answer, now) else { return };
                 if let Some((to, message)) = self.registry.answer(connection, answer, now) {
                     self.forward(to, message);
                 } else {
@@ -139,20 +205,18 @@ impl Hub {
                     tracing::debug!(%connection, "dropped an answer to an offer that nobody made");
                 }
             }
-            ToTracker::Scrape(scrape) => {
-                let reply = self.registry.scrape(&scrape);
-                self.send(connection, ToPeer::Scraped(reply));
-            }
+            ToTracker::Scrape(scrape) => self.scrape(connection, scrape),
             ToTracker::RelayOpen(open) if self.channels.count() >= self.limits.channels => {
                 self.metrics.reject(Rejection::RelayChannels);
                 self.refuse_relay(connection, &open, RelayReason::TooManyChannels);
             }
-            ToTracker::RelayOpen(open) => self.open_relay(connection, &open),
+            ToTracker::RelayOpen(open) => self.open_relay(connection, &open, now),
             ToTracker::RelayClose(close) => {
                 let end = End { connection, channel: close.channel };
                 self.close_relay(end, close.reason);
             }
         }
+        self.relieve();
     }
 
     /// One end wants its channel closed: the other end is told why.
@@ -176,14 +240,17 @@ impl Hub {
     /// Where a connection's frames on this channel go; `None` if it is closed.
     pub(crate) fn far_end(&self, end: End) -> Option<Far> {
         let far = self.channels.far_end(end)?;
-        let outbox = Arc::clone(self.outboxes.get(&far.connection)?);
-        Some(Far { outbox, channel: far.channel })
+        match self.outboxes.get(&far.connection) {
+            Some(outbox) => Some(Far::Here { outbox: Arc::clone(outbox), channel: far.channel }),
+            None => self.line_at(far).map(Far::There),
+        }
     }
 
     /// Forgets peers that have been silent for too long, but not their connections.
     pub(crate) fn expire(&mut self, now: Instant) {
         for membership in self.registry.expire(now) {
             tracing::debug!(connection = %membership.connection, "forgot a silent peer");
+            self.tell_left(membership.info_hash, membership.peer_id);
             self.leave(membership);
         }
     }
@@ -207,6 +274,7 @@ impl Hub {
     pub(crate) fn enforce_access(&mut self) {
         let access = self.access.clone();
         for membership in self.registry.evict(|info_hash| access.permits(info_hash)) {
+            self.tell_left(membership.info_hash, membership.peer_id);
             self.leave(membership);
             self.fail(membership.connection, membership.info_hash, NOT_SERVED.to_owned());
         }
@@ -244,7 +312,7 @@ impl Hub {
         self.send(connection, refused);
     }
 
-    fn announce(&mut self, connection: ConnectionId, announce: &mut Announce, now: Instant) {
+    fn announce(&mut self, connection: ConnectionId, mut announce: Announce, now: Instant) {
         let info_hash = announce.info_hash;
         if !self.access.permits(&info_hash) {
             self.metrics.reject(Rejection::AccessList);
@@ -254,13 +322,14 @@ impl Hub {
             self.metrics.reject(Rejection::Offers);
             announce.offers.truncate(self.limits.offers);
         }
-        if announce.event == Event::Completed {
-            self.metrics.completed.add(1);
-        }
         let membership = Membership { connection, info_hash, peer_id: announce.peer_id };
         let stopped = announce.event == Event::Stopped;
-        match self.registry.announce(connection, announce, now, &mut self.rng) {
+        // Where others are to be asked, the offers wait for what they say.
+        let asks = !stopped && self.joined().is_some();
+        let offers = if asks { std::mem::take(&mut announce.offers) } else { Vec::new() };
+        match self.registry.announce(connection, &announce, now, &mut self.rng) {
             Ok(outcome) => {
+                self.metrics.completed.add(u64::from(outcome.completed));
                 if let Some(old) = outcome.superseded {
                     tracing::debug!(%connection, %old, "a peer is back over a new connection");
                     if let Some(outbox) = self.outboxes.get(&old) {
@@ -269,12 +338,20 @@ impl Hub {
                     self.disconnect(old);
                 }
                 if stopped {
+                    self.tell_left(info_hash, membership.peer_id);
                     self.leave(membership);
+                }
+                if asks {
+                    if let Some((_, ToPeer::Announced(reply))) = outcome.messages.into_iter().next() {
+                        announce.offers = offers;
+                        self.ask_others(membership, announce, outcome.completed, reply, now);
+                    }
+                    return;
                 }
                 for (to, mut message) in outcome.messages {
                     if to == connection {
                         if let ToPeer::Announced(Announced { enxame: Some(reply), .. }) = &mut message {
-                            self.open_named(membership, announce, &mut reply.peers);
+                            self.open_named(membership, &announce, &mut reply.peers, now);
                         }
                         self.send(to, message);
                     } else {
@@ -298,12 +375,11 @@ impl Hub {
     /// Passes an offer on to a named peer, or tells the offerer that this was not possible.
     fn offer(&mut self, connection: ConnectionId, offer: TargetedOffer, now: Instant) {
         let TargetedOffer { info_hash, to_peer_id, offer_id, .. } = offer;
-        let allowance = self.allowances.entry(connection).or_insert_with(|| Allowance::new(now));
-        let passed_on = allowance.take(now)
-            && self
-                .registry
-                .offer(connection, offer, now)
-                .is_some_and(|(to, message)| self.forward(to, message));
+        let allowances = self.allowances.entry(connection).or_insert_with(|| Allowances::new(now));
+        let passed_on = allowances.offers.try_take(now, 1, NAMED_RATE, NAMED_BURST) && {
+            let Some(offer) = self.seek_for_offer(connection, offer) else { return };
+            self.registry.offer(connection, offer, now).is_some_and(|(to, message)| self.forward(to, message))
+        };
         if !passed_on {
             self.metrics.reject(Rejection::NamedOffer);
             let refused = OfferRefused { info_hash, to_peer_id, offer_id };
@@ -313,7 +389,7 @@ impl Hub {
 
     /// Opens channels to those whom the reply to an announce names, as many as it asks for. The others hear of it as usual,
     /// the asker in the reply.
-    fn open_named(&mut self, asker: Membership, announce: &Announce, named: &mut [NamedPeer]) {
+    fn open_named(&mut self, asker: Membership, announce: &Announce, named: &mut [NamedPeer], now: Instant) {
         let wanted = announce.enxame.as_ref().map_or(0, |hello| hello.open);
         let Membership { connection, info_hash, peer_id } = asker;
         for peer in named.iter_mut().filter(|peer| peer.relay).take(wanted as usize) {
@@ -322,7 +398,7 @@ impl Hub {
             }
             let open = RelayOpen { info_hash, peer_id, to_peer_id: peer.peer_id };
             // Whoever cannot be reached so is merely named; to ask for a channel will then tell why.
-            if let Ok(Some((asker, other))) = self.try_open_relay(connection, &open) {
+            if let Ok(Some((asker, other))) = self.try_open_relay(connection, &open, now) {
                 self.metrics.channels_opened.add(1);
                 peer.channel = Some(asker.channel);
                 if let Some(outbox) = self.outboxes.get(&connection) {
@@ -341,8 +417,11 @@ impl Hub {
         }
     }
 
-    fn open_relay(&mut self, connection: ConnectionId, open: &RelayOpen) {
-        match self.try_open_relay(connection, open) {
+    fn open_relay(&mut self, connection: ConnectionId, open: &RelayOpen, now: Instant) {
+        if self.seek_for_relay(connection, open, now) {
+            return;
+        }
+        match self.try_open_relay(connection, open, now) {
             Ok(Some((asker, other))) => {
                 self.metrics.channels_opened.add(1);
                 self.tell_opened(asker, open.info_hash, open.to_peer_id, true);
@@ -364,6 +443,7 @@ impl Hub {
         &mut self,
         connection: ConnectionId,
         open: &RelayOpen,
+        now: Instant,
     ) -> Result<Option<(End, End)>, RelayReason> {
         let info_hash = open.info_hash;
         let asker = self.registry.relay_capable(&info_hash, &open.peer_id);
@@ -378,8 +458,17 @@ impl Hub {
         }
         let asker = Membership { connection, info_hash, peer_id: open.peer_id };
         let other = Membership { connection: to, info_hash, peer_id: open.to_peer_id };
+        let allowances = self.allowances.entry(connection).or_insert_with(|| Allowances::new(now));
+        // Taken only if a channel is opened: whoever has one already asks for nothing.
+        let mut channels = allowances.channels;
+        if !channels.try_take(now, 1, NAMED_RATE, NAMED_BURST) {
+            return Err(RelayReason::TooManyChannels);
+        }
         match self.channels.open(asker, other)? {
-            Opening::Opened { asker, other } => Ok(Some((asker, other))),
+            Opening::Opened { asker, other } => {
+                allowances.channels = channels;
+                Ok(Some((asker, other)))
+            }
             Opening::Existing => Ok(None),
         }
     }
@@ -391,9 +480,10 @@ impl Hub {
         }
     }
 
-    fn close_lane(&self, end: End, reason: RelayReason) {
-        if let Some(outbox) = self.outboxes.get(&end.connection) {
-            outbox.close(end.channel, reason);
+    fn close_lane(&mut self, end: End, reason: RelayReason) {
+        match self.outboxes.get(&end.connection) {
+            Some(outbox) => outbox.close(end.channel, reason),
+            None => self.close_line(end, reason),
         }
     }
 

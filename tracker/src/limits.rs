@@ -57,6 +57,10 @@ pub const MAX_QUEUE_PER_CONNECTION: u64 = 128 << 20;
 /// Bytes that wait for all connections, at most. Above, whoever has most waiting is disconnected.
 pub const MAX_QUEUE: u64 = 1 << 30;
 
+/// Bytes that wait to be told to other nodes, at most: some 16 channels at full speed. From a quarter of it on senders are
+/// slowed down; above, channels to other nodes are closed, and offers for their peers dropped.
+pub const MAX_CLUSTER_QUEUE: u64 = 64 << 20;
+
 /// Time in which a client must have finished a TLS handshake, or sent a request's head.
 pub const HANDSHAKE_TIME: Duration = Duration::from_secs(15);
 
@@ -98,6 +102,8 @@ pub struct Limits {
     pub queue_per_connection: u64,
     /// [`MAX_QUEUE`], bytes.
     pub queue: u64,
+    /// [`MAX_CLUSTER_QUEUE`], bytes.
+    pub cluster_queue: u64,
     /// [`HANDSHAKE_TIME`].
     pub handshake_time: Duration,
 }
@@ -122,6 +128,7 @@ impl Default for Limits {
             relay_per_day_per_address: MAX_RELAY_PER_DAY_PER_ADDRESS,
             queue_per_connection: MAX_QUEUE_PER_CONNECTION,
             queue: MAX_QUEUE,
+            cluster_queue: MAX_CLUSTER_QUEUE,
             handshake_time: HANDSHAKE_TIME,
         }
     }

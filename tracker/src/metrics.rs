@@ -92,6 +92,7 @@ labels! {
         Queue = "queue",
         SlowReader = "slow-reader",
         Silent = "silent",
+        Cluster = "cluster",
     }
 }
 
@@ -204,13 +205,14 @@ impl Exposition {
         self.line(name, "", value);
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
+    /// Something that only grows.
+    pub(crate) fn counter(&mut self, name: &str, help: &str, value: u64) {
         self.head(name, "counter", help);
         self.line(name, "", value);
     }
 
     // Writing to a string does not fail.
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
+    pub(crate) fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP enxame_{name} {help}\n# TYPE enxame_{name} {kind}");
     }
 
@@ -218,7 +220,7 @@ impl Exposition {
         let _ = writeln!(self.0, "enxame_{name}{labels} {value}");
     }
 
-    fn histogram(&mut self, name: &str, labels: &str, histogram: &Histogram) {
+    pub(crate) fn histogram(&mut self, name: &str, labels: &str, histogram: &Histogram) {
         let comma = if labels.is_empty() { "" } else { "," };
         let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
         let bucket = format!("{name}_bucket");

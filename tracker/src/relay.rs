@@ -125,6 +125,15 @@ impl Channels {
         Some(self.sides.get(&end.connection)?.open.get(&end.channel)?.far)
     }
 
+    /// Both ends, its own first, of the channel that this peer has with that one, in their swarm.
+    pub(crate) fn between(&self, member: Membership, other: PeerId) -> Option<(End, End)> {
+        let side = self.sides.get(&member.connection)?;
+        let (channel, line) = side.open.iter().find(|(_, line)| {
+            line.info_hash == member.info_hash && line.near_peer == member.peer_id && line.far_peer == other
+        })?;
+        Some((End { connection: member.connection, channel: *channel }, line.far))
+    }
+
     /// The open channels of one peer in one swarm.
     pub fn of_member(&self, member: Membership) -> Vec<End> {
         let Some(side) = self.sides.get(&member.connection) else { return Vec::new() };

@@ -1,18 +1,20 @@
 //! The listener, and the orderly end.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hyper::HeaderMap;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
-use crate::address::Networks;
+use crate::address::{self, Networks, ProxyHeader};
+use crate::cluster::{self, Member};
 use crate::door::{Door, Seat};
 use crate::http::{Speech, Visitor};
 use crate::hub::Hub;
@@ -53,10 +55,13 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) access: Access,
     pub(crate) proxies: Networks,
+    pub(crate) proxy_header: ProxyHeader,
     pub(crate) metrics_from: Networks,
     pub(crate) reconnect_within: Duration,
     pub(crate) tls: Option<Tls>,
     pub(crate) is_draining: AtomicBool,
+    /// What leads to other nodes, if this is one of many.
+    pub(crate) cluster: Option<Arc<cluster::Shared>>,
     /// The totals before this start, if they are kept.
     before: Option<Lifetime>,
 }
@@ -80,13 +85,19 @@ pub(crate) struct Ends {
 /// None after the start at present; the result leaves room for those of other listeners.
 pub async fn run(
     listener: TcpListener,
-    settings: Settings,
+    mut settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (restart, drain_delay, drain_time) =
         (settings.restart.clone(), settings.drain_delay, settings.drain_time);
-    let sweep_interval = settings.announce_interval / SWEEPS;
-    let (app, state) = App::new(settings);
+    let announce_interval = settings.announce_interval;
+    let sweep_interval = announce_interval / SWEEPS;
+    let cluster = settings.cluster.take();
+    let meeting = cluster.map(|cluster| (cluster, cluster::queue(&settings.limits)));
+    let (app, state) = App::new(settings, meeting.as_ref().map(|(_, (shared, _))| Arc::clone(shared)));
+    let member = meeting.map(|(cluster, (shared, requests))| {
+        Member::start(cluster, Arc::clone(&app), shared, requests, announce_interval)
+    });
     let keeper = state.map(|state| Keeper::start(state, Arc::clone(&app)));
     let sweeper = tokio::spawn(sweep(Arc::clone(&app), sweep_interval));
     let tasks = TaskTracker::new();
@@ -119,6 +130,9 @@ pub async fn run(
         tracing::warn!(left = tasks.len(), "connections did not end in time");
     }
     sweeper.abort();
+    if let Some(member) = member {
+        member.stop().await;
+    }
     if let Some(keeper) = keeper {
         keeper.stop().await;
     }
@@ -126,10 +140,13 @@ pub async fn run(
 }
 
 impl App {
-    fn new(settings: Settings) -> (Arc<Self>, Option<State>) {
+    fn new(settings: Settings, cluster: Option<Arc<cluster::Shared>>) -> (Arc<Self>, Option<State>) {
         let metrics = Arc::new(Metrics::default());
         let queues = Arc::new(Queues::new(&settings.limits));
-        let hub = Hub::new(&settings, Arc::clone(&metrics), Arc::clone(&queues));
+        let mut hub = Hub::new(&settings, Arc::clone(&metrics), Arc::clone(&queues));
+        if let Some(shared) = &cluster {
+            hub.share_with(Arc::clone(shared));
+        }
         let app = Self {
             hub: Mutex::new(hub),
             page: Arc::new(settings.page),
@@ -141,13 +158,20 @@ impl App {
             limits: settings.limits,
             access: settings.access,
             proxies: settings.proxies,
+            proxy_header: settings.proxy_header,
             metrics_from: settings.metrics_from,
             reconnect_within: settings.reconnect_within,
             tls: settings.tls,
             is_draining: AtomicBool::new(false),
+            cluster,
             before: settings.state.as_ref().map(State::lifetime),
         };
         (Arc::new(app), settings.state)
+    }
+
+    /// Who asks: this address, or the client behind it.
+    pub(crate) fn client(&self, address: IpAddr, headers: &HeaderMap) -> IpAddr {
+        address::client(address, headers, &self.proxies, self.proxy_header)
     }
 
     /// Totals over the life of the state file, if there is one.
@@ -202,7 +226,10 @@ async fn connection(
     if visitor.welcome.is_ok() && !app.proxies.contain(address) {
         match app.door.enter(address, std::time::Instant::now()) {
             Ok(pass) => visitor.pass = Some(pass),
-            Err(reason) => visitor.welcome = Err(reason),
+            Err(reason) => {
+                let Some(refusal) = app.door.refuse() else { return app.metrics.reject(reason) };
+                (visitor.welcome, visitor.refusal) = (Err(reason), Some(refusal));
+            }
         }
     }
     let Some(tls) = &app.tls else { return crate::http::serve(stream, visitor, app, ends).await };

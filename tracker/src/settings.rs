@@ -6,7 +6,8 @@ use shared::signal::IceServer;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::address::Networks;
+use crate::address::{Networks, ProxyHeader};
+use crate::cluster::ClusterSettings;
 use crate::limits::Limits;
 use crate::page::Page;
 use crate::state::State;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub access: Access,
     /// The proxies that are believed when they say for whom they ask.
     pub proxies: Networks,
+    /// Where they say it.
+    pub proxy_header: ProxyHeader,
     /// Who may read `/metrics` and `/stats`; anybody if there is none.
     pub metrics_from: Networks,
     /// Cancelled by the owner of the tracker to have it end gently. Nothing happens if it is not.
@@ -60,6 +63,8 @@ pub struct Settings {
     pub drain_time: Duration,
     /// What outlives a restart, if anything does.
     pub state: Option<State>,
+    /// Where the tracker meets others that share its swarms, if it is one of many.
+    pub cluster: Option<ClusterSettings>,
 }
 
 impl Settings {
@@ -75,12 +80,14 @@ impl Settings {
             tls: None,
             access: Access::default(),
             proxies: Networks::default(),
+            proxy_header: ProxyHeader::default(),
             metrics_from: Networks::default(),
             restart: CancellationToken::new(),
             drain_delay: Duration::ZERO,
             reconnect_within: RECONNECT_WITHIN,
             drain_time: DRAIN_TIME,
             state: None,
+            cluster: None,
         }
     }
 }

@@ -117,6 +117,22 @@ fn ice_servers_that_are_none_are_named_with_what_is_wrong() {
 }
 
 #[test]
+fn an_address_where_nodes_cannot_meet_is_refused_without_its_password() {
+    for url in
+        ["http://10.0.0.5", "10.0.0.5:6379", "redis://:hunter2@host:port", "rediss://:hunter2@10.0.0.5"]
+    {
+        let (code, said) = fail(command().args(["--check-config", "--cluster", url]));
+        assert_eq!(code, Some(1));
+        assert!(said.contains("`--cluster` cannot be used") && said.contains("redis://10.0.0.5"), "{said}");
+        assert!(!said.contains("hunter2") && said.lines().count() == 1, "{said}");
+    }
+    let good = ["--check-config", "--cluster", "redis://10.0.0.5", "--cluster-heartbeat", "1s"];
+    assert!(command().args(good).output().unwrap().status.success());
+    let (_, said) = fail(command().args(["--check-config", "--cluster-heartbeat", "0s"]));
+    assert!(said.contains("--cluster-heartbeat"), "{said}");
+}
+
+#[test]
 fn credentials_in_the_environment_are_not_shown_by_the_help() {
     let json = r#"[{"urls": "turn:t.example", "username": "u", "credential": "hunter2"}]"#;
     let output = command().env("ENXAME_ICE_SERVERS", json).arg("--help").output().unwrap();
@@ -203,6 +219,10 @@ fn a_file_that_cannot_be_used_is_refused_in_one_sentence() {
         ("listen = \"nowhere\"\n", "tracker.toml: invalid value 'nowhere' for '--listen <ADDR:PORT>'"),
         ("ping-interval = \"soon\"\n", "this is no duration"),
         ("ping-interval = 0\n", "`--ping-interval` must be longer"),
+        ("max-relay-rate = 0\n", "`--max-relay-rate` must be more than nothing"),
+        ("max-message-burst = 0\n", "0 is not in 1.."),
+        ("log-keep = 0\n", "invalid value '0' for '--log-keep"),
+        ("proxy-header = \"via\"\n", "it is x-forwarded-for or forwarded"),
         ("[listen]\nport = 1\n", "`listen` is a section"),
         ("ice-servers = [{ urls = \"turn:t.example\" }]\n", "needs a user name and a credential"),
         ("log = \"tracker=loud\"\n", "--log tracker=loud"),

@@ -1,6 +1,6 @@
 //! What is installed for the whole machine: Chromium and its driver, for the browser tests, the end-to-end tests, the
-//! demonstration and the figures; Firefox and Node.js, for the end-to-end tests; and a C++ compiler, for the fuzz
-//! targets.
+//! demonstration and the figures; Firefox and Node.js, for the end-to-end tests; Redis, for the tests of many trackers; and
+//! a C++ compiler, for the fuzz targets.
 
 use std::path::Path;
 
@@ -51,6 +51,32 @@ pub(crate) fn node() -> Result<()> {
     }
     say("installing Node.js and npm: once, about a minute");
     install_packages(&["nodejs", "npm"])
+}
+
+/// Installs Redis where that can be done: the tests of many trackers start servers of their own. The service that comes with
+/// the package is not started.
+pub(crate) fn redis() -> Result<()> {
+    if find_on_path("redis-server").is_some() {
+        return Ok(());
+    }
+    if !can_install_packages() {
+        bail!(
+            "the tests of many trackers start Redis: install version 7 or newer, so that `redis-server` is on the PATH"
+        );
+    }
+    say("installing Redis: once, seconds");
+    // Under systemd the package starts its service, unless that is masked.
+    let has_systemd = Path::new("/run/systemd/system").exists();
+    let service = |word: &str| run(command("systemctl").args(["--quiet", word, "redis-server.service"]));
+    if has_systemd {
+        service("mask")?;
+    }
+    let installed = install_packages(&["redis-server"]);
+    if has_systemd {
+        service("unmask")?;
+        service("disable")?;
+    }
+    installed
 }
 
 /// Installs a C++ compiler where that can be done; the fuzzing engine is written in C++.

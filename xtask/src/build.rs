@@ -126,6 +126,7 @@ pub(crate) fn for_e2e() -> Result<()> {
     browser::chromium()?;
     browser::firefox()?;
     browser::node()?;
+    browser::redis()?;
     tools::geckodriver()?;
     tools::npm_packages()
 }

@@ -125,6 +125,7 @@ fn clippy_wasm() -> Result<()> {
 }
 
 fn native_tests() -> Result<()> {
+    browser::redis()?;
     let mut command = cargo();
     command.arg("test");
     // Without e2e, whose tests need the page.

@@ -37,6 +37,7 @@ mod torrent_file;
 mod tracker_killed;
 mod tracker_restarts;
 mod tracker_unreachable;
+mod two_nodes;
 mod two_tabs;
 mod webtorrent;
 mod webtorrents_alone;

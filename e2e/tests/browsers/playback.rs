@@ -28,7 +28,7 @@ async fn film(page: &Page, samples: &Scratch) -> Result<PathBuf> {
 }
 
 /// Waits until a script gives something that is true, and gives that.
-async fn until(page: &Page, what: &str, script: &str) -> Result<Value> {
+pub(crate) async fn until(page: &Page, what: &str, script: &str) -> Result<Value> {
     let start = Instant::now();
     loop {
         let said = page.run(script, vec![]).await?;

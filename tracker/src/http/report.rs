@@ -15,10 +15,16 @@ use crate::server::App;
 
 /// Whether new clients are welcome: what a balancer asks.
 pub(super) fn health(app: &App) -> Reply {
-    if app.is_draining.load(Ordering::Relaxed) {
-        return json_reply(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "draining" }));
+    let draining = app.is_draining.load(Ordering::Relaxed);
+    let (status, word) =
+        if draining { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "ready") };
+    let mut health = json!({ "status": word });
+    // A node that cannot reach the others still serves its own clients.
+    if let Some(cluster) = &app.cluster {
+        let word = if cluster.is_joined() { "joined" } else { "alone" };
+        health["cluster"] = json!({ "status": word, "nodes": cluster.nodes() });
     }
-    json_reply(StatusCode::OK, &json!({ "status": "ready" }))
+    json_reply(status, &health)
 }
 
 /// The most important numbers: a small page for those who ask for HTML, JSON for everybody else.
@@ -60,6 +66,9 @@ pub(super) fn metrics(app: &App) -> Reply {
     let uptime = usize::try_from(app.started.elapsed().as_secs()).unwrap_or(usize::MAX);
     text.gauge("uptime_seconds", "Seconds since the start.", uptime);
     app.metrics.write(&mut text);
+    if let Some(cluster) = &app.cluster {
+        cluster.write(&mut text);
+    }
     with_type(StatusCode::OK, CONTENT_TYPE, Bytes::from(text.into_text()))
 }
 

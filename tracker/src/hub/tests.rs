@@ -159,7 +159,7 @@ impl Bench {
                 if let Some(channel) = self.channel(client, (swarm, from, to)) {
                     let end = End { connection: self.clients[client].connection, channel };
                     let far = self.hub.far_end(end).expect("an open channel has two ends");
-                    far.outbox.data(far.channel, Bytes::from(payload.clone())).expect("there is credit");
+                    far.data(Bytes::from(payload.clone())).expect("there is credit");
                 }
             }
             Step::Leave(client) => {

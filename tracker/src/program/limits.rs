@@ -1,12 +1,12 @@
 //! The bounds on what clients cost, as flags.
 
-use clap::Args;
+use clap::{Args, value_parser};
 use shared::limits::{MAX_OFFERS, MAX_SIGNAL_BYTES};
 use tracker::limits::{
-    HANDSHAKE_TIME, Limits, MAX_CHANNELS, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_MEMBERSHIPS,
-    MAX_MESSAGES_PER_SECOND, MAX_PEERS, MAX_PEERS_PER_SWARM, MAX_QUEUE, MAX_QUEUE_PER_CONNECTION,
-    MAX_RELAY_CHANNELS, MAX_RELAY_PER_DAY, MAX_RELAY_PER_DAY_PER_ADDRESS, MAX_RELAY_RATE,
-    MAX_RELAY_RATE_PER_ADDRESS, MESSAGE_BURST,
+    HANDSHAKE_TIME, Limits, MAX_CHANNELS, MAX_CLUSTER_QUEUE, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS,
+    MAX_MEMBERSHIPS, MAX_MESSAGES_PER_SECOND, MAX_PEERS, MAX_PEERS_PER_SWARM, MAX_QUEUE,
+    MAX_QUEUE_PER_CONNECTION, MAX_RELAY_CHANNELS, MAX_RELAY_PER_DAY, MAX_RELAY_PER_DAY_PER_ADDRESS,
+    MAX_RELAY_RATE, MAX_RELAY_RATE_PER_ADDRESS, MESSAGE_BURST,
 };
 
 use super::quantity::{Period, Size};
@@ -44,11 +44,11 @@ pub(crate) struct LimitOptions {
     max_message: Size,
 
     /// Text messages that one connection may send a second, over time.
-    #[arg(long, env = "ENXAME_MAX_MESSAGES_PER_SECOND", value_name = "COUNT", default_value_t = MAX_MESSAGES_PER_SECOND)]
+    #[arg(long, env = "ENXAME_MAX_MESSAGES_PER_SECOND", value_name = "COUNT", default_value_t = MAX_MESSAGES_PER_SECOND, value_parser = value_parser!(u32).range(1..))]
     max_messages_per_second: u32,
 
     /// Text messages that one connection may send at once.
-    #[arg(long, env = "ENXAME_MAX_MESSAGE_BURST", value_name = "COUNT", default_value_t = MESSAGE_BURST)]
+    #[arg(long, env = "ENXAME_MAX_MESSAGE_BURST", value_name = "COUNT", default_value_t = MESSAGE_BURST, value_parser = value_parser!(u32).range(1..))]
     max_message_burst: u32,
 
     /// Most relay channels of one connection.
@@ -83,12 +83,25 @@ pub(crate) struct LimitOptions {
     #[arg(long, env = "ENXAME_MAX_QUEUE", value_name = "BYTES", default_value_t = Size(MAX_QUEUE))]
     max_queue: Size,
 
+    /// Bytes that may wait for other nodes; from a quarter of it on senders are slowed down.
+    #[arg(long, env = "ENXAME_MAX_CLUSTER_QUEUE", value_name = "BYTES", default_value_t = Size(MAX_CLUSTER_QUEUE))]
+    max_cluster_queue: Size,
+
     /// Time for a TLS handshake, and for the head of a request.
     #[arg(long, env = "ENXAME_HANDSHAKE_TIME", value_name = "TIME", default_value_t = Period(HANDSHAKE_TIME))]
     handshake_time: Period,
 }
 
 impl LimitOptions {
+    /// The rate that is nothing, if one is: a sender that waits for it would wait for ever.
+    pub(crate) fn zero_rate(&self) -> Option<&'static str> {
+        let rates = [
+            ("max-relay-rate", self.max_relay_rate),
+            ("max-relay-rate-per-address", self.max_relay_rate_per_address),
+        ];
+        rates.into_iter().find(|(_, rate)| rate.0 == 0).map(|(name, _)| name)
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         let mut limits = Limits::default();
         limits.connections = self.max_connections;
@@ -109,6 +122,7 @@ impl LimitOptions {
         limits.relay_per_day_per_address = self.max_relay_per_day_per_address.0;
         limits.queue_per_connection = self.max_queue_per_connection.0;
         limits.queue = self.max_queue.0;
+        limits.cluster_queue = self.max_cluster_queue.0;
         limits.handshake_time = self.handshake_time.0;
         limits
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use shared::signal::parse_ice_servers;
 use tracker::access::{Access, AccessFiles};
-use tracker::address::Networks;
+use tracker::address::{Networks, ProxyHeader};
+use tracker::cluster::{ClusterSettings, HEARTBEAT, Place, Redis};
 use tracker::settings::{ANNOUNCE_INTERVAL, DRAIN_TIME, PING_INTERVAL, RECONNECT_WITHIN};
 use tracker::state::State;
 use tracker::tls::Tls;
@@ -25,6 +27,7 @@ use super::quantity::Period;
 const TLS: &str = "TLS";
 const ACCESS: &str = "Who may come";
 const RESTART: &str = "Restart";
+const CLUSTER: &str = "Many trackers";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,6 +39,8 @@ Examples:
       on the internet; read docs/OPERATIONS.md first
   tracker --listen 127.0.0.1:8000 --trusted-proxies 127.0.0.1
       behind a proxy on this machine
+  tracker --listen [::]:8000 --cluster redis://10.0.0.5
+      one of many that share their swarms; each has the same --cluster
   tracker --config /etc/enxame/tracker.toml --check-config
       only reads the configuration and says whether it can be used
 
@@ -86,10 +91,13 @@ pub(crate) struct Options {
     #[arg(long, env = "ENXAME_TLS_KEY", value_name = "FILE", help_heading = TLS)]
     tls_key: Option<PathBuf>,
 
-    /// Proxies that are believed when they say for whom they ask (`Forwarded`, `X-Forwarded-For`): networks between commas,
-    /// like `127.0.0.1,10.0.0.0/8`.
+    /// Proxies that are believed when they say for whom they ask: networks between commas, like `127.0.0.1,10.0.0.0/8`.
     #[arg(long, env = "ENXAME_TRUSTED_PROXIES", value_name = "NETWORKS", default_value = "", help_heading = ACCESS)]
     trusted_proxies: Networks,
+
+    /// The header in which they say it: `x-forwarded-for` or `forwarded`. The other one is not read.
+    #[arg(long, env = "ENXAME_PROXY_HEADER", value_name = "NAME", default_value_t, help_heading = ACCESS)]
+    proxy_header: ProxyHeader,
 
     /// Who may read `/metrics` and `/stats`: networks between commas; anybody if there is none.
     #[arg(long, env = "ENXAME_METRICS_FROM", value_name = "NETWORKS", default_value = "", help_heading = ACCESS)]
@@ -118,6 +126,15 @@ pub(crate) struct Options {
     /// Keep how often each torrent was completed, and lifetime totals, in this file.
     #[arg(long, env = "ENXAME_STATE", value_name = "FILE")]
     state: Option<PathBuf>,
+
+    /// Be one of many trackers that share their swarms: the address of the Redis (or Valkey, version 7 or newer) where they
+    /// meet, like `redis://:password@10.0.0.5:6379/0` or `redis+unix:///run/redis/redis.sock`.
+    #[arg(long, env = "ENXAME_CLUSTER", value_name = "URL", hide_env_values = true, help_heading = CLUSTER)]
+    cluster: Option<String>,
+
+    /// Time between two signs of life of this node; the others take it for gone after three.
+    #[arg(long, env = "ENXAME_CLUSTER_HEARTBEAT", value_name = "TIME", default_value_t = Period(HEARTBEAT), help_heading = CLUSTER)]
+    cluster_heartbeat: Period,
 
     /// Time over which clients spread when a restart (SIGTERM) tells them to connect anew.
     #[arg(long, env = "ENXAME_RECONNECT_WITHIN", value_name = "TIME", default_value_t = Period(RECONNECT_WITHIN), help_heading = RESTART)]
@@ -149,8 +166,8 @@ pub(crate) struct Options {
     log_rotation: Rotation,
 
     /// Log files to keep, where new ones are begun; the oldest are removed.
-    #[arg(long, env = "ENXAME_LOG_KEEP", value_name = "COUNT", default_value_t = 14)]
-    log_keep: usize,
+    #[arg(long, env = "ENXAME_LOG_KEEP", value_name = "COUNT", default_value = "14")]
+    log_keep: NonZeroUsize,
 
     /// How to write the log: for people, or one JSON object a line.
     #[arg(long, env = "ENXAME_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
@@ -190,7 +207,7 @@ impl Options {
             format: self.log_format,
             file: self.log_file.as_deref(),
             rotation: self.log_rotation,
-            keep: self.log_keep,
+            keep: self.log_keep.get(),
         }
     }
 
@@ -207,12 +224,17 @@ impl Options {
         }
         settings.announce_interval = self.announce_interval.0;
         settings.ping_interval = self.ping_interval.0;
-        for (name, period) in
-            [("announce-interval", self.announce_interval), ("ping-interval", self.ping_interval)]
-        {
+        for (name, period) in [
+            ("announce-interval", self.announce_interval),
+            ("ping-interval", self.ping_interval),
+            ("cluster-heartbeat", self.cluster_heartbeat),
+        ] {
             if period.0.is_zero() {
                 bail!("`--{name}` must be longer than nothing");
             }
+        }
+        if let Some(name) = self.limits.zero_rate() {
+            bail!("`--{name}` must be more than nothing: `--max-channels 0` is how not to relay");
         }
         settings.tls = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => Some(Tls::load(certificate, key)?),
@@ -226,11 +248,17 @@ impl Options {
         };
         settings.access = Access::load(files, self.origins()?)?;
         settings.proxies = self.trusted_proxies.clone();
+        settings.proxy_header = self.proxy_header;
         settings.metrics_from = self.metrics_from.clone();
         settings.reconnect_within = self.reconnect_within.0;
         settings.drain_time = self.drain_time.0;
         settings.drain_delay = self.drain_delay.0;
         settings.limits = self.limits.limits();
+        // As above.
+        if let Some(url) = self.cluster.as_deref().filter(|url| !url.trim().is_empty()) {
+            let redis = Redis::new(url.trim()).context("`--cluster` cannot be used")?;
+            settings.cluster = Some(ClusterSettings::new(Place::Redis(redis), self.cluster_heartbeat.0));
+        }
         Ok(settings)
     }
 

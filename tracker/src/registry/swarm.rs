@@ -11,6 +11,7 @@ use shared::{OfferId, PeerId};
 
 use super::{OFFER_LIFETIME, is_seeder, key_of};
 use crate::ConnectionId;
+use crate::cluster::backend::{Entry, KINDS};
 
 /// Most unanswered offers of one peer that are remembered; the oldest is forgotten first. Several full announces fit
 /// into the time in which they can be answered.
@@ -47,6 +48,19 @@ struct PendingOffer {
     at: Instant,
 }
 
+impl Peer {
+    /// What other nodes are told of it.
+    pub(super) fn entry(&self) -> Entry {
+        Entry {
+            seeder: self.seeder,
+            ours: self.ours,
+            relay: self.relay,
+            rtc: self.rtc,
+            key: self.key.as_deref().map(Entry::digest),
+        }
+    }
+}
+
 /// The peers of one torrent.
 ///
 /// Invariant: `seeders` is the number of peers with `seeder`; `strangers` of those without `ours`, and
@@ -57,15 +71,9 @@ pub(super) struct Swarm {
     seeders: usize,
     strangers: usize,
     stranger_seeders: usize,
-    downloaded: u32,
 }
 
 impl Swarm {
-    /// An empty swarm of a torrent that was completed so often.
-    pub(super) fn new(downloaded: u32) -> Self {
-        Self { downloaded, ..Self::default() }
-    }
-
     pub(super) fn len(&self) -> usize {
         self.peers.len()
     }
@@ -78,22 +86,37 @@ impl Swarm {
         self.peers.is_empty()
     }
 
+    pub(super) fn seeders(&self) -> usize {
+        self.seeders
+    }
+
+    /// The counts of who is there; how often it was completed is not known here.
     pub(super) fn counts(&self) -> SwarmCounts {
         SwarmCounts {
             complete: count(self.seeders),
             incomplete: count(self.peers.len() - self.seeders),
-            downloaded: self.downloaded,
+            downloaded: 0,
         }
     }
 
-    /// Adds the announcer, or notes what changed about it.
-    pub(super) fn update(&mut self, connection: ConnectionId, announce: &Announce, now: Instant) {
+    /// Number of peers by [kind](Entry::kind).
+    pub(super) fn kinds(&self) -> [usize; KINDS] {
+        let (strangers, their_seeders) = (self.strangers, self.stranger_seeders);
+        let seeders = self.seeders - their_seeders;
+        [self.peers.len() - strangers - seeders, seeders, strangers - their_seeders, their_seeders]
+    }
+
+    /// All peers, as other nodes are told of them.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (PeerId, Entry)> {
+        self.peers.iter().map(|(peer_id, peer)| (*peer_id, peer.entry()))
+    }
+
+    /// Adds the announcer, or notes what changed about it, and tells whether it completed its download.
+    pub(super) fn update(&mut self, connection: ConnectionId, announce: &Announce, now: Instant) -> bool {
         let hello = announce.enxame.as_ref();
         let known = self.remove(&announce.peer_id);
         // Counted for a leecher that was seen here, so that repeating the word changes nothing.
-        if announce.event == Event::Completed && known.as_ref().is_some_and(|peer| !peer.seeder) {
-            self.downloaded = self.downloaded.saturating_add(1);
-        }
+        let completed = announce.event == Event::Completed && known.as_ref().is_some_and(|peer| !peer.seeder);
         let peer = Peer {
             connection,
             seeder: is_seeder(announce),
@@ -108,6 +131,7 @@ impl Swarm {
         self.strangers += usize::from(!peer.ours);
         self.stranger_seeders += usize::from(!peer.ours && peer.seeder);
         self.peers.insert(announce.peer_id, peer);
+        completed
     }
 
     pub(super) fn remove(&mut self, peer_id: &PeerId) -> Option<Peer> {
