@@ -39,6 +39,7 @@ pub use snapshot::{
     TrackerStatus,
 };
 pub use tab::Tab;
+pub use tools::npm_folder;
 pub use tracker::Tracker;
 pub use webtorrent::{WebTorrent, WebTorrentSeed, WebTorrentStatus};
 

@@ -321,8 +321,13 @@ impl Page {
 
     /// Presses the button `save` and waits for the file. Gives its path in the folder of downloads.
     pub async fn save(&self, info_hash: &str) -> Result<PathBuf> {
+        self.saved_by(self.press(info_hash, "save")).await
+    }
+
+    /// Does something that saves a file, and waits for that. Gives its path in the folder of downloads.
+    pub async fn saved_by(&self, act: impl Future<Output = Result<()>>) -> Result<PathBuf> {
         let before = complete_files(self.browser().downloads())?;
-        self.press(info_hash, "save").await?;
+        act.await?;
         self.wait_for_file(&before).await
     }
 
@@ -423,13 +428,18 @@ impl Page {
 
     /// Opens the list of a torrent's files, as soon as it is drawn.
     pub async fn unfold_files(&self, info_hash: &str) -> Result<()> {
+        self.unfold(info_hash, "files").await
+    }
+
+    /// Opens what folds in a torrent's row, by its `data-testid`, as soon as it is drawn.
+    pub async fn unfold(&self, info_hash: &str, what: &str) -> Result<()> {
         let start = Instant::now();
-        let script = "const files = document.querySelector(arguments[0]); if (files) files.open = true;
-            return Boolean(files)";
-        let list = json!(format!("{} [data-testid=files]", row(info_hash)));
-        while self.run(script, vec![list.clone()]).await? != Value::Bool(true) {
+        let script = "const fold = document.querySelector(arguments[0]); if (fold) fold.open = true;
+            return Boolean(fold)";
+        let fold = json!(format!("{} [data-testid={what}]", row(info_hash)));
+        while self.run(script, vec![fold.clone()]).await? != Value::Bool(true) {
             if start.elapsed() > SHORT {
-                return Err(self.failure(anyhow!("the torrent lists no files")).await);
+                return Err(self.failure(anyhow!("the torrent has no '{what}' that folds")).await);
             }
             sleep(POLL).await;
         }

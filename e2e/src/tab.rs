@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use fantoccini::Locator;
+use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
 use fantoccini::wd::WindowHandle;
 use serde_json::{Value, json};
 
@@ -82,6 +83,16 @@ impl Tab {
         let client = self.focus().await?;
         let input = client.find(Locator::Css(selector)).await.with_context(|| format!("no {selector}"))?;
         input.send_keys(text).await.with_context(|| format!("{selector} does not take what was chosen"))
+    }
+
+    /// Presses and releases keys one after the other, as a keyboard does: whatever has the focus takes them. Keys without a
+    /// character have one of WebDriver's own (`fantoccini::key::Key`).
+    pub async fn type_keys(&self, keys: &str) -> Result<()> {
+        let mut actions = KeyActions::new("keyboard".to_owned());
+        for value in keys.chars() {
+            actions = actions.then(KeyAction::Down { value }).then(KeyAction::Up { value });
+        }
+        self.focus().await?.perform_actions(actions).await.context("the keyboard does not work")
     }
 
     /// Writes what is on the screen to a PNG file.

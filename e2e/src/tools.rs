@@ -10,7 +10,7 @@ fn tools_folder() -> PathBuf {
 }
 
 /// The npm packages that the tests meet; `node_modules` is in it.
-pub(crate) fn npm_folder() -> PathBuf {
+pub fn npm_folder() -> PathBuf {
     tools_folder().join("npm")
 }
 

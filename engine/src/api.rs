@@ -328,6 +328,20 @@ pub struct PieceCounts {
     pub have: u32,
 }
 
+/// How it stands with one piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PieceState {
+    /// Not here, and not asked for.
+    Missing {
+        /// How many linked peers have it: its rarity.
+        peers: u32,
+    },
+    /// Asked for, or with the verifier or the store.
+    InFlight,
+    /// Verified and stored.
+    Have,
+}
+
 /// One peer as the user sees it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -170,6 +170,13 @@ impl Pieces {
         &self.have
     }
 
+    /// Whether it is being fetched, verified or stored.
+    pub(crate) fn is_in_flight(&self, piece: PieceIndex) -> bool {
+        self.begun.contains_key(&piece)
+            || self.verifying.contains_key(&piece)
+            || self.parked.contains_key(&piece)
+    }
+
     /// Bytes of it.
     pub(crate) fn had_bytes(&self) -> u64 {
         self.had_bytes

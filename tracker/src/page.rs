@@ -147,6 +147,15 @@ impl Asset {
         Self { version, bytes, digest, brotli: OnceLock::new(), gzip: OnceLock::new() }
     }
 
+    /// The same with what `press` made of it beforehand, if that is the same: a file may have been changed since.
+    fn with_pressed(mut self, pressed: Option<Bytes>) -> Self {
+        let pressed = pressed.filter(|short| encoding::is_brotli_of(short, &self.bytes));
+        if pressed.is_some() {
+            self.brotli = OnceLock::from(pressed);
+        }
+        self
+    }
+
     /// The shortest form that the client takes. Compresses at the first time.
     fn best(&self, name: &str, accepted: encoding::Accepted) -> (Encoding, Bytes) {
         if encoding::is_worth_compressing(name, self.bytes.len()) {
@@ -177,7 +186,9 @@ fn cached(source: &Source, cache: &Mutex<Cache>, name: &str) -> Option<Arc<Asset
             if let Some(known) = known.filter(|known| known.version == version) {
                 return Some(known);
             }
-            Asset::new(version, std::fs::read(path).ok()?.into())
+            // Beside the file, and so inside the folder, unless it is a link: what it leads to is compared.
+            let pressed = || std::fs::read(format!("{}.br", path.display())).ok().map(Bytes::from);
+            Asset::new(version, std::fs::read(&path).ok()?.into()).with_pressed(pressed())
         }
         Source::Embedded => {
             let file = Embedded::get(name)?;
@@ -185,16 +196,20 @@ fn cached(source: &Source, cache: &Mutex<Cache>, name: &str) -> Option<Arc<Asset
             if let Some(known) = known.filter(|known| known.version == version) {
                 return Some(known);
             }
-            let bytes = match file.data {
-                std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-                std::borrow::Cow::Owned(bytes) => bytes.into(),
-            };
-            Asset::new(version, bytes)
+            let pressed = Embedded::get(&format!("{name}.br"));
+            Asset::new(version, bytes_of(file.data)).with_pressed(pressed.map(|file| bytes_of(file.data)))
         }
     };
     let asset = Arc::new(asset);
     lock(cache).insert(name, Arc::clone(&asset));
     Some(asset)
+}
+
+fn bytes_of(data: std::borrow::Cow<'static, [u8]>) -> Bytes {
+    match data {
+        std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        std::borrow::Cow::Owned(bytes) => bytes.into(),
+    }
 }
 
 impl Cache {

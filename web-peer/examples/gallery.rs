@@ -277,6 +277,7 @@ fn torrent(key: u32, name: &str, state: State, total: u64) -> TorrentView {
         )],
         link: format!("http://localhost:8000/#{hash}"),
         magnet: format!("magnet:?xt=urn:btih:{hash}"),
+        piece_states: Vec::new(),
         sequential: false,
         limits: RateLimits::default(),
         super_seeding: false,

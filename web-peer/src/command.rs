@@ -39,6 +39,8 @@ pub enum Command {
     SaveInto(InfoHash),
     /// Save one file of the torrent, by its place in the list.
     SaveFile(InfoHash, usize),
+    /// Save the torrent's `.torrent` file.
+    SaveTorrentFile(InfoHash),
     /// How much a file is wanted, by its place in the list.
     SetPriority(InfoHash, usize, Priority),
     /// How much all of its files are wanted.

@@ -1,7 +1,7 @@
 //! The whole state of the page as plain data: what the user interface shows, and what
 //! `window.enxame.snapshot()` returns (the automation contract; fields may be added, none changed).
 
-use engine::{PeerSnapshot, Priority, State, TorrentSnapshot};
+use engine::{PeerSnapshot, PieceState, Priority, State, TorrentSnapshot};
 use serde::{Deserialize, Serialize};
 
 /// Everything at one moment.
@@ -195,6 +195,9 @@ pub struct TorrentView {
     pub torrent: TorrentSnapshot,
     /// Its files, in order; empty before the metadata is known.
     pub files: Vec<FileView>,
+    /// How it stands with each piece, in order; empty before the metadata is known. Not for automation, which has the counts.
+    #[serde(skip)]
+    pub piece_states: Vec<PieceState>,
     /// Whether pieces are fetched in order.
     pub sequential: bool,
     /// How fast it may go.
@@ -419,6 +422,7 @@ mod tests {
                 peers: Vec::new(),
             },
             files,
+            piece_states: Vec::new(),
             sequential: false,
             limits: RateLimits::default(),
             super_seeding: false,

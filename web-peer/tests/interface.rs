@@ -7,7 +7,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use engine::{
-    ByteCounts, PeerSnapshot, PieceCounts, Priority, Rates, State, TorrentSnapshot, Transport, WhyRelayed,
+    ByteCounts, PeerSnapshot, PieceCounts, PieceState, Priority, Rates, State, TorrentSnapshot, Transport,
+    WhyRelayed,
 };
 use leptos::prelude::{LocalStorage, Set, WriteSignal, signal_local};
 use shared::InfoHash;
@@ -137,6 +138,7 @@ fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
         trackers: vec![tracker("ws://localhost/ws")],
         link: format!("http://localhost/#{hash}"),
         magnet: format!("magnet:?xt=urn:btih:{hash}"),
+        piece_states: Vec::new(),
         sequential: false,
         limits: RateLimits::default(),
         super_seeding: false,
@@ -622,4 +624,61 @@ async fn an_alert_about_ice_servers_has_its_sentence_and_its_details() {
     assert!(page.text("alert").contains("ICE") && !page.text("alert").contains("address"));
     let alert = page.app.query_selector(".alert").unwrap().unwrap();
     assert!(alert.text_content().unwrap().contains("\"x\" is no ICE server's address"));
+}
+
+/// Ten thousand pieces: each state has its colour where it belongs, and a whole map is drawn well within the time in which the
+/// page still answers (100 ms), however often it changes.
+#[wasm_bindgen_test]
+async fn the_map_of_ten_thousand_pieces_shows_each_and_keeps_up() {
+    const PIECES: usize = 10_000;
+    let with_have = |have: usize| {
+        let mut view = torrent(1, State::Downloading, 100, 1000);
+        view.piece_states = (0..PIECES)
+            .map(|piece| match piece {
+                _ if piece < have => PieceState::Have,
+                _ if piece < have + 100 => PieceState::InFlight,
+                _ => PieceState::Missing { peers: 1 },
+            })
+            .collect();
+        with(vec![view])
+    };
+    let page = Page::open(with_have(1_000));
+    settle().await;
+    // The tokens of style.css, which is not here.
+    for (name, colour) in [("have", "#010203"), ("flight", "#040506"), ("rare", "#070809")] {
+        page.app.style().set_property(&format!("--piece-{name}"), colour).unwrap();
+    }
+    let fold = page.get("piece-map");
+    fold.set_attribute("open", "").unwrap();
+    let canvas: web_sys::HtmlCanvasElement = page.get("piece-canvas").unchecked_into();
+    let context: web_sys::CanvasRenderingContext2d =
+        canvas.get_context("2d").unwrap().unwrap().unchecked_into();
+    let ratio = web_sys::window().unwrap().device_pixel_ratio();
+    let side = f64::from(canvas.height()) / ratio;
+    assert!(side > 0.0);
+    let has = |colour: [u8; 3]| {
+        let (width, height) = (f64::from(canvas.width()), f64::from(canvas.height()));
+        let pixels = context.get_image_data(0.0, 0.0, width, height).unwrap().data().0;
+        pixels.chunks(4).filter(|pixel| pixel[..3] == colour).count()
+    };
+    until(|| has([1, 2, 3]) > 0).await;
+    let (have, flight, rare) = (has([1, 2, 3]), has([4, 5, 6]), has([7, 8, 9]));
+    // A tenth, a hundredth, and the rest, but for what a screen's pixels round away.
+    assert!(
+        (9..=11).contains(&(have / flight)) && (80..=100).contains(&(rare / flight)),
+        "{have} {flight} {rare}"
+    );
+    let label = canvas.get_attribute("aria-label").unwrap();
+    assert!(label.contains("1,000") && label.contains("8,900"), "{label}");
+
+    let clock = web_sys::window().unwrap().performance().unwrap();
+    let mut fastest = f64::INFINITY;
+    for step in 0..10 {
+        let start = clock.now();
+        page.show(with_have(2_000 + step * 100)).await;
+        fastest = fastest.min(clock.now() - start);
+    }
+    // The fastest, since whatever else the machine does is no fault of the map.
+    assert!(fastest < 100.0, "a change of the map took {fastest} ms");
+    until(|| has([1, 2, 3]) > 2 * have).await;
 }

@@ -44,6 +44,7 @@ pub(crate) fn page() -> Result<()> {
         .args(["build", "--release"])
         .env("PATH", path_with_tools()?)
         .env("TRUNK_SKIP_VERSION_CHECK", "true"))?;
+    run(cargo().args(["run", "--quiet", "--release", "--package", "press", "--"]).arg(ROOT.join("dist")))?;
     // The page's own files are in it too: `trunk serve` writes its development build to the same place.
     fs::write(&stamp, made_of(&sources)).with_context(|| format!("cannot write {}", stamp.display()))
 }

@@ -82,7 +82,8 @@ pub(crate) fn geckodriver() -> Result<()> {
     install("geckodriver", "geckodriver", GECKODRIVER, &[])
 }
 
-/// The npm packages that the end-to-end tests meet: WebTorrent for browsers, and bittorrent-tracker for Node. Their
+/// The npm packages of the end-to-end tests: WebTorrent for browsers and bittorrent-tracker for Node, which they meet, and axe-core,
+/// which looks for what keeps people out of the page. Their
 /// versions, and those of all that they need, are in `e2e/npm`.
 pub(crate) fn npm_packages() -> Result<()> {
     let (from, to) = (ROOT.join("e2e/npm"), tools().join("npm"));
@@ -92,7 +93,7 @@ pub(crate) fn npm_packages() -> Result<()> {
     if files.iter().all(|name| same(name)) && to.join("node_modules/.package-lock.json").is_file() {
         return Ok(());
     }
-    say("installing WebTorrent and bittorrent-tracker under target/tools: seconds");
+    say("installing WebTorrent, bittorrent-tracker and axe-core under target/tools: seconds");
     fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
     for name in files {
         fs::copy(from.join(name), to.join(name)).with_context(|| format!("cannot copy e2e/npm/{name}"))?;

@@ -1,6 +1,7 @@
 //! What the whole does, in real browsers against the real tracker. One behaviour a file; every peer is a browser
 //! with a profile of its own, unless the test is about tabs.
 
+mod accessibility;
 mod chosen_files;
 mod direct;
 mod direct_link_cut;
@@ -10,6 +11,8 @@ mod folder;
 mod folder_of_many;
 mod hidden_tab;
 mod hostile_tracker;
+mod keyboard;
+mod leaving;
 mod liar;
 mod limits;
 mod link;
@@ -22,9 +25,11 @@ mod one_file;
 mod pause_and_remove;
 mod playback;
 mod policy;
+mod quota;
 mod reload;
 mod seeded_file_changes;
 mod seeder_leaves;
+mod share;
 mod strangers_misbehave;
 mod swarm;
 mod their_client;

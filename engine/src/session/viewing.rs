@@ -1,7 +1,9 @@
 //! What users are shown.
 
 use super::Session;
-use crate::api::{ByteCounts, LinkId, PeerSnapshot, PieceCounts, Rates, Time, TorrentSnapshot, Transport};
+use crate::api::{
+    ByteCounts, LinkId, PeerSnapshot, PieceCounts, PieceState, Rates, Time, TorrentSnapshot, Transport,
+};
 use crate::peer::Peer;
 
 impl Session {
@@ -25,6 +27,17 @@ impl Session {
             },
             peers: self.peer_snapshots(now),
         }
+    }
+
+    /// How it stands with each piece, in order; nothing before the metadata is known. Takes time for each piece.
+    pub fn piece_states(&self) -> Vec<PieceState> {
+        let Some(torrent) = &self.torrent else { return Vec::new() };
+        let state = |piece| match () {
+            () if torrent.pieces.have().has(piece) => PieceState::Have,
+            () if torrent.pieces.is_in_flight(piece) => PieceState::InFlight,
+            () => PieceState::Missing { peers: torrent.picker.availability(piece) },
+        };
+        torrent.geometry.pieces().map(state).collect()
     }
 
     /// Whether it is still the first of its swarm that has everything ([`SessionConfig::first_seeder`](crate::SessionConfig)).

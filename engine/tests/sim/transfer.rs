@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::{Content, Notice, State};
+use engine::{Content, Notice, PieceState, State};
 
 use crate::world::{Habits, Network, World, torrent};
 
@@ -174,4 +174,23 @@ fn the_first_piece_comes_within_a_few_round_trips() {
     // One way each: announce, dial; greeting, metadata asked, metadata, blocks asked, blocks.
     let ways = world.now.since(start).as_secs_f64() / latency.as_secs_f64();
     assert!(ways < 7.5, "{ways} times the latency");
+}
+
+#[test]
+fn each_piece_is_shown_as_missing_with_its_rarity_then_under_way_then_here() {
+    let mut world = World::new(0, torrent(0, 3_000_000, 65_536), Network::default());
+    let (_, _) = (world.seeder(), world.seeder());
+    let leecher = world.leecher();
+    assert_eq!(world.nodes[leecher].session.piece_states(), [], "nothing is known yet");
+    let count = |world: &World, wanted: fn(PieceState) -> bool| {
+        let states = world.nodes[leecher].session.piece_states();
+        states.into_iter().filter(|state| wanted(*state)).count()
+    };
+    let under_way = |state| state == PieceState::InFlight;
+    world.run_until(LIMIT, |world| {
+        count(world, under_way) > 0 && count(world, |state| state == PieceState::Missing { peers: 2 }) > 0
+    });
+    assert_eq!(world.nodes[leecher].session.piece_states().len(), 3_000_000_usize.div_ceil(65_536));
+    world.complete(&[leecher], LIMIT);
+    assert_eq!(count(&world, |state| state != PieceState::Have), 0);
 }

@@ -268,3 +268,35 @@ async fn a_handshake_that_is_none_is_refused() {
     assert_eq!(get(&tracker, "/ws", &no_key).await.status, 400);
     tracker.stop().await;
 }
+
+/// What `press` wrote beside a file is what is sent, as long as the file is what it was.
+#[tokio::test]
+async fn what_was_compressed_beforehand_is_sent_unless_the_file_has_changed() {
+    let root = folder();
+    let page = root.path().join("page");
+    let name = "web-peer-0123456789abcdef.js";
+    let content = std::fs::read(page.join(name)).unwrap();
+    let mut pressed = Vec::new();
+    // Of an effort that the tracker does not take, so that it can be told.
+    let mut writer = brotli::CompressorWriter::new(&mut pressed, 4096, 1, 20);
+    std::io::Write::write_all(&mut writer, &content).unwrap();
+    drop(writer);
+    std::fs::write(page.join(format!("{name}.br")), &pressed).unwrap();
+    std::fs::write(page.join("index.html.br"), &pressed[..pressed.len() - 1]).unwrap();
+    let tracker = serving(root.path()).await;
+
+    let reply = get(&tracker, &format!("/{name}"), &["Accept-Encoding: br"]).await;
+    assert_eq!((reply.header("content-encoding"), reply.body == pressed), ("br", true));
+    let broken = get(&tracker, "/", &["Accept-Encoding: br"]).await;
+    let mut unpacked = Vec::new();
+    brotli::Decompressor::new(&broken.body[..], 4096).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, std::fs::read(page.join("index.html")).unwrap());
+
+    let changed = "something else that repeats itself\n".repeat(100);
+    std::fs::write(page.join(name), &changed).unwrap();
+    let reply = get(&tracker, &format!("/{name}"), &["Accept-Encoding: br"]).await;
+    let mut unpacked = String::new();
+    brotli::Decompressor::new(&reply.body[..], 4096).read_to_string(&mut unpacked).unwrap();
+    assert_eq!(unpacked, changed);
+    tracker.stop().await;
+}

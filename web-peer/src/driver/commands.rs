@@ -20,7 +20,7 @@ use crate::store::{StoreError, Wishes};
 use crate::transport::address;
 
 /// Who we say we are in the extended handshake (BEP 10 `v`).
-const CLIENT: &str = concat!("Enxame ", env!("CARGO_PKG_VERSION"));
+pub(super) const CLIENT: &str = concat!("Enxame ", env!("CARGO_PKG_VERSION"));
 /// Where the browser keeps the user's ICE servers, written as [`parse_ice_servers`] reads them.
 pub(crate) const ICE_KEY: &str = "enxame.ice";
 /// Longest text repeated in an alert, in characters.
@@ -49,6 +49,7 @@ impl Peer {
             Command::Save(hash) => self.save(hash, None),
             Command::SaveInto(hash) => self.save_into(hash),
             Command::SaveFile(hash, file) => self.save(hash, Some(file)),
+            Command::SaveTorrentFile(hash) => self.save_torrent_file(hash),
             Command::SetPriority(hash, place, priority) => {
                 self.set_priorities(now, hash, Some(place), priority);
             }

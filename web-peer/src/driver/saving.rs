@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use engine::Session;
 use shared::InfoHash;
-use shared::metainfo::Info;
+use shared::metainfo::{Info, Metainfo};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
+use super::commands::CLIENT;
 use super::peer::Peer;
 use super::{Event, files};
 use crate::browser_error;
@@ -58,6 +60,31 @@ impl Peer {
                 let _ = events.unbounded_send(Event::SaveFailed { key, error });
             }
         });
+    }
+
+    /// The torrent's metainfo file, with the trackers that its magnet names.
+    pub(super) fn save_torrent_file(&mut self, hash: InfoHash) {
+        let own = self.settings.tracker.clone();
+        let Some(torrent) = self.by_hash(hash) else { return };
+        let Some(info) = torrent.session().and_then(Session::info).cloned() else { return };
+        let key = torrent.key;
+        let trackers = torrent.magnet_with(hash, &own).trackers;
+        let name = format!("{}.torrent", info.name());
+        let metainfo = Metainfo {
+            announce: trackers.first().cloned(),
+            // A tier each (BEP 12), since programs with tiers ask only one of a tier.
+            announce_list: trackers.into_iter().map(|tracker| vec![tracker]).collect(),
+            created_by: Some(CLIENT.to_owned()),
+            ..Metainfo::new(Info::clone(&info))
+        };
+        let parts = js_sys::Array::of1(&js_sys::Uint8Array::from(metainfo.to_bytes().as_slice()));
+        let options = web_sys::BlobPropertyBag::new();
+        options.set_type("application/x-bittorrent");
+        let saved = web_sys::Blob::new_with_u8_array_sequence_and_options(&parts, &options)
+            .and_then(|blob| save::download(&blob, &name));
+        if let Err(error) = thrown(saved) {
+            let _ = self.events.unbounded_send(Event::SaveFailed { key, error });
+        }
     }
 
     fn saveable(&mut self, hash: InfoHash) -> Option<Saveable> {

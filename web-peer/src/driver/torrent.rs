@@ -204,6 +204,7 @@ impl Torrent {
             saving: self.saving,
             seconds_left: None,
             files,
+            piece_states: self.session().map(Session::piece_states).unwrap_or_default(),
             sequential: self.wishes.sequential,
             limits: self.wishes.limits,
             super_seeding: self.session().is_some_and(Session::is_super_seeding),
@@ -239,10 +240,7 @@ impl Torrent {
 
     /// With the page's own tracker, so that it opens in other clients.
     fn magnet_link(&self, hash: InfoHash, torrent: &TorrentSnapshot, own: &str) -> String {
-        let mut magnet = self.magnet.clone().unwrap_or_else(|| Magnet::new(hash));
-        if !magnet.trackers.iter().any(|tracker| tracker == own) {
-            magnet.trackers.insert(0, own.to_owned());
-        }
+        let mut magnet = self.magnet_with(hash, own);
         if !torrent.name.is_empty() {
             magnet.display_name = Some(torrent.name.clone());
         }
@@ -250,6 +248,15 @@ impl Torrent {
             magnet.exact_length = Some(torrent.bytes.total);
         }
         magnet.to_string()
+    }
+
+    /// How it was added, with this page's own tracker among those it names.
+    pub(super) fn magnet_with(&self, hash: InfoHash, own: &str) -> Magnet {
+        let mut magnet = self.magnet.clone().unwrap_or_else(|| Magnet::new(hash));
+        if !magnet.trackers.iter().any(|tracker| tracker == own) {
+            magnet.trackers.insert(0, own.to_owned());
+        }
+        magnet
     }
 }
 

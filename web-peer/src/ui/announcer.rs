@@ -18,7 +18,7 @@ struct Seen {
 
 /// A region that only screen readers see, and the title.
 pub(super) fn announcer(ui: Ui) -> AnyView {
-    let spoken = RwSignal::new(String::new());
+    let spoken = ui.spoken;
     Effect::new(move |before: Option<Seen>| {
         let (now, changes) = ui.snapshot.with(|snapshot| {
             let now = see(snapshot);

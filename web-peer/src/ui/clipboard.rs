@@ -27,7 +27,7 @@ pub(super) fn copy_button(
         text(move || choose("check", icon).to_owned()),
         text(move || ui.word(choose("action.copied", label))),
     );
-    button(shape, move || copy(what, copied, blocked))
+    button(shape, move || copy(ui, what, copied, blocked))
 }
 
 /// The hash itself as a button that copies it. Its text is the hash alone, whatever it has done.
@@ -41,7 +41,7 @@ pub(super) fn copy_hash(ui: Ui, hash: Text, blocked: RwSignal<Option<String>>) -
             data-testid="info-hash"
             data-feedback=ui.word("action.copied")
             title=ui.word("torrent.hash_copy")
-            on:click=move |_| copy(hash, copied, blocked)
+            on:click=move |_| copy(ui, hash, copied, blocked)
         >
             {hash}
         </button>
@@ -49,13 +49,16 @@ pub(super) fn copy_hash(ui: Ui, hash: Text, blocked: RwSignal<Option<String>>) -
     .into_any()
 }
 
-fn copy(text: Text, copied: RwSignal<bool>, blocked: RwSignal<Option<String>>) {
+fn copy(ui: Ui, text: Text, copied: RwSignal<bool>, blocked: RwSignal<Option<String>>) {
     let text = text.get_untracked();
     leptos::task::spawn_local(async move {
         // The row may be gone by the time the browser answers, hence `try_`.
         if write(&text).await {
             blocked.try_set(None);
             copied.try_set(true);
+            // A button whose words change is not heard everywhere. Made new, so that the same is said again.
+            ui.spoken.try_set(String::new());
+            ui.spoken.try_set(ui.word("action.copied"));
             let back = move || {
                 copied.try_set(false);
             };

@@ -7,10 +7,12 @@ use super::alerts::alerts;
 use super::announcer::announcer;
 use super::chooser::{add_form, seed_card, steps};
 use super::gestures::gestures;
+use super::leaving::leaving;
 use super::limits::limits;
 use super::parts::{Button, Text, button, each_once, flag, icon, list, logo, sometimes, text};
 use super::phrase::{self, Phrase, Value};
 use super::settings::settings;
+use super::storage::storage;
 use super::torrent::torrent_row;
 use super::{Ui, remember_language};
 use crate::snapshot::StorageKind;
@@ -28,6 +30,7 @@ pub(super) fn frame(ui: Ui) -> AnyView {
         event.prevent_default();
         go_to_list();
     };
+    leaving(ui);
     view! {
         <div class="page" class:empty=empty>
             <a class="skip" href="#torrents" on:click=skip_to_list>
@@ -62,7 +65,8 @@ pub(super) fn frame(ui: Ui) -> AnyView {
     .into_any()
 }
 
-fn go_to_list() {
+/// Puts the focus on the list.
+pub(super) fn go_to_list() {
     let list = document().get_element_by_id("torrents");
     if let Some(list) = list.and_then(|list| list.dyn_into::<web_sys::HtmlElement>().ok()) {
         // Focus is a courtesy.
@@ -168,7 +172,7 @@ fn footer(ui: Ui) -> AnyView {
         <footer class="bottom">
             <p>{ui.word("page.foot_open_tab")} " " {kept}</p>
             <div lang=other.tag()>{switch}</div>
-            {limits(ui)} {settings(ui)}
+            {storage(ui)} {limits(ui)} {settings(ui)}
         </footer>
     }
     .into_any()

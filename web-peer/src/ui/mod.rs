@@ -3,9 +3,9 @@
 //!
 //! - `phrase`, `figures`: which sentence and which unit, decided without a browser;
 //! - `catalogue`, `speech`: the sentences in the page's language, with numbers as `Intl` writes them;
-//! - `frame`: header, footer and what is between them; `chooser`: what starts a torrent; `torrent`, `files`, `peers`,
-//!   `trackers`, `options`: the list; `preview`: a file played or shown; `settings`: what direct links are made with;
-//!   `limits`: how fast it may go; `alerts`, `announcer`: what went wrong, and
+//! - `frame`: header, footer and what is between them; `chooser`: what starts a torrent; `torrent`, `files`, `piece_map`, `peers`,
+//!   `trackers`, `options`: the list; `preview`: a file played or shown; `sharing`, `qr`: ways to pass a torrent on; `settings`: what direct links are made with;
+//!   `limits`: how fast it may go; `storage`: what is used of the browser's; `leaving`: what is asked before the page is left; `alerts`, `announcer`: what went wrong, and
 //!   what screen readers hear;
 //! - `parts`: texts, buttons, drawings and lists, of which all of it is made;
 //! - `gestures`, `gather`, `clipboard`: dropping, pasting, reading dropped folders, copying.
@@ -23,14 +23,19 @@ mod files;
 mod frame;
 mod gather;
 mod gestures;
+mod leaving;
 mod limits;
 mod options;
 mod parts;
 mod peers;
 mod phrase;
+mod piece_map;
 mod preview;
+mod qr;
 mod settings;
+mod sharing;
 mod speech;
+mod storage;
 mod torrent;
 mod trackers;
 
@@ -71,6 +76,8 @@ struct Ui {
     language: RwSignal<Language>,
     /// What went wrong in the page itself, until dismissed.
     notice: RwSignal<Option<Phrase>>,
+    /// What screen readers hear next.
+    spoken: RwSignal<String>,
     /// The field for a hash, a magnet or a link.
     add_field: NodeRef<leptos::html::Input>,
 }
@@ -93,6 +100,7 @@ impl Ui {
             speech: StoredValue::new_local(Rc::new(Speech::new(language))),
             language: switch,
             notice: RwSignal::new(None),
+            spoken: RwSignal::new(String::new()),
             add_field: NodeRef::new(),
         }
     }

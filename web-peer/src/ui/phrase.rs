@@ -262,6 +262,11 @@ pub(super) fn storage(kind: StorageKind) -> Option<Phrase> {
     }
 }
 
+/// Whether the browser promised to keep what is stored.
+pub(super) fn kept(kept: bool) -> &'static str {
+    if kept { "storage.kept" } else { "storage.not_kept" }
+}
+
 /// How a peer is reached, in one word.
 pub(super) fn transport_word(transport: Transport) -> &'static str {
     match transport {
@@ -353,6 +358,7 @@ pub(super) fn transition(before: State, after: State, in_part: bool, name: &str)
         (State::Hashing, State::Seeding) => "say.hashed",
         (State::Paused, _) => "say.resumed",
         (_, State::Paused) => "say.paused",
+        (State::Metadata, State::Downloading) => "say.started",
         (State::Downloading, State::Seeding) if in_part => "say.chosen",
         (State::Metadata, State::Seeding) if in_part => "say.choose",
         (State::Downloading | State::Metadata, State::Seeding) => "say.complete",
@@ -413,6 +419,7 @@ mod tests {
         let key = |before, after| transition(before, after, false, "x").map(|phrase| phrase.key);
         assert_eq!(key(State::Downloading, State::Seeding), Some("say.complete"));
         assert_eq!(key(State::Hashing, State::Seeding), Some("say.hashed"));
+        assert_eq!(key(State::Metadata, State::Downloading), Some("say.started"));
         assert_eq!(key(State::Seeding, State::Seeding), None);
         assert_eq!(key(State::Downloading, State::Error), None);
         assert_eq!(key(State::Paused, State::Downloading), Some("say.resumed"));

@@ -11,7 +11,9 @@ use super::options::options;
 use super::parts::{Button, Flag, Text, button, icon, is_blank, not, sometimes, text};
 use super::peers::peers;
 use super::phrase::{self, Phrase, Value};
+use super::piece_map::piece_map;
 use super::preview::{self, preview};
+use super::sharing::sharing;
 use super::trackers::trackers;
 use super::{Ui, figures};
 use crate::command::Command;
@@ -66,8 +68,16 @@ impl Row {
         }
     }
 
-    /// Takes the torrent out of the list, whether it has a hash yet or not.
+    /// Takes the torrent out of the list, whether it has a hash yet or not. The focus goes with the row, so it moves on: to the
+    /// list, or to where the next torrent is added.
     fn remove(self) {
+        let others = self.ui.snapshot.with_untracked(|snapshot| snapshot.torrents.len() > 1);
+        if others {
+            super::frame::go_to_list();
+        } else if let Some(field) = self.ui.add_field.get_untracked() {
+            // Focus is a courtesy.
+            let _ = field.focus();
+        }
         match self.read(has_hash) {
             Some(true) => self.order(Command::Remove),
             Some(false) => self.ui.send(Command::RemoveRow(self.key)),
@@ -134,8 +144,10 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
             {waiting(row)}
             {trouble(row)}
             {sometimes(move || known.get().then(|| share(row, open)))}
+            {sometimes(move || known.get().then(|| sharing(row)))}
             {preview(row, open)}
             {files(row, open)}
+            {piece_map(row)}
             {peers(row)}
             {trackers(row)}
             {sometimes(move || known.get().then(|| options(row)))}

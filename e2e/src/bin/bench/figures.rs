@@ -345,7 +345,8 @@ fn list(folder: &Path, prefix: &str, files: &mut Vec<String>) -> Result<()> {
         let name = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());
         if path.is_dir() {
             list(&path, &format!("{name}/"), files)?;
-        } else {
+        } else if path.extension().is_none_or(|extension| extension != "br") {
+            // Those are forms of others.
             files.push(name);
         }
     }
