@@ -12,7 +12,7 @@
 const scope = new URL(registration.scope);
 const CACHE = "enxame-shell-";
 // What index.html does not name.
-const UNNAMED = ["worker_loader.js", "worker.js", "worker_bg.wasm", "manifest.webmanifest", "icon-192.png", "icon-512.png", "icon-maskable-512.png"];
+const UNNAMED = ["worker_loader.js", "worker.js", "worker_bg.wasm", "clock.js", "manifest.webmanifest", "icon-192.png", "icon-512.png", "icon-maskable-512.png"];
 // Milliseconds between two looks at whether the tab that should answer is still there.
 const LOOK = 1000;
 

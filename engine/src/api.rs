@@ -12,32 +12,37 @@ use serde::{Deserialize, Serialize};
 use shared::signal::SessionDescription;
 use shared::{BlockSpan, InfoHash, OfferId, PeerId, PieceIndex};
 
-/// A moment: the time since the program started. The engine has no clock; whoever drives it says what time it is.
+/// A moment: the time since the program started, in nanoseconds; the last is 584 years later. The engine has no clock; whoever
+/// drives it says what time it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Time(Duration);
+pub struct Time(u64);
 
 impl Time {
     /// The moment this long after the start.
     pub const fn since_start(duration: Duration) -> Self {
-        Self(duration)
+        Self(nanos(duration))
     }
 
     /// How long after the start this is.
     pub const fn as_duration(self) -> Duration {
-        self.0
+        Duration::from_nanos(self.0)
     }
 
     /// How long after `earlier` this is; zero if it is not.
     pub fn since(self, earlier: Self) -> Duration {
-        self.0.saturating_sub(earlier.0)
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
 impl std::ops::Add<Duration> for Time {
     type Output = Self;
     fn add(self, duration: Duration) -> Self {
-        Self(self.0 + duration)
+        Self(self.0.saturating_add(nanos(duration)))
     }
+}
+
+const fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }
 
 /// One link to one peer: a relay channel or a data channel. Numbered by the driver; never used twice.

@@ -3,10 +3,12 @@
 //! No socket, file, clock, thread or randomness of its own: time and seed are arguments, so the same engine runs
 //! in the page and in a native simulation with a virtual clock.
 //!
-//! Nothing in the data's path waits for a timer: blocks are asked for, sent, and handed from one link to another when
-//! something arrives, or room is reported, or the store answers. Deadlines only end what hangs, repeat what failed, let HAVEs
-//! wait for company, and look after slots. So a hidden tab, whose timers browsers slow down to one a second or a minute,
-//! transfers like a visible one; the simulation's `hidden` tests hold it to that.
+//! Nothing in the data's path waits for a timer, where links tell when their buffers are empty: blocks are asked for, sent,
+//! and handed from one link to another when something arrives, or room is reported, or the store answers. Deadlines only
+//! end what hangs, repeat what failed, let HAVEs wait for company, look after slots, keep to limits, and tell what of a
+//! buffer that says nothing (a relay's, when less than a block was sent) must be gone by now. So a hidden tab, whose timers
+//! browsers slow down to one a second or a minute, transfers like a visible one; the simulation's `hidden` tests hold it to
+//! that, and the page's driver has a worker keep its deadlines while it is hidden.
 //!
 //! In reading order, which is that of the data's path:
 //! - `api`: what goes in and comes out ([`Action`], [`Notice`], [`TorrentSnapshot`]);

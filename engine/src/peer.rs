@@ -61,12 +61,14 @@ const HAVE_DELAY: Duration = Duration::from_millis(50);
 const MANY_HAVES: usize = 64;
 /// Bytes that go into one `Send`, unless a single message is longer.
 const SEND_LEN: usize = 64 * 1024;
+/// What is sent at once and is no longer than this is copied out of the outbox.
+const SMALL: usize = 1024;
 /// Bytes that are sent to a peer although its link has no room, since they are not blocks: far more than a large torrent's
 /// bitfield, metadata and HAVEs. A peer that asks and asks and never reads would otherwise fill the memory.
 const MAX_UNREAD: usize = 4 << 20;
-/// A link's buffer is taken to be empty so long after something was sent, if the link does not say so before. No longer than the
-/// time for which blocks are given to links: so links that say nothing, or have long round trips, cost no throughput.
-const BACKLOG_BELIEVED: Duration = Duration::from_millis(250);
+/// A link's buffer is taken to be empty so long after the last block, if the link does not say so before: longer than the blocks
+/// that share a line take, of which no more are given to links than go out in a quarter of this.
+const BACKLOG_BELIEVED: Duration = Duration::from_secs(1);
 /// Who has taken more than so many times what it gave, …
 const DEBT_TIMES: u64 = 2;
 /// … and this much, in bytes, is in debt: two of the longest blocks, so that whoever is new has something to give in return.
@@ -115,79 +117,64 @@ pub(crate) struct Outstanding {
 }
 
 /// One remote peer at one link.
+///
+/// Most of what happens on a link is that a message comes, and nearly all others of these lie in memory that no cache holds by
+/// then. So the fields stand in the order in which they are used together: what every message needs, what is to be said, what was
+/// asked for, and then what is seldom looked at.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Peer {
     /// How it is reached.
     pub(crate) transport: Transport,
     /// Whether it was this side that opened the link.
     pub(crate) initiator: bool,
-    /// Who it is: as the transport said, or its handshake.
-    pub(crate) id: Option<PeerId>,
-    opened_at: Time,
-    /// Since when nothing is asked for on this link any more: another to the same peer has taken over.
-    pub(crate) retiring: Option<Time>,
-    /// Since when the other side behaves as if this link were dead.
-    pub(crate) doubted: Option<Time>,
     /// A neighbour carried the offer and the answer from which this link came.
     pub(crate) introduced: bool,
-    /// What it says about others, and we to it.
-    pub(crate) neighbour: Neighbour,
-    /// What arrived and is not understood yet.
-    pub(crate) decoder: Decoder,
-    /// Its handshake.
-    pub(crate) handshake: Option<Handshake>,
     /// Our extended handshake went out.
     pub(crate) greeted: bool,
-    /// What its extended handshake said.
-    pub(crate) extended: Option<ExtendedHandshake>,
-
-    /// Which pieces it has.
-    pub(crate) pieces: Pieces,
-    /// Pieces it has that are missing here.
-    pub(crate) useful: u32,
     /// It was told which pieces are here.
     pub(crate) told_pieces: bool,
-    /// It was told of these alone, though there are more (super-seeding).
-    pub(crate) shown: Option<Vec<PieceIndex>>,
     /// We do not serve it.
     pub(crate) am_choking: bool,
     /// It was told that it has something we want.
     pub(crate) am_interested: bool,
-    interested_at: Time,
-    /// Interest was shown anew this often, since it went on choking.
-    toggles: u32,
     /// It does not serve us.
     pub(crate) peer_choking: bool,
     /// It wants something we have.
     pub(crate) peer_interested: bool,
-    /// Pieces that it serves also while it chokes us (BEP 6), unchecked.
-    allowed: BTreeSet<u32>,
-    /// Pieces that are cheap for it to serve (BEP 6), unchecked.
-    suggested: VecDeque<u32>,
-
-    outstanding: VecDeque<Outstanding>,
-    outstanding_bytes: u32,
-    last_block: Time,
-    /// The first block since it began to serve us.
-    first_block: Option<Time>,
-    /// Bytes that came since then, as far as they can be counted.
-    served: u32,
-    /// Usual time between two of its blocks.
-    gap: Option<Duration>,
     /// It left requests unanswered; one block at a time is risked until it delivers.
     pub(crate) snubbed: bool,
     /// It came soon after somebody was banned, and could be the same: it has yet to send a whole piece that is right.
     pub(crate) on_probation: bool,
+    /// Pieces it has that are missing here.
+    pub(crate) useful: u32,
+    outstanding_bytes: u32,
+    /// Bytes that came since it began to serve us, as far as they can be counted.
+    served: u32,
+    /// Interest was shown anew this often, since it went on choking.
+    toggles: u32,
+    unasked: u32,
+    last_heard: Time,
+    last_sent: Time,
+    /// Since when the other side behaves as if this link were dead.
+    pub(crate) doubted: Option<Time>,
+    /// Since when nothing is asked for on this link any more: another to the same peer has taken over.
+    pub(crate) retiring: Option<Time>,
     /// The latest state of the pieces in which there was nothing to ask it for.
     pub(crate) nothing_at: Option<u64>,
-    /// The piece that was begun with it last: its neighbours are the cheapest for it to serve.
-    pub(crate) last_begun: Option<PieceIndex>,
-    /// The shortest time in which it answered a request when nothing else was on the way, and that block's length, in bytes.
-    answer: Option<(Duration, u32)>,
-    unasked: u32,
     /// When it may be worth the while to look for a request that is taken back for it.
     pub(crate) recalls_from: Time,
+    /// Its handshake.
+    pub(crate) handshake: Option<Handshake>,
+    /// Which pieces it has.
+    pub(crate) pieces: Pieces,
+    /// What arrived and is not understood yet.
+    pub(crate) decoder: Decoder,
 
+    out: BytesMut,
+    full: Vec<Bytes>,
+    haves: Vec<PieceIndex>,
+    haves_due: Option<Time>,
     /// Blocks it asked for, in order.
     pub(crate) requests: VecDeque<BlockSpan>,
     room: usize,
@@ -195,28 +182,48 @@ pub(crate) struct Peer {
     most_room: usize,
     /// When it was sent a block last, or first wanted one.
     pub(crate) served_at: Time,
+    /// When the last block went out.
+    block_sent: Time,
     /// Bytes sent beyond the room since there was some.
     unread: usize,
-    /// Metadata bytes sent to it.
-    pub(crate) metadata_sent: u64,
+    /// Pieces that it serves also while it chokes us (BEP 6), unchecked.
+    allowed: BTreeSet<u32>,
 
-    out: BytesMut,
-    full: Vec<Bytes>,
-    haves: Vec<PieceIndex>,
-    haves_due: Option<Time>,
-    last_heard: Time,
-    last_sent: Time,
-    /// Since when both sides have had everything.
-    pub(crate) both_seed_since: Option<Time>,
-
+    outstanding: VecDeque<Outstanding>,
+    last_block: Time,
+    /// The first block since it began to serve us.
+    first_block: Option<Time>,
+    /// Usual time between two of its blocks.
+    gap: Option<Duration>,
+    /// The shortest time in which it answered a request when nothing else was on the way, and that block's length, in bytes.
+    answer: Option<(Duration, u32)>,
     /// Blocks received.
     pub(crate) down: Rate,
-    /// Blocks sent.
-    pub(crate) up: Rate,
     /// Bytes of blocks received.
     pub(crate) downloaded: u64,
+
+    /// Who it is: as the transport said, or its handshake.
+    pub(crate) id: Option<PeerId>,
+    /// What its extended handshake said.
+    pub(crate) extended: Option<ExtendedHandshake>,
+    opened_at: Time,
+    interested_at: Time,
+    /// Pieces that are cheap for it to serve (BEP 6), unchecked.
+    suggested: VecDeque<u32>,
+    /// The piece that was begun with it last: its neighbours are the cheapest for it to serve.
+    pub(crate) last_begun: Option<PieceIndex>,
+    /// It was told of these alone, though there are more (super-seeding).
+    pub(crate) shown: Option<Vec<PieceIndex>>,
+    /// Metadata bytes sent to it.
+    pub(crate) metadata_sent: u64,
+    /// Since when both sides have had everything.
+    pub(crate) both_seed_since: Option<Time>,
+    /// Blocks sent.
+    pub(crate) up: Rate,
     /// Bytes of blocks sent.
     pub(crate) uploaded: u64,
+    /// What it says about others, and we to it.
+    pub(crate) neighbour: Neighbour,
 }
 
 impl Peer {
@@ -272,6 +279,7 @@ impl Peer {
             haves_due: None,
             last_heard: now,
             last_sent: now,
+            block_sent: now,
             both_seed_since: None,
             down: Rate::default(),
             up: Rate::default(),
@@ -661,24 +669,39 @@ impl Peer {
 
     /// Everything to be sent now, in order. HAVEs go along, or when they have waited or are many; alone and at once if they
     /// are `the_last`, for which no company will come.
-    pub(crate) fn take_outbox(&mut self, now: Time, the_last: bool) -> Vec<Bytes> {
+    pub(crate) fn take_outbox(&mut self, now: Time, the_last: bool, mut send: impl FnMut(Bytes)) {
         let something = the_last || !self.out.is_empty() || !self.full.is_empty();
         if !self.haves.is_empty()
             && (something || self.haves_due.is_some_and(|due| due <= now) || self.haves.len() >= MANY_HAVES)
         {
             self.haves_due = None;
-            for piece in std::mem::take(&mut self.haves) {
+            let mut haves = std::mem::take(&mut self.haves);
+            for piece in haves.drain(..) {
                 self.say(&Message::Have(piece.as_u32()));
             }
+            self.haves = haves;
         }
-        let mut sends = std::mem::take(&mut self.full);
-        if !self.out.is_empty() {
-            sends.push(self.out.split().freeze());
-        }
-        for bytes in &sends {
+        for bytes in std::mem::take(&mut self.full) {
             self.sent(now, bytes.len());
+            send(bytes);
         }
-        sends
+        if self.out.is_empty() {
+            return;
+        }
+        self.sent(now, self.out.len());
+        if self.out.len() <= SMALL {
+            // One allocation of just that length, and the buffer is kept.
+            send(Bytes::copy_from_slice(&self.out));
+            self.out.clear();
+        } else {
+            send(self.out.split().freeze());
+        }
+    }
+
+    /// A block goes out, which with its head has so many bytes.
+    pub(crate) fn sent_block(&mut self, now: Time, bytes: usize) {
+        self.sent(now, bytes);
+        self.block_sent = now;
     }
 
     /// So many bytes go out.

@@ -14,6 +14,8 @@ const SLOTS: usize = 12;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rate {
     slots: [u64; SLOTS],
+    /// In all of them.
+    sum: u64,
     /// Number of the newest slot, counted from the program's start.
     newest: u64,
     /// First bytes after a window without any.
@@ -26,13 +28,15 @@ impl Rate {
         let slot = slot(now);
         let gone = slot.saturating_sub(self.newest);
         for step in 1..=gone.min(SLOTS as u64) {
-            self.slots[((self.newest + step) % SLOTS as u64) as usize] = 0;
+            let oldest = &mut self.slots[((self.newest + step) % SLOTS as u64) as usize];
+            self.sum -= std::mem::take(oldest);
         }
         self.newest = self.newest.max(slot);
-        if self.slots.iter().all(|count| *count == 0) {
+        if self.sum == 0 {
             self.since = now;
         }
         self.slots[(self.newest % SLOTS as u64) as usize] += bytes;
+        self.sum += bytes;
     }
 
     /// Bytes a second over the window, or since the first bytes if that is shorter.
@@ -44,9 +48,12 @@ impl Rate {
     pub(crate) fn per_second_without(&self, now: Time, spared: u64) -> f64 {
         let oldest = slot(now).saturating_sub(SLOTS as u64 - 1);
         let first = (self.newest + 1).saturating_sub(SLOTS as u64);
-        let counted =
-            (first.max(oldest)..=self.newest).map(|slot| self.slots[(slot % SLOTS as u64) as usize]);
-        let bytes = counted.sum::<u64>().saturating_sub(spared);
+        if self.sum == 0 || oldest > self.newest {
+            return 0.0;
+        }
+        // What has left the window since something was counted last.
+        let gone = (first..oldest).map(|slot| self.slots[(slot % SLOTS as u64) as usize]);
+        let bytes = (self.sum - gone.sum::<u64>()).saturating_sub(spared);
         if bytes == 0 {
             return 0.0;
         }
@@ -58,7 +65,7 @@ impl Rate {
 
 fn slot(now: Time) -> u64 {
     // A program that runs for 500 million years would wrap.
-    (now.as_duration().as_millis() / SLOT.as_millis()) as u64
+    now.as_duration().as_millis() as u64 / SLOT.as_millis() as u64
 }
 
 #[cfg(test)]

@@ -59,19 +59,17 @@ impl Swarm {
 
     /// The links to this peer, but for `except`.
     pub(crate) fn links_to(&self, peer: PeerId, except: LinkId) -> Vec<LinkId> {
-        let links = self.links.iter().filter(|(link, other)| **link != except && other.id == Some(peer));
-        links.map(|(link, _)| *link).collect()
+        self.links.to(peer, except)
     }
 
     /// Whether there is a link to this peer.
     pub(crate) fn is_linked(&self, peer: PeerId) -> bool {
-        self.links.values().any(|other| other.id == Some(peer))
+        self.links.lead_to(peer)
     }
 
     /// Linked peers, those with several links counted once.
     pub(crate) fn peer_count(&self) -> usize {
-        let known: BTreeSet<_> = self.links.values().filter_map(|peer| peer.id).collect();
-        known.len() + self.links.values().filter(|peer| peer.id.is_none()).count()
+        self.links.peer_count()
     }
 
     /// Whether it is being dialed, or will be, and there is no sign that this is in vain.
@@ -196,12 +194,11 @@ impl Swarm {
         if room == 0 {
             return Vec::new();
         }
-        let linked: BTreeSet<_> = self.links.values().filter_map(|peer| peer.id).collect();
         let mut due: Vec<_> = self
             .candidates
             .iter_mut()
             .filter(|(peer, candidate)| {
-                candidate.is_wanted(complete) && candidate.not_before <= now && !linked.contains(peer)
+                candidate.is_wanted(complete) && candidate.not_before <= now && !self.links.lead_to(**peer)
             })
             .collect();
         rng.shuffle(&mut due);
@@ -232,15 +229,11 @@ impl Swarm {
     fn next_look(&self, max_peers: usize, complete: bool) -> Option<Time> {
         let dialing = self.dialing();
         let has_room = dialing < MAX_DIALING && self.peer_count() + dialing < max_peers;
-        let linked: BTreeSet<_> = self.links.values().filter_map(|peer| peer.id).collect();
-        self.candidates
-            .iter()
-            .filter(|(peer, _)| !linked.contains(peer))
-            .filter_map(|(_, candidate)| match candidate.dialing {
-                Some(since) => Some(since + DIAL_PATIENCE),
-                None => (has_room && candidate.is_wanted(complete)).then_some(candidate.not_before),
-            })
-            .min()
+        let looks = self.candidates.iter().filter_map(|(peer, candidate)| match candidate.dialing {
+            Some(since) => Some((peer, since + DIAL_PATIENCE)),
+            None => (has_room && candidate.is_wanted(complete)).then_some((peer, candidate.not_before)),
+        });
+        looks.filter(|(peer, _)| !self.links.lead_to(**peer)).map(|(_, time)| time).min()
     }
 
     /// Attempts under way are no longer of interest.

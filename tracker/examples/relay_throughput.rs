@@ -34,7 +34,7 @@ const TOTAL: usize = 1024 * 1024 * 1024;
 const ROUNDS: usize = 3;
 
 /// Bytes that a receiver takes before it gives credit for them.
-const CREDIT_STEP: u32 = RELAY_WINDOW / 8;
+const CREDIT_STEP: u32 = RELAY_WINDOW / 32;
 
 fn main() -> anyhow::Result<()> {
     let thread = |name: &str| {

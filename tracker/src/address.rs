@@ -9,6 +9,8 @@ use hyper::header::{FORWARDED, HeaderMap};
 /// Most addresses that are read from one request's headers, from its end; nobody stands behind more proxies of ours.
 const MAX_HOPS: usize = 16;
 
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+
 /// Some networks: `10.0.0.0/8`, `2001:db8::/32`, or single addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks(Vec<Network>);
@@ -88,10 +90,39 @@ impl fmt::Display for Networks {
     }
 }
 
+/// Where the proxies write for whom they ask. One header alone is read: another one passes through a proxy as the client
+/// wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`, which nearly all proxies write.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl fmt::Display for ProxyHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::XForwardedFor => X_FORWARDED_FOR,
+            Self::Forwarded => FORWARDED.as_str(),
+        })
+    }
+}
+
+impl FromStr for ProxyHeader {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let known = [Self::XForwardedFor, Self::Forwarded];
+        let named = known.into_iter().find(|header| text.eq_ignore_ascii_case(&header.to_string()));
+        named.ok_or("it is x-forwarded-for or forwarded")
+    }
+}
+
 /// The address of the client behind these headers: the last one named that is none of the `proxies`, as far as proxies
-/// named it. `Forwarded` (RFC 7239) goes before `X-Forwarded-For`. What stands in front of it may be made up, and what a stranger's
-/// headers say is not read at all.
-pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &Networks) -> IpAddr {
+/// named it. What stands in front of it may be made up, and what a stranger's headers say is not read at all.
+pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &Networks, header: ProxyHeader) -> IpAddr {
     let peer = peer.to_canonical();
     if !proxies.contain(peer) {
         return peer;
@@ -100,10 +131,11 @@ pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &Networks) -> I
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).collect()
     };
-    let named: Vec<Option<IpAddr>> = if headers.contains_key(FORWARDED) {
-        values(FORWARDED.as_str()).into_iter().map(forwarded_for).collect()
-    } else {
-        values("x-forwarded-for").into_iter().map(|item| node(item.trim())).collect()
+    let named: Vec<Option<IpAddr>> = match header {
+        ProxyHeader::Forwarded => values(FORWARDED.as_str()).into_iter().map(forwarded_for).collect(),
+        ProxyHeader::XForwardedFor => {
+            values(X_FORWARDED_FOR).into_iter().map(|item| node(item.trim())).collect()
+        }
     };
     let mut client = peer;
     for address in named.into_iter().rev().take(MAX_HOPS) {
@@ -172,11 +204,15 @@ mod tests {
     }
 
     fn seen(peer: &str, headers: &[(&'static str, &str)]) -> IpAddr {
+        seen_in(ProxyHeader::XForwardedFor, peer, headers)
+    }
+
+    fn seen_in(header: ProxyHeader, peer: &str, headers: &[(&'static str, &str)]) -> IpAddr {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        client(address(peer), &map, &"127.0.0.1,10.0.0.0/8".parse().unwrap())
+        client(address(peer), &map, &"127.0.0.1,10.0.0.0/8".parse().unwrap(), header)
     }
 
     #[test]
@@ -200,8 +236,19 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_read_as_its_rfc_writes_it_and_goes_first() {
-        let told = |value| seen("127.0.0.1", &[("forwarded", value), ("x-forwarded-for", "9.9.9.9")]);
+    fn only_the_header_that_the_proxy_writes_is_read() {
+        let headers = [("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "9.9.9.9")];
+        assert_eq!(seen("127.0.0.1", &headers), address("9.9.9.9"));
+        assert_eq!(seen_in(ProxyHeader::Forwarded, "127.0.0.1", &headers), address("1.1.1.1"));
+        assert_eq!(seen("127.0.0.1", &headers[..1]), address("127.0.0.1"), "the client's own");
+        assert_eq!(ProxyHeader::default().to_string().parse(), Ok(ProxyHeader::XForwardedFor));
+        assert_eq!("Forwarded".parse(), Ok(ProxyHeader::Forwarded));
+        assert!("via".parse::<ProxyHeader>().is_err());
+    }
+
+    #[test]
+    fn forwarded_is_read_as_its_rfc_writes_it() {
+        let told = |value| seen_in(ProxyHeader::Forwarded, "127.0.0.1", &[("forwarded", value)]);
         assert_eq!(told("for=192.0.2.60;proto=http;by=203.0.113.43"), address("192.0.2.60"));
         assert_eq!(told("For=\"[2001:db8:cafe::17]:4711\""), address("2001:db8:cafe::17"));
         assert_eq!(told("for=192.0.2.43, for=198.51.100.17"), address("198.51.100.17"));

@@ -22,6 +22,7 @@ pub(crate) struct Door {
     connections_per_address: usize,
     quota: Quota,
     open: AtomicUsize,
+    refused: AtomicUsize,
     guests: Mutex<HashMap<Household, Guest>>,
 }
 
@@ -35,6 +36,10 @@ struct Guest {
 /// One open connection, counted until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Seat(Arc<Door>);
+
+/// One connection that is only told why it may not come in, counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Refusal(Arc<Door>);
 
 /// One connection of one address, counted until this is dropped.
 #[derive(Debug)]
@@ -51,6 +56,7 @@ impl Door {
             connections_per_address: limits.connections_per_address,
             quota: Quota { rate: limits.relay_rate_per_address, day: limits.relay_per_day_per_address },
             open: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
             guests: Mutex::default(),
         }
     }
@@ -75,6 +81,14 @@ impl Door {
         }
         let welcome = if before < self.connections { Ok(()) } else { Err(Rejection::Connections) };
         Some((seat, welcome))
+    }
+
+    /// A place for somebody who may not come in, to hear why; `None` if too many hear that already: they are slow, and would
+    /// take everybody's places.
+    pub(crate) fn refuse(self: &Arc<Self>) -> Option<Refusal> {
+        let before = self.refused.fetch_add(1, Ordering::Relaxed);
+        let refusal = Refusal(Arc::clone(self));
+        (before < REFUSED_CONNECTIONS).then_some(refusal)
     }
 
     /// Lets a connection of this address in.
@@ -108,10 +122,21 @@ impl Drop for Seat {
     }
 }
 
+impl Drop for Refusal {
+    fn drop(&mut self) {
+        self.0.refused.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Pass {
     /// Counts relayed bytes, as [`Meter::charge`] does.
     pub(crate) fn charge(&self, now: Instant, bytes: u64) -> Result<Duration, UsedUp> {
         lock(&self.meter).charge(now, bytes, self.door.quota)
+    }
+
+    /// Whether its address may relay nothing more today.
+    pub(crate) fn is_used_up(&self, now: Instant) -> bool {
+        lock(&self.meter).left_of_day(now, self.door.quota) == 0
     }
 }
 
@@ -149,6 +174,15 @@ mod tests {
         seats.clear();
         assert_eq!(door.open(), 0);
         assert!(door.sit().is_some_and(|(_, welcome)| welcome.is_ok()));
+    }
+
+    #[test]
+    fn of_those_who_may_not_come_in_so_many_hear_why() {
+        let door = door(|_| {});
+        let refusals: Vec<_> = (0..REFUSED_CONNECTIONS).map(|_| door.refuse().unwrap()).collect();
+        assert!(door.refuse().is_none());
+        drop(refusals);
+        assert!(door.refuse().is_some());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod security;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,10 +22,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::door::{Pass, Seat};
+use crate::door::{Pass, Refusal, Seat};
 use crate::metrics::Rejection;
 use crate::server::{App, Ends};
-use crate::{access, address, lock, socket};
+use crate::{access, lock, socket};
 
 /// A response with its whole body.
 pub(crate) type Reply = Response<Full<Bytes>>;
@@ -51,12 +52,13 @@ pub(crate) struct Visitor {
     pub(crate) welcome: Result<(), Rejection>,
     pub(crate) pass: Option<Pass>,
     pub(crate) speech: Speech,
+    pub(crate) refusal: Option<Refusal>,
     _seat: Seat,
 }
 
 impl Visitor {
     pub(crate) fn new(address: IpAddr, seat: Seat, welcome: Result<(), Rejection>) -> Self {
-        Self { address, welcome, pass: None, speech: Speech::Plain, _seat: seat }
+        Self { address, welcome, pass: None, speech: Speech::Plain, refusal: None, _seat: seat }
     }
 }
 
@@ -73,8 +75,10 @@ where
 {
     let pass = Mutex::new(visitor.pass.take());
     let opening: Mutex<Option<Opening>> = Mutex::new(None);
+    let has_asked = AtomicBool::new(false);
     let service = service_fn(|request| async {
         let began = Instant::now();
+        has_asked.store(true, Ordering::Relaxed);
         app.metrics.http_requests.add(1);
         let mut reply = respond(request, &app, &visitor, &pass, &opening).await;
         if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -105,7 +109,8 @@ where
     };
     if let Err(error) = result {
         tracing::debug!(%error, "an HTTP connection ended");
-        if error.is_timeout() {
+        // A browser that has its page and asks for nothing more ends like this as well.
+        if error.is_timeout() && !has_asked.load(Ordering::Relaxed) {
             app.metrics.reject(Rejection::Handshake);
         }
         return;
@@ -158,7 +163,7 @@ async fn respond(
         return reply;
     }
     let may_read = || {
-        let client = address::client(visitor.address, request.headers(), &app.proxies);
+        let client = app.client(visitor.address, request.headers());
         app.metrics_from.is_empty() || app.metrics_from.contain(client)
     };
     match request.uri().path() {
@@ -191,7 +196,7 @@ fn open_socket(
     let known = lock(pass).take();
     let entered = known.map_or_else(
         || {
-            let client = address::client(visitor.address, headers, &app.proxies);
+            let client = app.client(visitor.address, headers);
             app.door.enter(client, std::time::Instant::now())
         },
         Ok,
@@ -243,8 +248,8 @@ fn keep_token<B>(request: &Request<B>, app: &App, visitor: &Visitor) -> Option<R
         return Some(refuse(app, Rejection::Token));
     }
     let rest: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("token=")).collect();
-    // A path of two slashes would lead to another host.
-    let path = format!("/{}", request.uri().path().trim_start_matches('/'));
+    // A path of two slashes, or of what browsers take for one, would lead to another host.
+    let path = format!("/{}", request.uri().path().trim_start_matches(['/', '\\']));
     let target = if rest.is_empty() { path } else { format!("{path}?{}", rest.join("&")) };
     let secure = if visitor.speech == Speech::Tls { "; Secure" } else { "" };
     let cookie =

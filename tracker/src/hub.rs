@@ -20,8 +20,8 @@ use shared::{InfoHash, PeerId};
 
 use crate::ConnectionId;
 use crate::access::Access;
-use crate::allowance::Allowance;
 use crate::limits::Limits;
+use crate::meter::Bucket;
 use crate::metrics::{Metrics, Rejection};
 use crate::outbox::{Ending, Outbox, Queues};
 use crate::registry::{AnnounceError, Bounds, Membership, Registry, Totals};
@@ -39,6 +39,26 @@ pub(crate) struct Far {
     pub(crate) outbox: Arc<Outbox>,
     /// The channel's number there.
     pub(crate) channel: ChannelId,
+}
+
+/// Most offers to named peers, and most relay channels, that one connection may ask for at once: for all that two
+/// announces name, with some to spare. A tab has no more `RTCPeerConnection`s than that alive.
+const NAMED_BURST: u64 = 128;
+
+/// How many more are allowed each second. Who retries each of its peers every minute or so stays far below.
+const NAMED_RATE: u64 = 4;
+
+/// How often one connection may do what costs another one.
+#[derive(Debug)]
+struct Allowances {
+    offers: Bucket,
+    channels: Bucket,
+}
+
+impl Allowances {
+    fn new(now: Instant) -> Self {
+        Self { offers: Bucket::new(now), channels: Bucket::new(now) }
+    }
 }
 
 /// Counts at one moment.
@@ -69,8 +89,8 @@ pub(crate) struct Hub {
     registry: Registry,
     channels: Channels,
     outboxes: HashMap<ConnectionId, Arc<Outbox>>,
-    /// For offers to named peers; of connections that have made some.
-    allowances: HashMap<ConnectionId, Allowance>,
+    /// Of connections that have offered to named peers, or asked for channels.
+    allowances: HashMap<ConnectionId, Allowances>,
     next_connection: u64,
     rng: SmallRng,
     limits: Limits,
@@ -116,7 +136,10 @@ impl Hub {
 
     /// A connection is gone; does nothing the second time.
     pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
-        self.outboxes.remove(&connection);
+        if let Some(outbox) = self.outboxes.remove(&connection) {
+            // Others hold it on until they hear of the end.
+            outbox.discard();
+        }
         self.allowances.remove(&connection);
         self.registry.disconnect(connection);
         for far in self.channels.disconnect(connection) {
@@ -147,12 +170,13 @@ impl Hub {
                 self.metrics.reject(Rejection::RelayChannels);
                 self.refuse_relay(connection, &open, RelayReason::TooManyChannels);
             }
-            ToTracker::RelayOpen(open) => self.open_relay(connection, &open),
+            ToTracker::RelayOpen(open) => self.open_relay(connection, &open, now),
             ToTracker::RelayClose(close) => {
                 let end = End { connection, channel: close.channel };
                 self.close_relay(end, close.reason);
             }
         }
+        self.relieve();
     }
 
     /// One end wants its channel closed: the other end is told why.
@@ -254,13 +278,11 @@ impl Hub {
             self.metrics.reject(Rejection::Offers);
             announce.offers.truncate(self.limits.offers);
         }
-        if announce.event == Event::Completed {
-            self.metrics.completed.add(1);
-        }
         let membership = Membership { connection, info_hash, peer_id: announce.peer_id };
         let stopped = announce.event == Event::Stopped;
         match self.registry.announce(connection, announce, now, &mut self.rng) {
             Ok(outcome) => {
+                self.metrics.completed.add(u64::from(outcome.completed));
                 if let Some(old) = outcome.superseded {
                     tracing::debug!(%connection, %old, "a peer is back over a new connection");
                     if let Some(outbox) = self.outboxes.get(&old) {
@@ -274,7 +296,7 @@ impl Hub {
                 for (to, mut message) in outcome.messages {
                     if to == connection {
                         if let ToPeer::Announced(Announced { enxame: Some(reply), .. }) = &mut message {
-                            self.open_named(membership, announce, &mut reply.peers);
+                            self.open_named(membership, announce, &mut reply.peers, now);
                         }
                         self.send(to, message);
                     } else {
@@ -298,8 +320,12 @@ impl Hub {
     /// Passes an offer on to a named peer, or tells the offerer that this was not possible.
     fn offer(&mut self, connection: ConnectionId, offer: TargetedOffer, now: Instant) {
         let TargetedOffer { info_hash, to_peer_id, offer_id, .. } = offer;
-        let allowance = self.allowances.entry(connection).or_insert_with(|| Allowance::new(now));
-        let passed_on = allowance.take(now)
+        let passed_on = self
+            .allowances
+            .entry(connection)
+            .or_insert_with(|| Allowances::new(now))
+            .offers
+            .try_take(now, 1, NAMED_RATE, NAMED_BURST)
             && self
                 .registry
                 .offer(connection, offer, now)
@@ -313,7 +339,7 @@ impl Hub {
 
     /// Opens channels to those whom the reply to an announce names, as many as it asks for. The others hear of it as usual,
     /// the asker in the reply.
-    fn open_named(&mut self, asker: Membership, announce: &Announce, named: &mut [NamedPeer]) {
+    fn open_named(&mut self, asker: Membership, announce: &Announce, named: &mut [NamedPeer], now: Instant) {
         let wanted = announce.enxame.as_ref().map_or(0, |hello| hello.open);
         let Membership { connection, info_hash, peer_id } = asker;
         for peer in named.iter_mut().filter(|peer| peer.relay).take(wanted as usize) {
@@ -322,7 +348,7 @@ impl Hub {
             }
             let open = RelayOpen { info_hash, peer_id, to_peer_id: peer.peer_id };
             // Whoever cannot be reached so is merely named; to ask for a channel will then tell why.
-            if let Ok(Some((asker, other))) = self.try_open_relay(connection, &open) {
+            if let Ok(Some((asker, other))) = self.try_open_relay(connection, &open, now) {
                 self.metrics.channels_opened.add(1);
                 peer.channel = Some(asker.channel);
                 if let Some(outbox) = self.outboxes.get(&connection) {
@@ -341,8 +367,8 @@ impl Hub {
         }
     }
 
-    fn open_relay(&mut self, connection: ConnectionId, open: &RelayOpen) {
-        match self.try_open_relay(connection, open) {
+    fn open_relay(&mut self, connection: ConnectionId, open: &RelayOpen, now: Instant) {
+        match self.try_open_relay(connection, open, now) {
             Ok(Some((asker, other))) => {
                 self.metrics.channels_opened.add(1);
                 self.tell_opened(asker, open.info_hash, open.to_peer_id, true);
@@ -364,6 +390,7 @@ impl Hub {
         &mut self,
         connection: ConnectionId,
         open: &RelayOpen,
+        now: Instant,
     ) -> Result<Option<(End, End)>, RelayReason> {
         let info_hash = open.info_hash;
         let asker = self.registry.relay_capable(&info_hash, &open.peer_id);
@@ -378,8 +405,17 @@ impl Hub {
         }
         let asker = Membership { connection, info_hash, peer_id: open.peer_id };
         let other = Membership { connection: to, info_hash, peer_id: open.to_peer_id };
+        let allowances = self.allowances.entry(connection).or_insert_with(|| Allowances::new(now));
+        // Taken only if a channel is opened: whoever has one already asks for nothing.
+        let mut channels = allowances.channels;
+        if !channels.try_take(now, 1, NAMED_RATE, NAMED_BURST) {
+            return Err(RelayReason::TooManyChannels);
+        }
         match self.channels.open(asker, other)? {
-            Opening::Opened { asker, other } => Ok(Some((asker, other))),
+            Opening::Opened { asker, other } => {
+                allowances.channels = channels;
+                Ok(Some((asker, other)))
+            }
             Opening::Existing => Ok(None),
         }
     }

@@ -10,7 +10,7 @@
 //! - [`registry`]: who is in which swarm, as a pure state machine: no IO, no clock, no randomness of its own;
 //! - [`relay`]: which channels are open and what each direction may send, pure as well;
 //! - [`limits`]: every bound on what clients cost, and its usual value;
-//! - `allowance`, `meter`: how often one connection may do what costs others, and how much it may send;
+//! - `meter`: how often one connection may do what costs others, and how much it may send;
 //! - `outbox`: what waits for one connection, bounded, and what happens when it is full;
 //! - `hub`: the state machines together, behind one lock, turning decisions into messages;
 //! - `socket`: one WebSocket connection as an actor;
@@ -23,7 +23,6 @@
 
 pub mod access;
 pub mod address;
-mod allowance;
 mod door;
 mod http;
 mod hub;

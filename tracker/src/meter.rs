@@ -27,6 +27,16 @@ impl Bucket {
         self.full = self.full.max(now) + Duration::from_secs_f64(amount as f64 / rate);
         (self.full - now).saturating_sub(Duration::from_secs_f64(burst as f64 / rate))
     }
+
+    /// The same, if there is enough: otherwise nothing is taken.
+    pub(crate) fn try_take(&mut self, now: Instant, amount: u64, rate: u64, burst: u64) -> bool {
+        let mut after = *self;
+        let enough = after.take(now, amount, rate, burst).is_zero();
+        if enough {
+            *self = after;
+        }
+        enough
+    }
 }
 
 /// What may be sent.
@@ -58,9 +68,10 @@ impl Meter {
     /// Counts bytes, and tells how long the sender is to wait before it sends more.
     ///
     /// # Errors
-    /// [`UsedUp`] when they are more than is left of the day; they are not counted then.
+    /// [`UsedUp`] when they are more than is left of the day; the day is over then, whatever was left.
     pub(crate) fn charge(&mut self, now: Instant, bytes: u64, quota: Quota) -> Result<Duration, UsedUp> {
         if bytes > self.left_of_day(now, quota) {
+            self.today = quota.day;
             return Err(UsedUp);
         }
         self.today += bytes;
@@ -103,15 +114,31 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_is_allowed_and_then_one_each_refill() {
+        let (mut now, refill) = (Instant::now(), Duration::from_millis(250));
+        let mut bucket = Bucket::new(now);
+        let taken = |bucket: &mut Bucket, now| (0..1000).filter(|_| bucket.try_take(now, 1, 4, 128)).count();
+        assert_eq!(taken(&mut bucket, now), 128);
+        now += refill / 2;
+        assert_eq!(taken(&mut bucket, now), 0, "and what is refused costs nothing");
+        now += refill / 2;
+        assert_eq!(taken(&mut bucket, now), 1);
+        now += refill * 3;
+        assert_eq!(taken(&mut bucket, now), 3);
+        now += Duration::from_secs(1_000_000);
+        assert_eq!(taken(&mut bucket, now), 128, "rest is not saved up beyond the burst");
+    }
+
+    #[test]
     fn a_day_has_its_sum_and_then_comes_another_day() {
         let now = Instant::now();
         let mut meter = Meter::new(now);
         assert!(meter.is_clear(now));
         assert!(meter.charge(now, 4000, QUOTA).is_ok());
-        assert_eq!(meter.charge(now, 1001, QUOTA), Err(UsedUp));
         assert_eq!(meter.left_of_day(now, QUOTA), 1000);
-        assert!(meter.charge(now, 1000, QUOTA).is_ok());
+        assert_eq!(meter.charge(now, 1001, QUOTA), Err(UsedUp));
         assert_eq!(meter.left_of_day(now, QUOTA), 0);
+        assert_eq!(meter.charge(now, 1, QUOTA), Err(UsedUp));
         assert!(!meter.is_clear(now) && meter.is_clear(now + DAY));
         assert!(meter.charge(now + DAY, 5000, QUOTA).is_ok());
     }

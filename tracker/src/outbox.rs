@@ -8,7 +8,9 @@
 //!
 //! What was accepted on a channel before the other side closed it is still delivered, and the notice of the closing
 //! comes behind it: a peer that leaves right after its last block has not sent it in vain. So that opening, filling
-//! and closing channels cannot pile up bytes, all closed channels together keep at most one window.
+//! and closing channels cannot pile up bytes, all closed channels together keep at most one window; so that they cannot
+//! pile up notices either, a channel that was closed before its client read of its opening leaves no trace, unless it was
+//! the client who asked for it: then the answer is one of its signals.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -130,9 +132,7 @@ impl Default for Outbox {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        let mut waiting = lock(&self.waiting);
-        waiting.clear();
-        self.settle(&mut waiting);
+        self.discard();
     }
 }
 
@@ -159,6 +159,8 @@ struct Waiting {
 struct Lane {
     info_hash: InfoHash,
     opening: Option<ToPeer>,
+    /// Whether this client asked for the channel: it is owed an answer, which counts as a signal while it waits.
+    asked: bool,
     credit: Credit,
     payloads: VecDeque<Payload>,
     closing: Option<RelayReason>,
@@ -171,11 +173,17 @@ impl Lane {
         Self {
             info_hash,
             opening: None,
+            asked: false,
             credit: Credit::default(),
             payloads: VecDeque::new(),
             closing: None,
             in_ring: false,
         }
+    }
+
+    /// What the notice of the opening counts for among the signals, in bytes.
+    fn opening_cost(&self) -> usize {
+        if self.opening.is_some() && self.asked { SIGNAL_OVERHEAD } else { 0 }
     }
 }
 
@@ -258,6 +266,13 @@ impl Outbox {
         true
     }
 
+    /// The connection is gone: nothing is kept for it.
+    pub(crate) fn discard(&self) {
+        let mut waiting = lock(&self.waiting);
+        waiting.clear();
+        self.settle(&mut waiting);
+    }
+
     /// Ends the connection, before anything that waits.
     pub(crate) fn end(&self, ending: Ending) {
         let mut waiting = lock(&self.waiting);
@@ -269,9 +284,18 @@ impl Outbox {
 
     /// A channel is open: queues the message that tells so, ahead of what other channels hold.
     pub(crate) fn open(&self, channel: ChannelId, info_hash: InfoHash, message: ToPeer) {
+        let asked = matches!(&message, ToPeer::RelayOpened(opened) if opened.initiator);
+        let lane = Lane { opening: Some(message), asked, in_ring: true, ..Lane::new(info_hash) };
+        let cost = lane.opening_cost();
         let mut waiting = lock(&self.waiting);
-        waiting.lanes.insert(channel, Lane { opening: Some(message), in_ring: true, ..Lane::new(info_hash) });
-        waiting.ring.push_front(channel);
+        if waiting.signal_bytes + cost > MAX_SIGNAL_BACKLOG {
+            waiting.end(Ending::SlowReader);
+        } else {
+            waiting.signal_bytes += cost;
+            waiting.lanes.insert(channel, lane);
+            waiting.ring.push_front(channel);
+        }
+        self.settle(&mut waiting);
         drop(waiting);
         self.waker.wake();
     }
@@ -336,13 +360,19 @@ impl Outbox {
         self.waker.wake();
     }
 
-    /// The channel was closed by the other side, or for it: what waits is still delivered, then the reason.
+    /// The channel was closed by the other side, or for it: what waits is still delivered, then the reason. Who did not ask
+    /// for it, and has not yet read that it was opened, is spared all of it.
     pub(crate) fn close(&self, channel: ChannelId, reason: RelayReason) {
         let mut waiting = lock(&self.waiting);
         let waiting = &mut *waiting;
         let Some(lane) = waiting.lanes.get_mut(&channel).filter(|lane| lane.closing.is_none()) else {
             return;
         };
+        if lane.opening.is_some() && !lane.asked {
+            waiting.forget(channel);
+            self.settle(waiting);
+            return;
+        }
         lane.closing = Some(reason);
         let held = lane.credit.held() as usize;
         if waiting.orphaned + held > RELAY_WINDOW as usize {
@@ -364,14 +394,7 @@ impl Outbox {
     /// The channel was closed by this side: nothing more is said about it.
     pub(crate) fn forget(&self, channel: ChannelId) {
         let mut waiting = lock(&self.waiting);
-        let Some(lane) = waiting.lanes.remove(&channel) else { return };
-        let held = lane.credit.held() as usize;
-        waiting.relayed -= held;
-        if lane.closing.is_some() {
-            waiting.orphaned -= held;
-        }
-        waiting.ring.retain(|other| *other != channel);
-        waiting.credits.remove(&channel);
+        waiting.forget(channel);
         self.settle(&mut waiting);
     }
 
@@ -437,6 +460,19 @@ impl Waiting {
         *self = Self { ending, told: self.told, ..Self::default() };
     }
 
+    /// Drops a channel, and what waits on it.
+    fn forget(&mut self, channel: ChannelId) {
+        let Some(lane) = self.lanes.remove(&channel) else { return };
+        let held = lane.credit.held() as usize;
+        self.signal_bytes -= lane.opening_cost();
+        self.relayed -= held;
+        if lane.closing.is_some() {
+            self.orphaned -= held;
+        }
+        self.ring.retain(|other| *other != channel);
+        self.credits.remove(&channel);
+    }
+
     /// Bytes that wait.
     fn bytes(&self) -> usize {
         self.signal_bytes + self.relayed
@@ -455,7 +491,9 @@ impl Waiting {
         }
         let channel = self.ring.pop_front()?;
         let lane = self.lanes.get_mut(&channel)?;
+        let opening_cost = lane.opening_cost();
         if let Some(message) = lane.opening.take() {
+            self.signal_bytes -= opening_cost;
             lane.in_ring = !lane.payloads.is_empty() || lane.closing.is_some();
             if lane.in_ring {
                 self.ring.push_front(channel);

@@ -94,8 +94,8 @@ pub struct Outcome {
     pub messages: Vec<(ConnectionId, ToPeer)>,
     /// The connection that lost its peer id to this one; to be closed.
     pub superseded: Option<ConnectionId>,
-    /// Whether the peer left the swarm.
-    pub left: bool,
+    /// Whether the peer completed its download with this.
+    pub completed: bool,
 }
 
 /// One peer in one swarm, over one connection.
@@ -126,8 +126,8 @@ pub struct Totals {
 /// [`disconnect`](Self::disconnect), [`expire`](Self::expire). Questions: [`scrape`](Self::scrape), [`relay_capable`](Self::relay_capable),
 /// [`totals`](Self::totals).
 ///
-/// Invariants: a swarm has at least one peer; `memberships` holds exactly the peers of all swarms, and `peers` is their
-/// number; `completed` holds the count of each swarm in which it is not zero, unless it was forgotten.
+/// Invariants: a swarm has at least one peer; `memberships` holds exactly the peers of all swarms, `peers` is their number,
+/// and `seeders` that of those that have everything.
 #[derive(Debug)]
 pub struct Registry {
     interval: Duration,
@@ -135,6 +135,7 @@ pub struct Registry {
     swarms: HashMap<InfoHash, Swarm>,
     memberships: HashMap<ConnectionId, HashSet<(InfoHash, PeerId)>>,
     peers: usize,
+    seeders: usize,
     bounds: Bounds,
     /// How often each torrent was completed, also of those whose swarms are empty.
     completed: IndexMap<InfoHash, u32>,
@@ -151,6 +152,7 @@ impl Registry {
             swarms: HashMap::new(),
             memberships: HashMap::new(),
             peers: 0,
+            seeders: 0,
             bounds: Bounds::default(),
             completed: IndexMap::new(),
             changed: HashSet::new(),
@@ -199,17 +201,17 @@ impl Registry {
         if announce.event == Event::Stopped {
             self.remove(Membership { connection, info_hash, peer_id });
             let reply = self.reply(announce, Vec::new(), 0);
-            return Ok(Outcome { messages: vec![(connection, reply)], superseded, left: true });
+            return Ok(Outcome { messages: vec![(connection, reply)], superseded, completed: false });
         }
         if self.memberships.entry(connection).or_default().insert((info_hash, peer_id)) {
             self.peers += 1;
         }
-        let before = self.completed.get(&info_hash).copied().unwrap_or(0);
-        let swarm = self.swarms.entry(info_hash).or_insert_with(|| Swarm::new(before));
-        swarm.update(connection, announce, now);
-        let completed = swarm.counts().downloaded;
-        if completed > before {
-            self.note_completed(info_hash, completed, rng);
+        let swarm = self.swarms.entry(info_hash).or_default();
+        let seeders = swarm.seeders();
+        let completed = swarm.update(connection, announce, now);
+        self.seeders = self.seeders - seeders + swarm.seeders();
+        if completed {
+            self.note_completed(info_hash, rng);
         }
         let Some(swarm) = self.swarms.get_mut(&info_hash) else { return Ok(Outcome::default()) };
         let peers = name_peers(swarm, connection, announce, rng);
@@ -217,7 +219,7 @@ impl Registry {
         let forwarded = swarm.forward_offers(announce, now, rng);
         let mut messages = vec![(connection, self.reply(announce, peers, strangers))];
         messages.extend(forwarded);
-        Ok(Outcome { messages, superseded, left: false })
+        Ok(Outcome { messages, superseded, completed })
     }
 
     /// A peer offers to another. Gives the message to pass on, if the offerer is in the swarm over this connection, and
@@ -292,13 +294,7 @@ impl Registry {
 
     /// Totals over all swarms.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals { swarms: self.swarms.len(), ..Totals::default() };
-        for swarm in self.swarms.values() {
-            let counts = swarm.counts();
-            totals.seeders += counts.complete as usize;
-            totals.peers += (counts.complete + counts.incomplete) as usize;
-        }
-        totals
+        Totals { swarms: self.swarms.len(), peers: self.peers, seeders: self.seeders }
     }
 
     /// Checks that the connection may use this peer id, and gives the connection that it takes it over from.
@@ -336,8 +332,8 @@ impl Registry {
         Ok(superseded)
     }
 
-    /// Keeps a completed count, in the place of a small one if there is no other.
-    fn note_completed(&mut self, info_hash: InfoHash, count: u32, rng: &mut impl Rng) {
+    /// Counts a completed download, in the place of a small count if there is no other.
+    fn note_completed(&mut self, info_hash: InfoHash, rng: &mut impl Rng) {
         if !self.completed.contains_key(&info_hash) && self.completed.len() >= self.bounds.remembered {
             let candidates = (0..FORGET_ONE_OF.min(self.completed.len()))
                 .map(|_| rng.random_range(0..self.completed.len()))
@@ -347,7 +343,8 @@ impl Registry {
                 self.changed.insert(forgotten);
             }
         }
-        self.completed.insert(info_hash, count);
+        let count = self.completed.entry(info_hash).or_insert(0);
+        *count = count.saturating_add(1);
         self.changed.insert(info_hash);
     }
 
@@ -400,7 +397,7 @@ impl Registry {
             self.memberships.remove(&connection);
         }
         if let Some(swarm) = self.swarms.get_mut(&info_hash) {
-            swarm.remove(&peer_id);
+            self.seeders -= usize::from(swarm.remove(&peer_id).is_some_and(|peer| peer.seeder));
             if swarm.is_empty() {
                 self.swarms.remove(&info_hash);
             }

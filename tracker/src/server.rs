@@ -1,18 +1,19 @@
 //! The listener, and the orderly end.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hyper::HeaderMap;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
-use crate::address::Networks;
+use crate::address::{self, Networks, ProxyHeader};
 use crate::door::{Door, Seat};
 use crate::http::{Speech, Visitor};
 use crate::hub::Hub;
@@ -53,6 +54,7 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) access: Access,
     pub(crate) proxies: Networks,
+    pub(crate) proxy_header: ProxyHeader,
     pub(crate) metrics_from: Networks,
     pub(crate) reconnect_within: Duration,
     pub(crate) tls: Option<Tls>,
@@ -141,6 +143,7 @@ impl App {
             limits: settings.limits,
             access: settings.access,
             proxies: settings.proxies,
+            proxy_header: settings.proxy_header,
             metrics_from: settings.metrics_from,
             reconnect_within: settings.reconnect_within,
             tls: settings.tls,
@@ -148,6 +151,11 @@ impl App {
             before: settings.state.as_ref().map(State::lifetime),
         };
         (Arc::new(app), settings.state)
+    }
+
+    /// Who asks: this address, or the client behind it.
+    pub(crate) fn client(&self, address: IpAddr, headers: &HeaderMap) -> IpAddr {
+        address::client(address, headers, &self.proxies, self.proxy_header)
     }
 
     /// Totals over the life of the state file, if there is one.
@@ -202,7 +210,10 @@ async fn connection(
     if visitor.welcome.is_ok() && !app.proxies.contain(address) {
         match app.door.enter(address, std::time::Instant::now()) {
             Ok(pass) => visitor.pass = Some(pass),
-            Err(reason) => visitor.welcome = Err(reason),
+            Err(reason) => {
+                let Some(refusal) = app.door.refuse() else { return app.metrics.reject(reason) };
+                (visitor.welcome, visitor.refusal) = (Err(reason), Some(refusal));
+            }
         }
     }
     let Some(tls) = &app.tls else { return crate::http::serve(stream, visitor, app, ends).await };

@@ -6,7 +6,7 @@ use shared::signal::IceServer;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::address::Networks;
+use crate::address::{Networks, ProxyHeader};
 use crate::limits::Limits;
 use crate::page::Page;
 use crate::state::State;
@@ -47,6 +47,8 @@ pub struct Settings {
     pub access: Access,
     /// The proxies that are believed when they say for whom they ask.
     pub proxies: Networks,
+    /// Where they say it.
+    pub proxy_header: ProxyHeader,
     /// Who may read `/metrics` and `/stats`; anybody if there is none.
     pub metrics_from: Networks,
     /// Cancelled by the owner of the tracker to have it end gently. Nothing happens if it is not.
@@ -75,6 +77,7 @@ impl Settings {
             tls: None,
             access: Access::default(),
             proxies: Networks::default(),
+            proxy_header: ProxyHeader::default(),
             metrics_from: Networks::default(),
             restart: CancellationToken::new(),
             drain_delay: Duration::ZERO,

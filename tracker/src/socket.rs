@@ -17,7 +17,9 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use shared::InfoHash;
 use shared::limits::{MAX_RELAY_PAYLOAD, MAX_SIGNAL_BYTES};
 use shared::relay::{ChannelId, Frame, HEADER_LEN};
-use shared::signal::{Announced, CLOSE_SUPERSEDED, Failed, RelayReason, SignalError, ToPeer, ToTracker};
+use shared::signal::{
+    Announce, Announced, CLOSE_SUPERSEDED, Failed, RelayReason, SignalError, ToPeer, ToTracker,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -391,12 +393,16 @@ where
         None
     }
 
-    fn handle_message(&mut self, message: ToTracker, now: Instant) {
-        let app = &self.registration.app;
-        match &message {
+    fn handle_message(&mut self, mut message: ToTracker, now: Instant) {
+        match &mut message {
             ToTracker::RelayClose(close) => _ = self.channels.remove(&close.channel),
-            ToTracker::Announce(announce) => self.is_ours |= announce.enxame.is_some(),
-            ToTracker::RelayOpen(open) if self.meter.left_of_day(now.into_std(), self.quota()) == 0 => {
+            ToTracker::Announce(Announce { enxame: Some(hello), .. }) => {
+                self.is_ours = true;
+                if hello.open > 0 && self.may_not_relay(now) {
+                    hello.open = 0;
+                }
+            }
+            ToTracker::RelayOpen(open) if self.may_not_relay(now) => {
                 self.reject(Rejection::RelayDay);
                 return self.outbox.signal(ToPeer::RelayRefused {
                     info_hash: open.info_hash,
@@ -406,6 +412,7 @@ where
             }
             _ => {}
         }
+        let app = &self.registration.app;
         let (action, began) = (Action::from(&message), Instant::now());
         lock(&app.hub).handle(self.registration.id, message, began.into_std());
         app.metrics.handling[action as usize].observe(began.elapsed());
@@ -414,6 +421,12 @@ where
     fn quota(&self) -> Quota {
         let limits = &self.registration.app.limits;
         Quota { rate: limits.relay_rate, day: limits.relay_per_day }
+    }
+
+    /// Whether the day's bytes of the connection or of its address are used up.
+    fn may_not_relay(&mut self, now: Instant) -> bool {
+        let now = now.into_std();
+        self.meter.left_of_day(now, self.quota()) == 0 || self.pass.is_used_up(now)
     }
 
     fn handle_binary(&mut self, bytes: Bytes, now: Instant) {
@@ -438,12 +451,14 @@ where
         let quota = self.quota();
         let Some(far) = self.channels.get(&channel) else { return self.unknown_channel(channel) };
         let bytes = payload.len() as u64;
-        let own = self.meter.charge(now.into_std(), bytes, quota);
-        let (Ok(own), Ok(shared)) = (own, self.pass.charge(now.into_std(), bytes)) else {
+        let wait = self.meter.charge(now.into_std(), bytes, quota).and_then(|own| {
+            let shared = self.pass.charge(now.into_std(), bytes)?;
+            Ok(own.max(shared))
+        });
+        let Ok(wait) = wait else {
             self.reject(Rejection::RelayDay);
             return self.break_channel(channel, RelayReason::Quota);
         };
-        let wait = own.max(shared);
         if !wait.is_zero() {
             self.pause = Some(Box::pin(sleep(wait)));
         }

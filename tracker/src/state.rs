@@ -4,6 +4,7 @@
 //! pages beside the old ones, flushes them, and then moves one pointer, so that the file is whole at any moment; what a crash
 //! costs is what came after the last commit, made every [`SAVE_INTERVAL`].
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +56,7 @@ pub(crate) type Changes = Vec<(InfoHash, Option<u32>)>;
 /// The open state file, and what was in it.
 #[derive(Debug)]
 pub struct State {
+    path: PathBuf,
     database: Database,
     completed: Vec<(InfoHash, u32)>,
     lifetime: Lifetime,
@@ -91,7 +93,7 @@ impl State {
             DatabaseError::DatabaseAlreadyOpen => StateError::InUse(path.to_owned()),
             error => unusable(error.into()),
         })?;
-        read(database).map_err(unusable)
+        read(path, database).map_err(unusable)
     }
 
     /// The completed counts, for a tracker that begins with them.
@@ -105,7 +107,7 @@ impl State {
     }
 }
 
-fn read(database: Database) -> Result<State, redb::Error> {
+fn read(path: &Path, database: Database) -> Result<State, redb::Error> {
     let writing = database.begin_write()?;
     let (mut completed, mut lifetime) = (Vec::new(), Lifetime::default());
     {
@@ -120,7 +122,24 @@ fn read(database: Database) -> Result<State, redb::Error> {
         }
     }
     writing.commit()?;
-    Ok(State { database, completed, lifetime })
+    Ok(State { path: path.to_owned(), database, completed, lifetime })
+}
+
+/// Saves by the open database, or by one that is opened for it. One that failed is closed: redb takes nothing more from it,
+/// whatever comes later.
+fn save(
+    path: &Path,
+    open: &mut Option<Database>,
+    changes: &Changes,
+    lifetime: Lifetime,
+) -> Result<(), redb::Error> {
+    let database = match open.take() {
+        Some(database) => database,
+        None => Database::create(path)?,
+    };
+    write(&database, changes, lifetime)?;
+    *open = Some(database);
+    Ok(())
 }
 
 fn write(database: &Database, changes: &Changes, mut lifetime: Lifetime) -> Result<(), redb::Error> {
@@ -167,29 +186,47 @@ impl Keeper {
 }
 
 async fn keep(state: State, app: Arc<App>, stop: CancellationToken) {
-    let database = Arc::new(state.database);
-    let mut saved = state.lifetime;
-    let mut unsaved = Changes::new();
+    let State { path, database, lifetime: mut saved, .. } = state;
+    let path = Arc::new(path);
+    let mut open = Some(database);
+    // The newest of each, however long the disk is full.
+    let mut unsaved: HashMap<InfoHash, Option<u32>> = HashMap::new();
+    let mut has_failed = false;
     loop {
         let is_last = tokio::time::timeout(SAVE_INTERVAL, stop.cancelled()).await.is_ok();
         unsaved.extend(lock(&app.hub).take_completed());
         let metrics = &app.metrics;
         let lifetime = app.lifetime().unwrap_or_default();
         if lifetime != saved || !unsaved.is_empty() {
-            let (database, changes) = (Arc::clone(&database), std::mem::take(&mut unsaved));
-            let saving = tokio::task::spawn_blocking(move || (write(&database, &changes, lifetime), changes));
-            match saving.await {
-                Ok((Ok(()), _)) => {
+            let changes: Changes = unsaved.iter().map(|(hash, count)| (*hash, *count)).collect();
+            let (path, mut database) = (Arc::clone(&path), open.take());
+            let saving = tokio::task::spawn_blocking(move || {
+                let result = save(&path, &mut database, &changes, lifetime);
+                (result, database)
+            });
+            let result = match saving.await {
+                Ok((result, database)) => {
+                    open = database;
+                    result.map_err(|error| error.to_string())
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            match result {
+                Ok(()) => {
                     metrics.saves.add(1);
                     saved = lifetime;
+                    unsaved.clear();
+                    if std::mem::take(&mut has_failed) {
+                        tracing::info!("the state is saved again");
+                    }
                 }
-                // The disk may be full, and have room later. Until then the changes wait; newer ones come behind.
-                Ok((Err(error), changes)) => {
+                // The disk may be full, and have room later. Until then the changes wait.
+                Err(error) => {
                     metrics.failed_saves.add(1);
-                    tracing::error!(%error, "the state could not be saved");
-                    unsaved = changes;
+                    if !std::mem::replace(&mut has_failed, true) {
+                        tracing::error!(error, "the state could not be saved; it is tried again and again");
+                    }
                 }
-                Err(error) => tracing::error!(%error, "saving the state failed"),
             }
         }
         if is_last {
@@ -218,6 +255,21 @@ mod tests {
         let state = State::open(&path).unwrap();
         assert_eq!(state.completed().collect::<Vec<_>>(), [(a, 3)]);
         assert_eq!(state.lifetime(), lifetime);
+    }
+
+    #[test]
+    fn after_a_failure_the_file_is_opened_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("missing").join("state.redb");
+        let changes = vec![(InfoHash::new([1; 20]), Some(3))];
+        let mut open = None;
+        save(&path, &mut open, &changes, Lifetime::default()).unwrap_err();
+        assert!(open.is_none());
+        std::fs::create_dir(folder.path().join("missing")).unwrap();
+        save(&path, &mut open, &changes, Lifetime::default()).unwrap();
+        save(&path, &mut open, &changes, Lifetime::default()).unwrap();
+        drop(open);
+        assert_eq!(State::open(&path).unwrap().completed().count(), 1);
     }
 
     #[test]

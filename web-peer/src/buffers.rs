@@ -3,8 +3,8 @@
 //! the same ones over and over ([`Pool`]) where it can. Where the browser makes a new one for each message or read, it is
 //! told how much has become garbage ([`let_go`]), and collects sooner. docs/FIGURES.md has what that saves.
 //!
-//! There is no better way: JavaScript's `transfer(0)`, and sending a buffer to nobody, empty it for the script, but the
-//! browser keeps the memory, and no longer counts it as something to collect (measured in Chromium 156).
+//! No better way was found: JavaScript's `transfer(0)` empties a buffer for the script, but the browser keeps the memory, and
+//! no longer counts it as something to collect; sending it to nobody frees it late and costs a copy (measured in Chromium 156).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -87,8 +87,12 @@ impl Pool {
         buffer
     }
 
-    /// Takes a buffer back. What is too much then is let go, the one that waited longest first.
+    /// Takes a buffer back. What is too much then is let go, the one that waited longest first; one that alone is too much at
+    /// once, and the others stay.
     pub fn give_back(&self, buffer: ArrayBuffer) {
+        if buffer.byte_length() > KEPT {
+            return let_go(buffer.byte_length());
+        }
         let mut idle = self.idle.borrow_mut();
         idle.push_back(buffer);
         let mut kept: u32 = idle.iter().fold(0, |sum, buffer| sum.saturating_add(buffer.byte_length()));

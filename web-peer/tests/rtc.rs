@@ -76,9 +76,10 @@ impl End {
         }
     }
 
-    /// Whatever has happened that nobody looked at.
+    /// Whatever has happened that nobody looked at, but for room: that is told of whenever what was sent is gone.
     fn rest(&mut self) -> Vec<(RtcId, RtcEvent)> {
-        std::iter::from_fn(|| self.events.next().now_or_never().flatten()).collect()
+        let events = std::iter::from_fn(|| self.events.next().now_or_never().flatten());
+        events.filter(|(_, event)| !matches!(event, RtcEvent::Room)).collect()
     }
 }
 

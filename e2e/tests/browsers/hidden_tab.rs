@@ -21,6 +21,12 @@ const CHAIN_OF_TIMERS: &str = "
     const done = arguments[arguments.length - 1], start = performance.now();
     const next = (left) => left === 0 ? done(performance.now() - start) : setTimeout(() => next(left - 1), 1);
     next(10);";
+/// The same in the worker that keeps the driver's deadlines while its tab is hidden.
+const CHAIN_IN_A_WORKER: &str = "
+    const done = arguments[arguments.length - 1], start = performance.now(), clock = new Worker('clock.js');
+    clock.onmessage = ({ data: left }) =>
+        left === 0 ? done(performance.now() - start) : clock.postMessage([left - 1, 1]);
+    clock.postMessage([10, 1]);";
 /// Pastes and presses; WebDriver's own clicks wait for frames, which a hidden tab does not get.
 const ADD: &str = "
     const input = document.querySelector('[data-testid=add-input]');
@@ -44,6 +50,8 @@ async fn a_hidden_tab_downloads_as_fast_as_a_visible_one() -> Result<()> {
     wait_for_visibility(&downloader, "hidden").await?;
     let slept = downloader.run_async(CHAIN_OF_TIMERS, vec![]).await?.as_f64().unwrap_or_default();
     assert!(slept > 1000.0, "the browser does not slow a hidden tab's timers down: {slept} ms");
+    let waited = downloader.run_async(CHAIN_IN_A_WORKER, vec![]).await?.as_f64().unwrap_or(f64::INFINITY);
+    assert!(waited < slept / 2.0, "a worker waits as long: {waited} ms of {slept} ms");
 
     let (mut hidden, mut visible) = (Vec::new(), Vec::new());
     // One more, which is not counted, warms both up.

@@ -39,7 +39,7 @@ pub(crate) struct Outline {
     /// [`Peer::served_at`].
     pub(crate) served_at: Time,
     unsent: usize,
-    last_sent: Time,
+    block_sent: Time,
 }
 
 impl Outline {
@@ -56,7 +56,7 @@ impl Outline {
     /// Bytes that wait in the link's buffer, as far as that is known, and until when that is believed: not every link says
     /// when it is empty.
     pub(crate) fn backlog(&self, now: Time) -> (usize, Time) {
-        let until = self.last_sent + BACKLOG_BELIEVED;
+        let until = self.block_sent + BACKLOG_BELIEVED;
         if until <= now { (0, until) } else { (self.unsent, until) }
     }
 }
@@ -80,7 +80,7 @@ impl Peer {
             in_debt: self.is_in_debt(),
             served_at: self.served_at,
             unsent: self.most_room - self.room,
-            last_sent: self.last_sent,
+            block_sent: self.block_sent,
         }
     }
 }

@@ -209,8 +209,8 @@ impl Session {
         } else if peer.id.is_some_and(|id| id != handshake.peer_id) {
             Some(CloseReason::Protocol("its handshake names another peer than its transport".into()))
         } else {
-            peer.id = Some(handshake.peer_id);
             peer.handshake = Some(handshake);
+            self.swarm.links.identify(link, handshake.peer_id);
             self.swarm.is_banned(handshake.peer_id).then_some(CloseReason::BadData)
         };
         if let Some(reason) = refusal {
@@ -267,9 +267,7 @@ impl Session {
     pub(super) fn close(&mut self, now: Time, link: LinkId, reason: CloseReason) {
         let Some(peer) = self.swarm.get_mut(link) else { return };
         // What has been said already may matter to the other side, and comes before the end.
-        for bytes in peer.take_outbox(now, true) {
-            self.actions.push_back(Action::Send { link, bytes });
-        }
+        peer.take_outbox(now, true, |bytes| self.actions.push_back(Action::Send { link, bytes }));
         self.actions.push_back(Action::CloseLink { link, reason: reason.clone() });
         self.unlink(now, link, &Ending::Closed(reason));
     }

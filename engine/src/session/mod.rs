@@ -579,8 +579,7 @@ impl Session {
             self.ask_for_blocks_at(now, link);
         }
         let Some(peer) = self.swarm.links.get_mut(&link) else { return };
-        let sends = peer.take_outbox(now, false).into_iter();
-        self.actions.extend(sends.map(|bytes| Action::Send { link, bytes }));
+        peer.take_outbox(now, false, |bytes| self.actions.push_back(Action::Send { link, bytes }));
         if peer.is_deaf() || peer.retiring.is_some() {
             self.settle(now);
         } else {
@@ -630,8 +629,9 @@ impl Session {
             let mut outline = links.outline(place);
             if outline.has_outbox(now, the_last) {
                 let (link, peer) = links.at_mut(place);
-                let sends = peer.take_outbox(now, the_last).into_iter();
-                self.actions.extend(sends.map(|bytes| Action::Send { link, bytes }));
+                peer.take_outbox(now, the_last, |bytes| {
+                    self.actions.push_back(Action::Send { link, bytes });
+                });
                 outline = peer.outline();
             }
             self.haves_due = self.haves_due.into_iter().chain(outline.haves_due()).min();

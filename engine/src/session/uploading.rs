@@ -202,7 +202,7 @@ impl Session {
             let mut message = BytesMut::with_capacity(PIECE_HEADER_LEN + span.len() as usize);
             message.extend_from_slice(&piece_header(span));
             self.uploads.append(span, &mut message);
-            peer.sent(now, message.len());
+            peer.sent_block(now, message.len());
             peer.served_at = now;
             sent += message.len();
             let bytes = u64::from(span.len());
@@ -238,9 +238,12 @@ impl Session {
     pub(super) fn load_answered(&mut self, now: Time, load: LoadId, data: Option<Bytes>) -> bool {
         let Some(piece) = self.uploads.loaded(load, data) else { return false };
         let Some(torrent) = &mut self.torrent else { return false };
+        let was_complete = torrent.is_complete();
         if !torrent.pieces.lost(piece) {
             return false;
         }
+        // So it was said, if only by having everything, and is to be taken back.
+        self.told_upload_only |= was_complete;
         torrent.picker.offer(piece);
         torrent.note_change_of(piece);
         self.swarm.stir();

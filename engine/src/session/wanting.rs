@@ -95,8 +95,6 @@ impl Session {
         if self.is_complete() && !was_complete {
             self.notice(Notice::Completed);
         } else if was_complete {
-            // Those who have everything are of use again.
-            self.swarm.stir();
             self.look_for_ways(now);
         }
         self.settle(now);

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use engine::{Action, DirectFailure, Found, LinkId, Signal, Transport};
-use proptest::prelude::*;
+use engine::{Action, DirectFailure, LinkId, Signal, Transport};
 use shared::limits::MAX_INTRODUCED_SDP_BYTES;
 use shared::signal::SessionDescription;
 use shared::wire::Message;
 use shared::wire::extension::{ExtendedHandshake, Introduction};
-use shared::{OfferId, PeerId};
 
+use crate::signals::{carried, member, offer_id, script, signal};
 use crate::wire::{OUR_ID, Script, stranger_id};
 use crate::world::{BOTH_WAYS, Network, RELAY_ONLY, World, torrent};
 
@@ -97,100 +96,6 @@ fn a_tracker_that_dies_takes_nothing_with_it_that_is_direct() {
 }
 
 // One session and neighbours that are scripted.
-
-fn member(number: u64) -> PeerId {
-    let mut random = [0; 12];
-    random[..8].copy_from_slice(&number.to_le_bytes());
-    PeerId::with_prefix(random)
-}
-
-fn offer_id(number: u64) -> OfferId {
-    let mut id = [0; 20];
-    id[..8].copy_from_slice(&number.to_be_bytes());
-    OfferId::new(id)
-}
-
-fn description(kind: &str) -> SessionDescription {
-    SessionDescription { kind: kind.into(), sdp: "v=0".into() }
-}
-
-fn signal(number: u64, kind: &str) -> Signal {
-    Signal { offer_id: offer_id(number), description: description(kind) }
-}
-
-fn carried(kind: &str, from: Option<PeerId>, to: PeerId, number: u64) -> Introduction {
-    Introduction::Signal { from, to, offer_id: offer_id(number), description: description(kind) }
-}
-
-impl Script {
-    /// A relay link to `stranger_id(number)`, opened by the other side, that speaks `enxame_signal` (as its number 7).
-    fn neighbour(&mut self, number: u64) -> LinkId {
-        self.neighbour_by(number, Transport::Relay, false)
-    }
-
-    fn neighbour_by(&mut self, number: u64, transport: Transport, initiator: bool) -> LinkId {
-        let (link, id) = (LinkId(number), stranger_id(number));
-        self.tell(|session, now| session.handle_link_opened(now, link, transport, Some(id), initiator));
-        self.tell(|session, now| session.handle_room(now, link, 1 << 20));
-        self.shake(link, id, true);
-        let said =
-            ExtendedHandshake { enxame_signal: Some(7), rtc: Some(true), ..ExtendedHandshake::default() };
-        self.say(link, &[Message::Extended { id: 0, payload: said.encode() }, Message::HaveNone]);
-        self.heard(link);
-        link
-    }
-
-    fn introduce(&mut self, link: LinkId, what: &Introduction) {
-        self.say(link, &[Message::Extended { id: 3, payload: what.encode() }]);
-    }
-
-    fn introductions(&mut self, link: LinkId) -> Vec<Introduction> {
-        let payloads = self.heard(link).into_iter().filter_map(|message| match message {
-            Message::Extended { id: 7, payload } => Introduction::decode(&payload).unwrap(),
-            _ => None,
-        });
-        payloads.collect()
-    }
-
-    /// What it wanted done of this kind since the last call.
-    fn wanted<T>(&mut self, kind: impl Fn(&Action) -> Option<T>) -> Vec<T> {
-        let wanted = self.actions.iter().filter_map(&kind).collect();
-        self.actions.retain(|action| kind(action).is_none());
-        wanted
-    }
-
-    fn direct_dials(&mut self) -> Vec<PeerId> {
-        self.wanted(|action| if let Action::DialDirect { peer } = action { Some(*peer) } else { None })
-    }
-
-    /// What was given to the transport.
-    fn taken(&mut self) -> Vec<(PeerId, Signal)> {
-        self.wanted(|action| match action {
-            Action::TakeSignal { from, signal } => Some((*from, signal.clone())),
-            _ => None,
-        })
-    }
-
-    fn told_tracker(&mut self) -> Vec<(PeerId, Signal)> {
-        self.wanted(|action| match action {
-            Action::TellTracker { to, signal } => Some((*to, signal.clone())),
-            _ => None,
-        })
-    }
-
-    fn made(&mut self, to: PeerId, signal: Signal) {
-        self.tell(|session, now| session.handle_signal_made(now, to, signal));
-    }
-
-    fn find(&mut self, peer: PeerId, relay: bool) {
-        let found = [Found { peer, relay, direct: true }];
-        self.tell(|session, now| session.handle_peers_found(now, &found));
-    }
-}
-
-fn script() -> Script {
-    Script::leeching(&torrent(1, 100_000, 65_536))
-}
 
 #[test]
 fn neighbours_are_told_of_each_other_not_of_themselves_and_not_too_often() {
@@ -632,120 +537,5 @@ impl Script {
         self.sends(link)
             .iter()
             .all(|bytes| bytes.chunks(5).all(|message| message.len() == 5 && message[4] < 4))
-    }
-}
-
-/// Anything that may happen around direct links.
-#[derive(Debug, Clone)]
-enum Happening {
-    Says(u64, Introduction),
-    Found(u8, bool, bool),
-    Made(u8, u64, &'static str),
-    Came(u8, u64, &'static str),
-    Lost(u8, u64),
-    Failed(u8, DirectFailure),
-    Opened(u8, Transport, bool),
-    Shakes(u8),
-    Closed(u64),
-    Passes(u64),
-}
-
-/// One of few peers: ourselves, neighbours, others.
-fn someone(number: u8) -> PeerId {
-    match number {
-        0 => OUR_ID,
-        1..4 => stranger_id(number.into()),
-        _ => member(number.into()),
-    }
-}
-
-fn any_happening() -> impl Strategy<Value = Happening> {
-    let who = 0u8..7;
-    let kind = prop_oneof![Just("offer"), Just("answer")];
-    let why = prop_oneof![
-        Just(DirectFailure::NoAnswer),
-        Just(DirectFailure::NoPath),
-        Just(DirectFailure::TooMany),
-        Just(DirectFailure::Refused)
-    ];
-    let transport = prop_oneof![Just(Transport::Relay), Just(Transport::Direct)];
-    let says = prop_oneof![
-        proptest::collection::vec(who.clone().prop_map(someone), 0..5).prop_map(Introduction::Members),
-        (who.clone(), 0u64..4)
-            .prop_map(|(to, id)| Introduction::Lost { to: someone(to), offer_id: offer_id(id) }),
-        (kind.clone(), proptest::option::of(who.clone()), who.clone(), 0u64..4)
-            .prop_map(|(kind, from, to, id)| carried(kind, from.map(someone), someone(to), id)),
-    ];
-    prop_oneof![
-        (1u64..4, says).prop_map(|(link, what)| Happening::Says(link, what)),
-        (who.clone(), any::<bool>(), any::<bool>()).prop_map(|(who, r, d)| Happening::Found(who, r, d)),
-        (who.clone(), 0u64..4, kind.clone()).prop_map(|(who, id, kind)| Happening::Made(who, id, kind)),
-        (who.clone(), 0u64..4, kind).prop_map(|(who, id, kind)| Happening::Came(who, id, kind)),
-        (who.clone(), 0u64..4).prop_map(|(who, id)| Happening::Lost(who, id)),
-        (who.clone(), why).prop_map(|(who, why)| Happening::Failed(who, why)),
-        (who.clone(), transport, any::<bool>()).prop_map(|(who, t, i)| Happening::Opened(who, t, i)),
-        who.prop_map(Happening::Shakes),
-        (1u64..30).prop_map(Happening::Closed),
-        (0u64..40).prop_map(Happening::Passes),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn whatever_happens_around_direct_links_is_borne(
-        happenings in proptest::collection::vec(any_happening(), 0..80),
-    ) {
-        let mut script = script();
-        for number in 1..4 {
-            script.neighbour(number);
-        }
-        let mut last = 20;
-        let (mut attempts, mut answers) = (0, 0);
-        for happening in happenings {
-            match happening {
-                Happening::Says(link, what) => script.introduce(LinkId(link), &what),
-                Happening::Found(who, relay, direct) => {
-                    let found = [Found { peer: someone(who), relay, direct }];
-                    script.tell(|session, now| session.handle_peers_found(now, &found));
-                }
-                Happening::Made(who, id, kind) => script.made(someone(who), signal(id, kind)),
-                Happening::Came(who, id, kind) => {
-                    script.tell(|session, now| session.handle_signal_came(now, someone(who), signal(id, kind)));
-                }
-                Happening::Lost(who, id) => {
-                    script.tell(|session, now| session.handle_signal_lost(now, someone(who), offer_id(id)));
-                }
-                Happening::Failed(who, why) => {
-                    script.tell(|session, now| session.handle_direct_failed(now, someone(who), why));
-                }
-                Happening::Opened(who, transport, initiator) => {
-                    last += 1;
-                    let (link, remote) = (LinkId(last), Some(someone(who)));
-                    script.tell(|session, now| {
-                        session.handle_link_opened(now, link, transport, remote, initiator);
-                        session.handle_room(now, link, 1 << 20);
-                    });
-                }
-                Happening::Shakes(who) => {
-                    let link = LinkId(last);
-                    script.shake(link, someone(who), true);
-                    let said = ExtendedHandshake { enxame_signal: Some(7), rtc: Some(true), ..Default::default() };
-                    script.say(link, &[Message::Extended { id: 0, payload: said.encode() }, Message::HaveAll]);
-                }
-                Happening::Closed(link) => {
-                    script.tell(|session, now| session.handle_link_closed(now, LinkId(link)));
-                }
-                Happening::Passes(seconds) => script.wait(Duration::from_secs(seconds)),
-            }
-            attempts += script.direct_dials().len();
-            answers += script.taken().iter().filter(|(_, signal)| signal.description.kind == "offer").count();
-            let peers = script.session.snapshot(script.now).peers;
-            prop_assert!(peers.iter().all(|peer| peer.id != OUR_ID.to_string()));
-            prop_assert!(peers.iter().all(|peer| (peer.transport == Transport::Direct) == peer.why_relayed.is_none()));
-        }
-        prop_assert!(attempts < 400 && answers < 100, "{attempts} attempts, {answers} answers");
-        script.tell(|session, now| session.pause(now));
-        prop_assert!(script.session.snapshot(script.now).peers.is_empty());
-        prop_assert_eq!(script.session.deadline(), None);
     }
 }

@@ -112,7 +112,13 @@ fn a_piece_that_cannot_be_read_any_more_is_rejected_and_counts_as_missing() {
     });
     script.heard(link);
     script.tell(|session, now| session.handle_loaded(now, load.unwrap(), None));
-    assert_eq!(script.heard(link), [Message::RejectRequest(block)]);
+    let heard = script.heard(link);
+    let [Message::RejectRequest(rejected), Message::Extended { id: 0, payload }] = &heard[..] else {
+        panic!("{heard:?}")
+    };
+    assert_eq!(*rejected, block);
+    // A seeder that is none any more takes that back (BEP 21).
+    assert_eq!(ExtendedHandshake::decode(payload).unwrap().upload_only, Some(false));
     assert_eq!(script.session.have().unwrap().count(), 3);
     assert_eq!(script.session.state(), State::Downloading);
     assert_eq!(script.session.left(), Some(65_536));

@@ -11,9 +11,9 @@ use engine::Time;
 
 /// Length of a slot, in nanoseconds, as a power of two: a quarter of a millisecond, in which a thousand peers do some hundred
 /// things.
-const SLOT_BITS: u32 = 18;
+pub(crate) const SLOT_BITS: u32 = 18;
 /// Slots that are looked after: a quarter of a second, longer than messages take.
-const SLOTS: u64 = 1024;
+pub(crate) const SLOTS: u64 = 1024;
 
 struct Due<E> {
     /// In nanoseconds.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cost::{most_memory, processor_time};
 use crate::scenario::{EVEN, LIMIT, UNEVEN, flash_crowd, leechers, over_bound, small, times, wasted_share};
 use crate::world::{Habits, World};
 
@@ -16,6 +17,32 @@ fn ten_have_a_small_file_at_most_half_later_than_is_possible_at_all() {
         assert!(ratio < most, "{line:?}: {ratio}");
         assert!(wasted_share(&world) < 0.08, "{line:?}: {}", wasted_share(&world));
     }
+}
+
+#[test]
+fn a_hundred_have_a_small_file_at_most_nine_tenths_later_than_is_possible_at_all() {
+    let mut world = flash_crowd(small(1), 100, UNEVEN);
+    world.complete(&leechers(&world), LIMIT);
+    let (ratio, waste) = (over_bound(&world), wasted_share(&world));
+    eprintln!("{ratio:.3}, wasted {waste:.4}");
+    assert!(ratio < 1.9, "{ratio}");
+    assert!(waste < 0.03, "{waste}");
+}
+
+#[test]
+fn a_thousand_have_it_a_few_seconds_later_and_cost_less_than_a_minute_and_half_a_gibibyte() {
+    let before = processor_time();
+    let mut world = flash_crowd(small(1), 1000, UNEVEN);
+    world.complete(&leechers(&world), LIMIT);
+    let (ratio, waste) = (over_bound(&world), wasted_share(&world));
+    let took = processor_time().zip(before).map(|(after, before)| after.saturating_sub(before));
+    let memory = most_memory();
+    eprintln!("{ratio:.3}, wasted {waste:.4}, {} messages, {took:?}, {memory:?} bytes", world.messages);
+    assert!(ratio < 2.3, "{ratio}");
+    assert!(waste < 0.02, "{waste}");
+    // Only where the system tells.
+    assert!(took.is_none_or(|took| took < Duration::from_secs(60)), "{took:?} of processor time");
+    assert!(memory.is_none_or(|bytes| bytes < 512 << 20), "{memory:?} bytes");
 }
 
 #[test]
@@ -82,5 +109,6 @@ fn peers_come_and_go_and_nobody_asks_twice_for_what_is_verified() {
             world.nodes[node].verified.iter().all(|times| *times == 1),
             "node {node} fetched a piece twice"
         );
+        assert_eq!(world.nodes[node].needless, 0, "node {node} asked for what it had");
     }
 }

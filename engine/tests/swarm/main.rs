@@ -6,12 +6,15 @@
 #![expect(clippy::unwrap_used, reason = "helpers are part of the tests: what cannot go on fails")]
 
 mod agenda;
+mod cost;
+mod parcel;
 mod scenario;
 mod traffic;
 mod world;
 
 mod crowd;
 mod limited;
+mod order;
 mod outages;
 mod relay;
 mod replay;

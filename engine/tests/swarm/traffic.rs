@@ -9,8 +9,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
 use engine::{LinkId, Time, Transport};
+
+use crate::parcel::Parcel;
 
 /// What goes up at once, out of as many links as it takes: what comes out of one event costs little.
 const GRAIN: usize = 16 << 10;
@@ -33,17 +34,17 @@ pub(crate) enum Step {
     /// [`Traffic::went_up`].
     WentUp { node: usize },
     /// [`Traffic::reached_relay`].
-    ReachedRelay { to: LinkId, bytes: Bytes },
+    ReachedRelay { to: LinkId, parcel: Parcel },
     /// [`Traffic::came`].
-    Came { to: LinkId, bytes: Bytes },
+    Came { to: LinkId, parcel: Parcel },
     /// [`Traffic::taken`], and then the session.
-    Taken { to: LinkId, bytes: Bytes },
+    Taken { to: LinkId, parcel: Parcel },
 }
 
 /// One end of a link, as a sender.
 #[derive(Debug, Default)]
 struct End {
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<Parcel>,
     queued: usize,
     /// Of the first message in the queue.
     gone: usize,
@@ -165,14 +166,14 @@ impl Traffic {
     }
 
     /// A message is sent from this end.
-    pub(crate) fn send(&mut self, now: Time, from: LinkId, bytes: Bytes) {
+    pub(crate) fn send(&mut self, now: Time, from: LinkId, parcel: Parcel) {
         let Some(link) = &mut self.links[(from.0 / 2) as usize] else { return };
         let side = (from.0 % 2) as usize;
         let end = &mut link.ends[side];
-        let is_sparse = end.queue.is_empty() && bytes.len() <= SPARSE;
-        end.queued += bytes.len();
-        end.untold += bytes.len();
-        end.queue.push_back(bytes);
+        let is_sparse = end.queue.is_empty() && parcel.len() <= SPARSE;
+        end.queued += parcel.len();
+        end.untold += parcel.len();
+        end.queue.push_back(parcel);
         if !end.listed && end.under_way < UNDER_WAY {
             end.listed = true;
             let station = &mut self.stations[link.nodes[side]];
@@ -219,18 +220,18 @@ impl Traffic {
             end.queued -= part;
             if end.queue.front().is_some_and(|message| message.len() == end.gone) {
                 end.gone = 0;
-                if let Some(bytes) = end.queue.pop_front() {
-                    end.under_way += bytes.len();
+                if let Some(parcel) = end.queue.pop_front() {
+                    end.under_way += parcel.len();
                     let to = LinkId(from.0 ^ 1);
                     self.steps.push(match link.transport {
                         Transport::Relay if self.relay.is_some() => {
-                            (now + link.latency / 2, Step::ReachedRelay { to, bytes })
+                            (now + link.latency / 2, Step::ReachedRelay { to, parcel })
                         }
                         Transport::Relay => {
-                            self.relayed += bytes.len() as u64;
-                            (now + link.latency, Step::Came { to, bytes })
+                            self.relayed += parcel.len() as u64;
+                            (now + link.latency, Step::Came { to, parcel })
                         }
-                        Transport::Direct => (now + link.latency, Step::Came { to, bytes }),
+                        Transport::Direct => (now + link.latency, Step::Came { to, parcel }),
                     });
                 }
             }
@@ -253,26 +254,26 @@ impl Traffic {
     }
 
     /// A message is whole at the relay, which passes them on one after the other.
-    pub(crate) fn reached_relay(&mut self, now: Time, to: LinkId, bytes: Bytes) {
+    pub(crate) fn reached_relay(&mut self, now: Time, to: LinkId, parcel: Parcel) {
         let Some(link) = &self.links[(to.0 / 2) as usize] else { return };
-        self.relayed += bytes.len() as u64;
+        self.relayed += parcel.len() as u64;
         let rate = self.relay.unwrap_or(u64::MAX);
-        self.relay_free_at = self.relay_free_at.max(now) + time_of(bytes.len(), rate);
-        self.steps.push((self.relay_free_at + link.latency / 2, Step::Came { to, bytes }));
+        self.relay_free_at = self.relay_free_at.max(now) + time_of(parcel.len(), rate);
+        self.steps.push((self.relay_free_at + link.latency / 2, Step::Came { to, parcel }));
     }
 
     /// A message is whole at the line down of its receiver. It, if the line has taken it already.
-    pub(crate) fn came(&mut self, now: Time, to: LinkId, bytes: Bytes) -> Option<Bytes> {
+    pub(crate) fn came(&mut self, now: Time, to: LinkId, parcel: Parcel) -> Option<Parcel> {
         let node = self.owner(to)?;
         let station = &mut self.stations[node];
-        let takes = time_of(bytes.len(), station.line.down);
+        let takes = time_of(parcel.len(), station.line.down);
         // The line down has taken what came before while the rest was still going up.
         let began = Time::since_start(now.as_duration().saturating_sub(takes)).max(station.down_free_at);
         station.down_free_at = began + takes;
         if station.down_free_at <= now {
-            return Some(bytes);
+            return Some(parcel);
         }
-        self.steps.push((station.down_free_at, Step::Taken { to, bytes }));
+        self.steps.push((station.down_free_at, Step::Taken { to, parcel }));
         None
     }
 

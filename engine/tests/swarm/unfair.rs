@@ -53,7 +53,8 @@ fn beside(strange: &Habits) -> f64 {
 }
 
 #[test]
-fn peers_that_fall_silent_choke_for_ever_or_promise_and_never_send_do_not_stop_the_others() {
+fn peers_that_fall_silent_choke_for_ever_promise_and_never_send_or_lie_about_what_they_have_do_not_stop_the_others()
+ {
     let seeder = Habits::seeder(UNEVEN);
     let alone = {
         let mut world = flash_crowd(small(2), 10, UNEVEN);
@@ -61,13 +62,15 @@ fn peers_that_fall_silent_choke_for_ever_or_promise_and_never_send_do_not_stop_t
         times(&world, &leechers(&world)).last().copied().unwrap()
     };
     let silent = Some(Time::since_start(Duration::from_secs(4)));
+    // They say that they have everything, and take requests for it.
+    let lying = beside(&Habits { mute: true, first: false, ..seeder.clone() });
     let choking = beside(&Habits { slots: Some(0), ..seeder });
     let silent = beside(&Habits { freezes_at: silent, ..Habits::new(UNEVEN) });
     let mute = beside(&Habits { mute: true, ..Habits::new(UNEVEN) });
     eprintln!(
-        "alone {alone:.1} s; beside those who choke {choking:.1}, fall silent {silent:.1}, never send {mute:.1}"
+        "alone {alone:.1} s; beside those who choke {choking:.1}, fall silent {silent:.1}, never send {mute:.1}, lie {lying:.1}"
     );
-    for (what, took) in [("choking", choking), ("silent", silent), ("mute", mute)] {
+    for (what, took) in [("choking", choking), ("silent", silent), ("mute", mute), ("lying", lying)] {
         assert!(took < alone * 2.5, "{what}: {took} s instead of {alone} s");
     }
 }

@@ -86,7 +86,7 @@ impl Decoder {
             return Ok(None);
         }
         let handshake = Handshake::decode(&bytes)?;
-        self.take(HANDSHAKE_LEN);
+        self.skip(HANDSHAKE_LEN);
         Ok(Some(handshake))
     }
 
@@ -105,7 +105,7 @@ impl Decoder {
             let [a, b, c, d, id] = head;
             let len = u32::from_be_bytes([a, b, c, d]) as usize;
             if len == 0 {
-                self.take(4);
+                self.skip(4);
                 return Ok(Some(Message::KeepAlive));
             }
             if len > MAX_WIRE_MESSAGE {
@@ -118,7 +118,7 @@ impl Decoder {
             if self.buffered < 4 + len {
                 return Ok(None);
             }
-            self.take(5);
+            self.skip(5);
             if let Some(message) = self.read(id, len - 1) {
                 return Ok(Some(message));
             }
@@ -139,14 +139,14 @@ impl Decoder {
                 Message::Piece { piece: self.take_u32(), begin: self.take_u32(), data: self.take(len - 8) }
             }
             id::CANCEL => Message::Cancel(self.take_request()),
-            id::PORT => Message::Port(self.take(2).get_u16()),
+            id::PORT => Message::Port(u16::from_be_bytes(self.read_bytes())),
             id::SUGGEST => Message::SuggestPiece(self.take_u32()),
             id::HAVE_ALL => Message::HaveAll,
             id::HAVE_NONE => Message::HaveNone,
             id::REJECT => Message::RejectRequest(self.take_request()),
             id::ALLOWED_FAST => Message::AllowedFast(self.take_u32()),
             id::EXTENDED => {
-                let id = self.take(1).get_u8();
+                let [id] = self.read_bytes();
                 Message::Extended { id, payload: self.take(len - 1) }
             }
             _ => {
@@ -157,12 +157,19 @@ impl Decoder {
     }
 
     fn take_u32(&mut self) -> u32 {
-        self.take(4).get_u32()
+        u32::from_be_bytes(self.read_bytes())
     }
 
     fn take_request(&mut self) -> BlockRequest {
-        let mut bytes = self.take(12);
-        BlockRequest { piece: bytes.get_u32(), begin: bytes.get_u32(), len: bytes.get_u32() }
+        BlockRequest { piece: self.take_u32(), begin: self.take_u32(), len: self.take_u32() }
+    }
+
+    /// Takes the first bytes, which the caller knows to be there, as numbers are made of them.
+    fn read_bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.peek(&mut bytes);
+        self.skip(N);
+        bytes
     }
 
     /// Copies the first bytes without taking them; how many there were.

@@ -9,13 +9,18 @@ fn hash() -> InfoHash {
     InfoHash::new([1; 20])
 }
 
+/// What the client that asked for a channel is told.
 fn opened(channel: u32) -> ToPeer {
+    opened_by(channel, true)
+}
+
+fn opened_by(channel: u32, initiator: bool) -> ToPeer {
     ToPeer::RelayOpened(RelayOpened {
         info_hash: hash(),
         peer_id: PeerId::new([2; 20]),
         channel: ChannelId(channel),
         window: RELAY_WINDOW,
-        initiator: true,
+        initiator,
     })
 }
 
@@ -137,7 +142,24 @@ fn what_was_sent_before_the_closing_arrives_before_its_notice() {
 }
 
 #[test]
-fn a_channel_closed_at_once_is_still_told_of() {
+fn channels_that_come_and_go_leave_nothing_with_a_client_that_does_not_read() {
+    let outbox = Outbox::default();
+    for n in 1..=100_000 {
+        outbox.open(ChannelId(n), hash(), opened_by(n, false));
+        outbox.data(ChannelId(n), Bytes::from_static(b"hello")).unwrap();
+        outbox.close(ChannelId(n), RelayReason::PeerLeft);
+    }
+    assert_eq!((outbox.bytes(), next(&outbox)), (0, None));
+    // Whoever asks for them all and reads no answer has only itself to thank.
+    for n in 1..=100_000 {
+        outbox.open(ChannelId(n), hash(), opened_by(n, true));
+        outbox.close(ChannelId(n), RelayReason::PeerLeft);
+    }
+    assert_eq!(next(&outbox), Some(Next::End(Ending::SlowReader)));
+}
+
+#[test]
+fn a_channel_closed_at_once_is_still_told_of_to_who_asked_for_it() {
     let outbox = Outbox::default();
     outbox.open(ChannelId(1), hash(), opened(1));
     outbox.close(ChannelId(1), RelayReason::PeerLeft);

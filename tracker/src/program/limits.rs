@@ -1,6 +1,6 @@
 //! The bounds on what clients cost, as flags.
 
-use clap::Args;
+use clap::{Args, value_parser};
 use shared::limits::{MAX_OFFERS, MAX_SIGNAL_BYTES};
 use tracker::limits::{
     HANDSHAKE_TIME, Limits, MAX_CHANNELS, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_MEMBERSHIPS,
@@ -44,11 +44,11 @@ pub(crate) struct LimitOptions {
     max_message: Size,
 
     /// Text messages that one connection may send a second, over time.
-    #[arg(long, env = "ENXAME_MAX_MESSAGES_PER_SECOND", value_name = "COUNT", default_value_t = MAX_MESSAGES_PER_SECOND)]
+    #[arg(long, env = "ENXAME_MAX_MESSAGES_PER_SECOND", value_name = "COUNT", default_value_t = MAX_MESSAGES_PER_SECOND, value_parser = value_parser!(u32).range(1..))]
     max_messages_per_second: u32,
 
     /// Text messages that one connection may send at once.
-    #[arg(long, env = "ENXAME_MAX_MESSAGE_BURST", value_name = "COUNT", default_value_t = MESSAGE_BURST)]
+    #[arg(long, env = "ENXAME_MAX_MESSAGE_BURST", value_name = "COUNT", default_value_t = MESSAGE_BURST, value_parser = value_parser!(u32).range(1..))]
     max_message_burst: u32,
 
     /// Most relay channels of one connection.
@@ -89,6 +89,15 @@ pub(crate) struct LimitOptions {
 }
 
 impl LimitOptions {
+    /// The rate that is nothing, if one is: a sender that waits for it would wait for ever.
+    pub(crate) fn zero_rate(&self) -> Option<&'static str> {
+        let rates = [
+            ("max-relay-rate", self.max_relay_rate),
+            ("max-relay-rate-per-address", self.max_relay_rate_per_address),
+        ];
+        rates.into_iter().find(|(_, rate)| rate.0 == 0).map(|(name, _)| name)
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         let mut limits = Limits::default();
         limits.connections = self.max_connections;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use shared::signal::parse_ice_servers;
 use tracker::access::{Access, AccessFiles};
-use tracker::address::Networks;
+use tracker::address::{Networks, ProxyHeader};
 use tracker::settings::{ANNOUNCE_INTERVAL, DRAIN_TIME, PING_INTERVAL, RECONNECT_WITHIN};
 use tracker::state::State;
 use tracker::tls::Tls;
@@ -86,10 +87,13 @@ pub(crate) struct Options {
     #[arg(long, env = "ENXAME_TLS_KEY", value_name = "FILE", help_heading = TLS)]
     tls_key: Option<PathBuf>,
 
-    /// Proxies that are believed when they say for whom they ask (`Forwarded`, `X-Forwarded-For`): networks between commas,
-    /// like `127.0.0.1,10.0.0.0/8`.
+    /// Proxies that are believed when they say for whom they ask: networks between commas, like `127.0.0.1,10.0.0.0/8`.
     #[arg(long, env = "ENXAME_TRUSTED_PROXIES", value_name = "NETWORKS", default_value = "", help_heading = ACCESS)]
     trusted_proxies: Networks,
+
+    /// The header in which they say it: `x-forwarded-for` or `forwarded`. The other one is not read.
+    #[arg(long, env = "ENXAME_PROXY_HEADER", value_name = "NAME", default_value_t, help_heading = ACCESS)]
+    proxy_header: ProxyHeader,
 
     /// Who may read `/metrics` and `/stats`: networks between commas; anybody if there is none.
     #[arg(long, env = "ENXAME_METRICS_FROM", value_name = "NETWORKS", default_value = "", help_heading = ACCESS)]
@@ -149,8 +153,8 @@ pub(crate) struct Options {
     log_rotation: Rotation,
 
     /// Log files to keep, where new ones are begun; the oldest are removed.
-    #[arg(long, env = "ENXAME_LOG_KEEP", value_name = "COUNT", default_value_t = 14)]
-    log_keep: usize,
+    #[arg(long, env = "ENXAME_LOG_KEEP", value_name = "COUNT", default_value = "14")]
+    log_keep: NonZeroUsize,
 
     /// How to write the log: for people, or one JSON object a line.
     #[arg(long, env = "ENXAME_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
@@ -190,7 +194,7 @@ impl Options {
             format: self.log_format,
             file: self.log_file.as_deref(),
             rotation: self.log_rotation,
-            keep: self.log_keep,
+            keep: self.log_keep.get(),
         }
     }
 
@@ -214,6 +218,9 @@ impl Options {
                 bail!("`--{name}` must be longer than nothing");
             }
         }
+        if let Some(name) = self.limits.zero_rate() {
+            bail!("`--{name}` must be more than nothing: `--max-channels 0` is how not to relay");
+        }
         settings.tls = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => Some(Tls::load(certificate, key)?),
             (None, None) => None,
@@ -226,6 +233,7 @@ impl Options {
         };
         settings.access = Access::load(files, self.origins()?)?;
         settings.proxies = self.trusted_proxies.clone();
+        settings.proxy_header = self.proxy_header;
         settings.metrics_from = self.metrics_from.clone();
         settings.reconnect_within = self.reconnect_within.0;
         settings.drain_time = self.drain_time.0;

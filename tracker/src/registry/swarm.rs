@@ -57,15 +57,9 @@ pub(super) struct Swarm {
     seeders: usize,
     strangers: usize,
     stranger_seeders: usize,
-    downloaded: u32,
 }
 
 impl Swarm {
-    /// An empty swarm of a torrent that was completed so often.
-    pub(super) fn new(downloaded: u32) -> Self {
-        Self { downloaded, ..Self::default() }
-    }
-
     pub(super) fn len(&self) -> usize {
         self.peers.len()
     }
@@ -78,22 +72,25 @@ impl Swarm {
         self.peers.is_empty()
     }
 
+    pub(super) fn seeders(&self) -> usize {
+        self.seeders
+    }
+
+    /// The counts of who is there; how often it was completed is not known here.
     pub(super) fn counts(&self) -> SwarmCounts {
         SwarmCounts {
             complete: count(self.seeders),
             incomplete: count(self.peers.len() - self.seeders),
-            downloaded: self.downloaded,
+            downloaded: 0,
         }
     }
 
-    /// Adds the announcer, or notes what changed about it.
-    pub(super) fn update(&mut self, connection: ConnectionId, announce: &Announce, now: Instant) {
+    /// Adds the announcer, or notes what changed about it, and tells whether it completed its download.
+    pub(super) fn update(&mut self, connection: ConnectionId, announce: &Announce, now: Instant) -> bool {
         let hello = announce.enxame.as_ref();
         let known = self.remove(&announce.peer_id);
         // Counted for a leecher that was seen here, so that repeating the word changes nothing.
-        if announce.event == Event::Completed && known.as_ref().is_some_and(|peer| !peer.seeder) {
-            self.downloaded = self.downloaded.saturating_add(1);
-        }
+        let completed = announce.event == Event::Completed && known.as_ref().is_some_and(|peer| !peer.seeder);
         let peer = Peer {
             connection,
             seeder: is_seeder(announce),
@@ -108,6 +105,7 @@ impl Swarm {
         self.strangers += usize::from(!peer.ours);
         self.stranger_seeders += usize::from(!peer.ours && peer.seeder);
         self.peers.insert(announce.peer_id, peer);
+        completed
     }
 
     pub(super) fn remove(&mut self, peer_id: &PeerId) -> Option<Peer> {

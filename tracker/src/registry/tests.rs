@@ -482,6 +482,22 @@ fn a_completed_download_is_counted_once() {
 }
 
 #[test]
+fn a_count_that_was_forgotten_stays_forgotten_while_its_swarm_lives() {
+    let mut bench = Bench::new();
+    bench.registry = Registry::new(INTERVAL, None).with_bounds(Bounds { remembered: 1, ..Bounds::default() });
+    for swarm in [1, 2] {
+        let comes = Announce { info_hash: hash(swarm), ..leecher(swarm) };
+        bench.announce(swarm.into(), comes.clone());
+        assert!(bench.announce(swarm.into(), Announce { event: Event::Completed, ..comes }).completed);
+    }
+    assert_eq!((bench.counts(1).downloaded, bench.counts(2).downloaded), (0, 1));
+    bench.registry.take_changed();
+    assert!(!bench.announce(1, Announce { info_hash: hash(1), ..seeder(1) }).completed);
+    assert_eq!(bench.registry.take_changed(), []);
+    assert_eq!((bench.counts(1).downloaded, bench.counts(2).downloaded), (0, 1));
+}
+
+#[test]
 fn silent_peers_are_forgotten_and_announcing_ones_stay() {
     let mut bench = Bench::new();
     bench.announce(1, leecher(1));

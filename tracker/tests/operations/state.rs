@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use shared::signal::{Announce, Event, Scrape, ToPeer, ToTracker};
 use shared::{InfoHash, PeerId};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::client::*;
 use crate::program::Program;
@@ -34,25 +32,17 @@ async fn downloaded(client: &mut Client, n: u32) -> u32 {
     }
 }
 
-async fn metric(program: &Program, name: &str) -> u64 {
-    let mut stream = TcpStream::connect(program.address).await.unwrap();
-    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).await.unwrap();
-    let mut text = String::new();
-    soon(stream.read_to_string(&mut text)).await.unwrap();
-    let line =
-        text.lines().find_map(|line| line.strip_prefix("enxame_")?.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap().parse().unwrap()
-}
-
 /// Waits until all that happened before is saved.
 async fn saved(program: &Program) {
     // The save under way may have begun before: the one after it did not.
-    let before = metric(program, "state_saves_total").await;
-    while metric(program, "state_saves_total").await < before + 2 {
-        // Each look is a connection, which is counted, and so there is always something to save.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let before = metric(program.address, "state_saves_total").await;
+    let saved = async {
+        while metric(program.address, "state_saves_total").await < before + 2 {
+            // Each look is a connection, which is counted, and so there is always something to save.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon(saved).await;
 }
 
 async fn start(state: &Path) -> Program {
@@ -78,10 +68,7 @@ async fn completed_counts_and_totals_outlive_a_crash_that_comes_after_a_second()
     assert_eq!((downloaded(&mut client, 1).await, downloaded(&mut client, 2).await), (2, 1));
     complete(&mut client, 1).await;
     assert_eq!(downloaded(&mut client, 1).await, 3);
-    let mut stream = TcpStream::connect(program.address).await.unwrap();
-    stream.write_all(b"GET /stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut stats = String::new();
-    soon(stream.read_to_string(&mut stats)).await.unwrap();
+    let stats = reply(program.address, "/stats").await;
     let stats: serde_json::Value = serde_json::from_str(stats.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     assert_eq!(stats["completed"], 1, "{stats}");
     assert_eq!(stats["lifetime"]["completed"], 4, "{stats}");

@@ -98,6 +98,8 @@ async fn a_private_tracker_wants_a_token_and_remembers_it_for_the_page() {
 
     let opened = get(&tracker, &format!("//evil.example/?lang=en&token={TOKEN}"), &[]).await;
     assert_eq!((opened.status, opened.header("location")), (303, "/evil.example/?lang=en"));
+    let opened_so = get(&tracker, &format!("/\\evil.example/?token={TOKEN}"), &[]).await;
+    assert_eq!((opened_so.status, opened_so.header("location")), (303, "/evil.example/"));
     let cookie = opened.header("set-cookie");
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
     let kept = cookie.split(';').next().unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::{SinkExt, StreamExt};
 use shared::limits::RELAY_WINDOW;
-use shared::signal::{Announce, RelayReason, ToTracker};
+use shared::signal::{Announce, EnxameHello, RelayReason, ToPeer, ToTracker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -42,13 +42,13 @@ async fn one_address_cannot_take_the_places_of_others() {
         settings.limits.connections_per_address = 2;
     })
     .await;
-    let from = |address| [("forwarded", address)];
-    let _a = tracker.try_connect("/ws", &from("for=192.0.2.1")).await.map_err(drop).unwrap();
-    let _b = tracker.try_connect("/ws", &from("for=192.0.2.1")).await.map_err(drop).unwrap();
-    let (status, said) = tracker.try_connect("/ws", &from("for=192.0.2.1")).await.err().unwrap();
+    let from = |address| [("x-forwarded-for", address)];
+    let _a = tracker.try_connect("/ws", &from("192.0.2.1")).await.map_err(drop).unwrap();
+    let _b = tracker.try_connect("/ws", &from("192.0.2.1")).await.map_err(drop).unwrap();
+    let (status, said) = tracker.try_connect("/ws", &from("192.0.2.1")).await.err().unwrap();
     assert_eq!(status, 429);
     assert!(said.contains("from this address"), "{said}");
-    assert!(tracker.try_connect("/ws", &from("for=192.0.2.2")).await.is_ok());
+    assert!(tracker.try_connect("/ws", &from("192.0.2.2")).await.is_ok());
     assert_eq!(tracker.rejections("connections-per-address").await, 1);
     tracker.stop().await;
 }
@@ -144,21 +144,45 @@ async fn channels_are_bounded_in_all() {
 }
 
 #[tokio::test]
+async fn who_opens_and_closes_channels_without_end_is_refused() {
+    let tracker = Tracker::start_with(|settings| settings.limits.message_burst = 1_000_000).await;
+    let ((mut a, at_a), (mut b, _)) = tracker.pair().await;
+    a.close_relay(at_a.channel, RelayReason::Done).await;
+    let refused = async {
+        loop {
+            a.ask_to_open(1, 2).await;
+            match a.signal().await {
+                ToPeer::RelayOpened(opened) => a.close_relay(opened.channel, RelayReason::Done).await,
+                ToPeer::RelayRefused { reason, .. } => break reason,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    assert_eq!(soon(refused).await, RelayReason::TooManyChannels);
+    // It is its own places that it used up.
+    b.relay_closed().await;
+    tracker.join(3).await.open_to(3, 2).await;
+    tracker.stop().await;
+}
+
+#[tokio::test]
 async fn who_relays_faster_than_it_may_waits_and_nobody_else_does() {
     const RATE: usize = 500_000;
     let tracker = Tracker::start_with(|settings| settings.limits.relay_rate = RATE as u64).await;
     let ((mut a, at_a), (mut b, at_b)) = tracker.pair().await;
     let began = Instant::now();
-    // The first second's worth is free; the rest takes half a second.
-    for _ in 0..15 {
+    // The first second's worth is free; the rest takes a second and a half.
+    for _ in 0..25 {
         a.data(at_a.channel, &[1; RATE / 10]).await;
     }
     b.data(at_b.channel, b"meanwhile").await;
     a.read_data(at_a.channel, 9, false).await;
-    assert!(began.elapsed() < Duration::from_millis(400), "the other direction waited");
-    b.read_data(at_b.channel, 15 * RATE / 10, false).await;
+    let other_direction = began.elapsed();
+    b.read_data(at_b.channel, 25 * RATE / 10, false).await;
     // The last frame is taken when the debt of the one before is paid.
-    assert!(began.elapsed() >= Duration::from_millis(350), "{:?}", began.elapsed());
+    let all = began.elapsed();
+    assert!(all >= Duration::from_millis(1350), "{all:?}");
+    assert!(other_direction < all / 2, "the other direction waited: {other_direction:?} of {all:?}");
     tracker.stop().await;
 }
 
@@ -166,13 +190,18 @@ async fn who_relays_faster_than_it_may_waits_and_nobody_else_does() {
 async fn a_day_has_so_many_bytes_and_then_the_relay_is_closed_with_a_reason() {
     let tracker = Tracker::start_with(|settings| settings.limits.relay_per_day = 1000).await;
     let ((mut a, at_a), (mut b, at_b)) = tracker.pair().await;
-    a.data(at_a.channel, &[1; 1000]).await;
-    b.read_data(at_b.channel, 1000, false).await;
-    a.data(at_a.channel, &[1]).await;
+    a.data(at_a.channel, &[1; 990]).await;
+    b.read_data(at_b.channel, 990, false).await;
+    a.data(at_a.channel, &[1; 11]).await;
     assert_eq!(a.relay_closed().await, (at_a.channel, RelayReason::Quota));
     assert_eq!(b.relay_closed().await, (at_b.channel, RelayReason::Quota));
+    // What is left is too little to be of use: the day is over.
     a.ask_to_open(1, 2).await;
     assert_eq!(a.refused().await, RelayReason::Quota);
+    // Nor does an announce open channels then.
+    let hello = EnxameHello { open: 1, ..ours(1).enxame.unwrap() };
+    let named = a.announced(Announce { enxame: Some(hello), ..ours(1) }).await.enxame.unwrap().peers;
+    assert_eq!(named.iter().map(|peer| peer.channel).collect::<Vec<_>>(), [None]);
     let back = b.open_to(2, 1).await;
     a.opened().await;
     b.data(back.channel, &[1; 1000]).await;
@@ -188,6 +217,10 @@ async fn an_address_has_its_day_too_whatever_connections_it_uses() {
     b.read_data(at_b.channel, 600, false).await;
     b.data(at_b.channel, &[1; 600]).await;
     assert_eq!(b.relay_closed().await.1, RelayReason::Quota);
+    // It is not asked what either connection has left.
+    a.relay_closed().await;
+    a.ask_to_open(1, 2).await;
+    assert_eq!(a.refused().await, RelayReason::Quota);
     tracker.stop().await;
 }
 

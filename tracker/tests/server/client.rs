@@ -30,6 +30,24 @@ pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("it took too long")
 }
 
+/// The whole reply, head and body, of the tracker at this address to who asks for this path.
+pub(crate) async fn reply(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    soon(stream.read_to_string(&mut text)).await.unwrap();
+    text
+}
+
+/// What the tracker at this address counts under this name (with its labels), as it tells Prometheus.
+pub(crate) async fn metric(address: SocketAddr, name: &str) -> u64 {
+    let text = reply(address, "/metrics").await;
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("enxame_")?.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("there is no {name} in {text}")).parse().unwrap()
+}
+
 /// A running tracker.
 pub(crate) struct Tracker {
     pub(crate) address: SocketAddr,
@@ -104,14 +122,7 @@ impl Tracker {
 
     /// What it counts under this name (with its labels), as it tells Prometheus.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).await.unwrap();
-        let mut text = String::new();
-        soon(stream.read_to_string(&mut text)).await.unwrap();
-        let line =
-            text.lines().find_map(|line| line.strip_prefix("enxame_")?.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("there is no {name} in {text}")).parse().unwrap()
+        metric(self.address, name).await
     }
 
     /// How often it refused something for this reason.

@@ -7,6 +7,7 @@
 //! - for whoever answers first ([`Role::Spare`]), which is how WebTorrent meets. Only strangers are met so, and one that
 //!   nobody answered is offered again: a browser has only so many connections.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -204,19 +205,20 @@ impl Direct {
 impl Peer {
     /// The ICE servers in force: the user's, else those of the page's own tracker, else the usual ones. (Another tracker,
     /// which a torrent named, has no say in whom this browser talks to.)
-    fn ice(&self) -> (Vec<IceServer>, IceChoice) {
+    fn ice(&self) -> (Cow<'_, [IceServer]>, IceChoice) {
         if let Some(ice) = &self.settings.ice {
-            (ice.clone(), IceChoice::User)
+            (ice.into(), IceChoice::User)
         } else if let Some(ice) = &self.trackers.own().ice {
-            (ice.clone(), IceChoice::Tracker)
+            (ice.into(), IceChoice::Tracker)
         } else {
-            (DEFAULT_ICE.map(|url| IceServer::open(vec![url.into()])).into(), IceChoice::Usual)
+            let usual = DEFAULT_ICE.map(|url| IceServer::open(vec![url.into()]));
+            (usual.to_vec().into(), IceChoice::Usual)
         }
     }
 
     pub(super) fn ice_view(&self) -> IceView {
         let (servers, chosen_by) = self.ice();
-        IceView { urls: servers.into_iter().flat_map(|server| server.urls).collect(), chosen_by }
+        IceView { urls: servers.iter().flat_map(|server| &server.urls).cloned().collect(), chosen_by }
     }
 
     fn new_offer_id(&mut self) -> OfferId {
@@ -229,7 +231,8 @@ impl Peer {
     }
 
     fn make(&mut self, now: Time, key: u32, role: Role, peer: Option<PeerId>) -> Result<(), RtcError> {
-        let id = self.direct.transport.offer(&self.ice().0)?;
+        let ice = self.ice().0.into_owned();
+        let id = self.direct.transport.offer(&ice)?;
         let offer_id = self.new_offer_id();
         let connection = Connection::new(now, key, role, peer, offer_id);
         self.direct.connections.insert(id, connection);
@@ -271,7 +274,8 @@ impl Peer {
         if let Some(id) = self.direct.targeted(key, from) {
             self.direct.close(id);
         }
-        match self.direct.transport.answer(&self.ice().0, description) {
+        let ice = self.ice().0.into_owned();
+        match self.direct.transport.answer(&ice, description) {
             Ok(id) => {
                 let connection = Connection::new(now, key, Role::Answer, Some(from), *offer_id);
                 self.direct.connections.insert(id, connection);

@@ -8,9 +8,11 @@
 //! they are taken out, a data channel's messages by the browser, which lets the loop run between any two of them, the
 //! store's answers by the questions asked, commands by the user's hands.
 //!
-//! No byte waits for a timer, so a hidden tab, whose timers the browser slows down, transfers like a visible one.
+//! No byte waits for a timer but those of a limit, and what the engine must guess of a relay's buffer; in a hidden tab, whose
+//! timers the browser slows down, a worker keeps those deadlines (`alarm`), so it transfers like a visible one.
 
 mod actions;
+mod alarm;
 mod announcer;
 mod commands;
 mod direct;
@@ -35,7 +37,6 @@ use engine::{LoadId, Time};
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Either, select};
-use gloo_timers::future::TimeoutFuture;
 use shared::signal::IceServer;
 use shared::{PeerId, PieceIndex};
 use wasm_bindgen_futures::spawn_local;
@@ -50,6 +51,7 @@ use crate::store::{LoadError, Remembered, Store, StoreError, Verdict, Zip};
 use crate::stream::{Outlet, StreamEvent};
 use crate::transport::rtc::{RtcEvent, RtcId, RtcLinks};
 use crate::transport::socket::SocketEvent;
+use alarm::{Alarm, now};
 pub(crate) use commands::ICE_KEY;
 use peer::Peer;
 use streaming::Chunk;
@@ -246,37 +248,4 @@ async fn run(
             publish(snapshot);
         }
     }
-}
-
-/// One browser timer, set anew only when the deadline comes nearer: a timer a message would cost more than some
-/// early wake-ups.
-#[derive(Default)]
-struct Alarm {
-    armed: Option<(Time, TimeoutFuture)>,
-}
-
-impl Alarm {
-    async fn until(&mut self, deadline: Option<Time>) {
-        let Some(deadline) = deadline else { return std::future::pending().await };
-        if self.armed.as_ref().is_none_or(|(armed, _)| deadline < *armed) {
-            let wait = deadline.since(now()).as_secs_f64() * 1000.0;
-            // Saturating, and a millisecond late rather than early.
-            self.armed = Some((deadline, TimeoutFuture::new(wait.ceil() as u32)));
-        }
-        if let Some((_, timer)) = &mut self.armed {
-            timer.await;
-        }
-        self.armed = None;
-    }
-}
-
-thread_local! {
-    /// Looked up once: it is read for every batch of events.
-    static CLOCK: Option<web_sys::Performance> = web_sys::window().and_then(|window| window.performance());
-}
-
-/// The browser's monotonic clock.
-fn now() -> Time {
-    let milliseconds = CLOCK.with(|clock| clock.as_ref().map_or(0.0, web_sys::Performance::now));
-    Time::since_start(Duration::from_secs_f64(milliseconds.max(0.0) / 1000.0))
 }

@@ -117,7 +117,6 @@ impl Peer {
         let key = torrent.key;
         let Some(session) = torrent.session() else { return };
         let Some(info) = session.info().cloned() else { return };
-        let to_save = files::to_save(session);
         match request.subject {
             Subject::File(place) => {
                 let shown = info.files().iter().enumerate().filter(|(_, file)| !file.hidden);
@@ -132,7 +131,10 @@ impl Peer {
                 let source = Source::File { due: left.start, left };
                 self.open_stream(now, number, Stream { outlet, key, source, pulled: false, loading: false });
             }
-            Subject::Zip => self.stream_zip(key, number, &info, to_save, outlet),
+            Subject::Zip => {
+                let files = files::to_save(session);
+                self.stream_zip(key, number, &info, files, outlet);
+            }
         }
     }
 

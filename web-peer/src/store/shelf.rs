@@ -21,8 +21,8 @@ use super::opfs;
 use super::private::{self, Private};
 use super::protocol::{LoadError, StoreError, Verdict};
 use super::zipping::Zipping;
-use crate::browser_error;
 use crate::digest::Hasher;
+use crate::{browser_error, buffers};
 
 pub use super::have::Have;
 pub use super::protocol::Entry;
@@ -303,7 +303,7 @@ async fn read(blob: &Blob) -> Result<Vec<u8>, StoreError> {
     let buffer: JsValue = JsFuture::from(blob.array_buffer())
         .await
         .map_err(|error| StoreError::Browser(browser_error::sentence(&error)))?;
-    Ok(Uint8Array::new(buffer.unchecked_ref::<ArrayBuffer>()).to_vec())
+    Ok(buffers::taken(buffer.unchecked_ref::<ArrayBuffer>()).into())
 }
 
 /// What a torrent's folder says.

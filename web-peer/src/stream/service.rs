@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use gloo_timers::callback::Interval;
-use js_sys::{Array, Object, Reflect};
+use js_sys::{Array, Reflect};
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::prelude::{Closure, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -73,7 +73,7 @@ impl Service {
             report(match base(&registering).await {
                 Ok(base) => StreamEvent::Ready(base),
                 Err(error) => {
-                    log::info!("no service worker: {}", browser_error::sentence(&error));
+                    tracing::info!(error = browser_error::sentence(&error), "no service worker");
                     StreamEvent::Unavailable
                 }
             });
@@ -140,5 +140,5 @@ async fn ask_who(worker: &ServiceWorker) -> Result<String, JsValue> {
     worker.post_message_with_transferable(&"who".into(), &Array::of1(&port))?;
     let answer = JsFuture::from(answer).await?;
     channel.port1().close();
-    answer.as_string().ok_or_else(|| Object::from(JsValue::from_str("it gives no name")).into())
+    answer.as_string().ok_or_else(|| JsValue::from_str("it gives no name"))
 }

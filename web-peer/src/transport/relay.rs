@@ -11,9 +11,9 @@ use engine::LinkId;
 use shared::limits::{MAX_RELAY_PAYLOAD, RELAY_WINDOW};
 use shared::relay::{ChannelId, Frame, HEADER_LEN, data_header};
 
-/// Received bytes after which credit is given back: often enough that the sender never stands still, seldom
-/// enough to cost nothing.
-const CREDIT_STEP: u32 = RELAY_WINDOW / 8;
+/// Received bytes after which credit is given back: a block. The sender takes for waiting what it was given no credit for,
+/// and lets others wait for it.
+const CREDIT_STEP: u32 = RELAY_WINDOW / 32;
 
 struct Channel {
     link: LinkId,

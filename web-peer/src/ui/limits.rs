@@ -58,7 +58,9 @@ pub(super) fn limit_fields(
             wrong.set(!right);
             if right {
                 let mut limits = in_force.get_untracked();
-                *part(&mut limits) = input.value().parse().ok().map(|limit: u64| limit.saturating_mul(UNIT));
+                // A whole number in any notation (`1e3` is one), or nothing, which is none.
+                let limit = input.value_as_number();
+                *part(&mut limits) = (!limit.is_nan()).then(|| (limit as u64).saturating_mul(UNIT));
                 set.with_value(|set| set(limits));
             }
         };

@@ -131,8 +131,15 @@ fn show(ui: Ui, kind: Kind, address: &str, path: &str) -> AnyView {
 /// A text's beginning, as text: nothing in it is looked at.
 fn text_of(ui: Ui, address: String, broken: RwSignal<bool>) -> AnyView {
     let read = RwSignal::new(None::<(String, bool)>);
+    // Who closes it wants the bytes no more.
+    let fetching = web_sys::AbortController::new().ok();
+    let signal = fetching.as_ref().map(web_sys::AbortController::signal);
+    let fetching = StoredValue::new_local(fetching);
+    on_cleanup(move || {
+        fetching.try_with_value(|fetching| fetching.as_ref().map(web_sys::AbortController::abort));
+    });
     spawn_local(async move {
-        match fetch(&address).await {
+        match fetch(&address, signal.as_ref()).await {
             Some(found) => {
                 let _ = read.try_set(Some(found));
             }
@@ -155,10 +162,11 @@ fn text_of(ui: Ui, address: String, broken: RwSignal<bool>) -> AnyView {
 }
 
 /// The first bytes at this address, and whether there are more.
-async fn fetch(address: &str) -> Option<(String, bool)> {
+async fn fetch(address: &str, signal: Option<&web_sys::AbortSignal>) -> Option<(String, bool)> {
     let (headers, init) = (web_sys::Headers::new().ok()?, web_sys::RequestInit::new());
     headers.set("range", &format!("bytes=0-{}", MAX_TEXT - 1)).ok()?;
     init.set_headers(&headers);
+    init.set_signal(signal);
     let response = JsFuture::from(window().fetch_with_str_and_init(address, &init)).await.ok()?;
     let response: web_sys::Response = response.dyn_into().ok()?;
     if response.status() == 416 {

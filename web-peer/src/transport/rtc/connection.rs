@@ -63,6 +63,8 @@ pub(super) struct Connection {
     outbox: Outbox,
     /// Bytes sent since the owner was last told of room.
     untold: usize,
+    /// At how many bytes the browser says that its buffer has fallen.
+    threshold: usize,
     /// Longest message that both sides take, in bytes.
     message_bytes: usize,
     pub(super) progress: Progress,
@@ -109,6 +111,7 @@ impl Connection {
             channel: None,
             outbox: Outbox::default(),
             untold: 0,
+            threshold: 0,
             message_bytes: MESSAGE_BYTES,
             progress: Progress::default(),
             handlers: Vec::new(),
@@ -168,7 +171,6 @@ impl Connection {
     /// Sets up the channel of this connection.
     pub(super) fn use_channel(&mut self, channel: RtcDataChannel, table: &Weak<Table>, id: RtcId) {
         channel.set_binary_type(RtcDataChannelType::Arraybuffer);
-        channel.set_buffered_amount_low_threshold(LOW_WATER as u32);
         let open = self.handler(table, id, |table, id, _| table.opened(id));
         channel.set_onopen(Some(&open));
         let message = self.handler(table, id, |table, id, event| {
@@ -209,20 +211,9 @@ impl Connection {
     /// # Errors
     /// What the browser throws; the connection is then of no use.
     pub(super) fn send(&mut self, bytes: Bytes) -> Result<(), JsValue> {
-        let before = self.untold;
         self.untold += bytes.len();
         self.outbox.push(bytes);
-        self.flush()?;
-        // An owner who counts what it sends believes that its room shrinks. Where the buffer never rises above the
-        // threshold, nothing would tell it otherwise: so the threshold is put below what is in it now.
-        if before < LOW_WATER
-            && self.untold >= LOW_WATER
-            && let Some(channel) = &self.channel
-        {
-            let below = channel.buffered_amount().saturating_sub(1);
-            channel.set_buffered_amount_low_threshold(below.min(LOW_WATER as u32));
-        }
-        Ok(())
+        self.flush()
     }
 
     /// The buffer has fallen to its threshold: gives the browser more. Returns whether there is room to be told of.
@@ -230,24 +221,15 @@ impl Connection {
     /// # Errors
     /// As of [`send`](Self::send).
     pub(super) fn drained(&mut self) -> Result<bool, JsValue> {
-        if let Some(channel) = &self.channel {
-            channel.set_buffered_amount_low_threshold(LOW_WATER as u32);
-        }
+        self.untold = 0;
         self.flush()?;
-        let has_room = self.room() > 0;
-        if has_room {
-            self.untold = 0;
-        }
-        Ok(has_room)
+        Ok(self.room() > 0)
     }
 
-    /// Gives the browser what waits, up to the mark. What is left then waits for `bufferedamountlow`, which comes, since
-    /// the mark is above its threshold.
+    /// Gives the browser what waits, up to the mark, and asks to be told when to go on. An owner who counts what it sends
+    /// believes that its room shrinks, so it is told often enough, and in the end when nothing is left.
     fn flush(&mut self) -> Result<(), JsValue> {
         let Some(channel) = &self.channel else { return Ok(()) };
-        if self.outbox.len() == 0 {
-            return Ok(());
-        }
         let mut buffered = channel.buffered_amount() as usize;
         while buffered < HIGH_WATER
             && let Some(message) = self.outbox.next(self.message_bytes)
@@ -255,6 +237,18 @@ impl Connection {
             // The browser copies it out of our memory, and nothing else does.
             channel.send_with_u8_array(&message)?;
             buffered += message.len();
+        }
+        // The event comes when the buffer falls to the threshold from above it.
+        let threshold = match buffered {
+            // There is more to give it then.
+            _ if buffered > LOW_WATER => LOW_WATER,
+            // It may never rise above the mark, while its owner sends on and on.
+            _ if self.untold >= LOW_WATER => buffered.saturating_sub(1),
+            _ => 0,
+        };
+        if threshold != self.threshold {
+            self.threshold = threshold;
+            channel.set_buffered_amount_low_threshold(threshold as u32);
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ pub enum RtcEvent {
     /// Some bytes of the stream, never empty.
     Data(Bytes),
     /// There is room ([`RtcLinks::room`]): again, after there was none, and each time that [`LOW_WATER`] bytes have been
-    /// sent and are on their way, so that who counts by itself is never left with too little.
+    /// sent and are on their way, and when all are, so that who counts by itself is never left with too little.
     Room,
     /// It ended, and everything is released. Not sent after [`RtcLinks::close`].
     Closed(RtcEnd),

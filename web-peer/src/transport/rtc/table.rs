@@ -330,7 +330,10 @@ impl Table {
             return Err(RtcError::Refused("it has too many connections, though they are closed".into()));
         }
         tracing::debug!(%id, tries = plan.tries, "the browser has too many connections");
-        collect::encourage();
+        // One for all who wait.
+        if self.waiting.borrow().keys().all(|other| *other > id) {
+            collect::encourage();
+        }
         let until = timer(collect::BETWEEN_TRIES, &self.this, move |table| table.try_again(id));
         self.waiting.borrow_mut().insert(id, Waiting { plan, _until: until });
         Ok(())
