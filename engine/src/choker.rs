@@ -3,7 +3,8 @@
 //! Who downloads gives its slots to those who gave it most lately (tit for tat), and one by turns, so that newcomers get
 //! their chance and better partners are found (BEP 3's optimistic unchoke). Who has everything has nothing to be given: half
 //! of its slots go to those who take fastest, so that its line is used, and half go round, to whoever has waited longest
-//! (Legout et al. 2006 found that going round spreads better and gives free riders less than speed alone).
+//! (Legout et al. 2006 found that going round spreads better and gives free riders less than speed alone). A swarm's first
+//! seeder has merit to go by: who passes on what it got; so only a quarter goes round.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,6 +23,28 @@ const TURN: Duration = Duration::from_secs(30);
 const MEASURE: Duration = Duration::from_secs(5);
 /// A newcomer is this many times as likely to get a turn (as BEP 3's author had it).
 const NEWCOMER: usize = 3;
+
+/// What decides whom to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It wants something in return.
+    Downloader,
+    /// It has everything.
+    Seeder,
+    /// It has everything, and nobody else has: what it gives to one that keeps it, it has to give again.
+    FirstSeeder,
+}
+
+impl Role {
+    /// Of so many slots, those that go round.
+    fn by_turns(self, slots: usize) -> usize {
+        match self {
+            Self::Downloader => 1,
+            Self::Seeder => slots.div_ceil(2),
+            Self::FirstSeeder => slots.div_ceil(4),
+        }
+    }
+}
 
 /// A peer that could be served.
 #[derive(Debug, Clone, Copy)]
@@ -69,11 +92,11 @@ impl Choker {
         self.turns.get(&link).is_some_and(|ends| now < *ends)
     }
 
-    /// Which of these to serve from now on. `complete` says that there is nothing that they could give.
+    /// Which of these to serve from now on.
     pub(crate) fn choose(
         &mut self,
         now: Time,
-        complete: bool,
+        role: Role,
         contenders: &[Contender],
         rng: &mut Rng,
     ) -> BTreeSet<LinkId> {
@@ -85,7 +108,7 @@ impl Choker {
         if contenders.len() <= self.slots {
             chosen.extend(contenders.iter().map(|contender| contender.link));
         } else {
-            let by_turns = if complete { self.slots.div_ceil(2) } else { 1 };
+            let by_turns = role.by_turns(self.slots);
             let mut ranking: Vec<_> = contenders
                 .iter()
                 .zip(rates)
@@ -96,7 +119,7 @@ impl Choker {
             chosen.extend(merit.map(|(_, _, contender)| contender.link));
             let others: Vec<Contender> =
                 contenders.iter().filter(|other| !chosen.contains(&other.link)).copied().collect();
-            self.take_turns(now, complete, by_turns, others, rng);
+            self.take_turns(now, role != Role::Downloader, by_turns, others, rng);
             chosen.extend(self.turns.keys());
         }
         for link in &chosen {
@@ -172,8 +195,8 @@ mod tests {
     #[test]
     fn a_small_swarm_is_served_whole_and_without_slots_nobody_is() {
         let rng = &mut Rng::with_seed(1);
-        assert_eq!(Choker::new(4).choose(at(0), false, &contenders(4, 0), rng).len(), 4);
-        assert!(Choker::new(0).choose(at(0), false, &contenders(4, 0), rng).is_empty());
+        assert_eq!(Choker::new(4).choose(at(0), Role::Downloader, &contenders(4, 0), rng).len(), 4);
+        assert!(Choker::new(0).choose(at(0), Role::Downloader, &contenders(4, 0), rng).is_empty());
     }
 
     #[test]
@@ -181,9 +204,9 @@ mod tests {
         let mut choker = Choker::new(4);
         let mut rng = Rng::with_seed(1);
         let mut served = BTreeSet::new();
-        choker.choose(at(0), false, &contenders(10, 0), &mut rng);
+        choker.choose(at(0), Role::Downloader, &contenders(10, 0), &mut rng);
         for second in (10..3600).step_by(10) {
-            let chosen = choker.choose(at(second), false, &contenders(10, second), &mut rng);
+            let chosen = choker.choose(at(second), Role::Downloader, &contenders(10, second), &mut rng);
             assert_eq!(chosen.len(), 4);
             assert!([7, 8, 9].iter().all(|n| chosen.contains(&LinkId(*n))), "{second}: {chosen:?}");
             served.extend(chosen);
@@ -195,10 +218,10 @@ mod tests {
     fn who_snubs_has_no_merit() {
         let mut choker = Choker::new(3);
         let mut rng = Rng::with_seed(1);
-        choker.choose(at(0), false, &contenders(6, 0), &mut rng);
+        choker.choose(at(0), Role::Downloader, &contenders(6, 0), &mut rng);
         let mut contenders = contenders(6, 10);
         contenders[5].snubs = true;
-        let chosen = choker.choose(at(10), false, &contenders, &mut rng);
+        let chosen = choker.choose(at(10), Role::Downloader, &contenders, &mut rng);
         assert!(chosen.contains(&LinkId(4)) && chosen.contains(&LinkId(3)), "{chosen:?}");
     }
 
@@ -206,11 +229,11 @@ mod tests {
     fn who_gave_much_once_and_stopped_loses_its_slot() {
         let mut choker = Choker::new(3);
         let mut rng = Rng::with_seed(1);
-        choker.choose(at(0), false, &contenders(9, 0), &mut rng);
-        choker.choose(at(10), false, &contenders(9, 10), &mut rng);
+        choker.choose(at(0), Role::Downloader, &contenders(9, 0), &mut rng);
+        choker.choose(at(10), Role::Downloader, &contenders(9, 10), &mut rng);
         let mut later = contenders(9, 20);
         later[8].bytes = 8 * 1000 * 10;
-        let chosen = choker.choose(at(20), false, &later, &mut rng);
+        let chosen = choker.choose(at(20), Role::Downloader, &later, &mut rng);
         assert!(chosen.contains(&LinkId(7)) && chosen.contains(&LinkId(6)), "{chosen:?}");
     }
 
@@ -219,14 +242,28 @@ mod tests {
         let mut choker = Choker::new(4);
         let mut rng = Rng::with_seed(1);
         let mut served = BTreeSet::new();
-        choker.choose(at(0), true, &contenders(12, 0), &mut rng);
+        choker.choose(at(0), Role::Seeder, &contenders(12, 0), &mut rng);
         // Ten others in pairs, half a minute each, and one half minute under way.
         for second in (10..=180).step_by(10) {
-            let chosen = choker.choose(at(second), true, &contenders(12, second), &mut rng);
+            let chosen = choker.choose(at(second), Role::Seeder, &contenders(12, second), &mut rng);
             assert!(chosen.contains(&LinkId(11)) && chosen.contains(&LinkId(10)), "{chosen:?}");
             served.extend(chosen);
         }
         assert_eq!(served.len(), 12);
+    }
+
+    #[test]
+    fn a_quarter_of_the_first_seeders_slots_go_round() {
+        let mut choker = Choker::new(8);
+        let mut rng = Rng::with_seed(1);
+        let mut served = BTreeSet::new();
+        choker.choose(at(0), Role::FirstSeeder, &contenders(20, 0), &mut rng);
+        for second in (10..=300).step_by(10) {
+            let chosen = choker.choose(at(second), Role::FirstSeeder, &contenders(20, second), &mut rng);
+            assert!((14..20).all(|n| chosen.contains(&LinkId(n))), "{second}: {chosen:?}");
+            served.extend(chosen);
+        }
+        assert_eq!(served.len(), 20);
     }
 
     #[test]
@@ -236,10 +273,10 @@ mod tests {
         for _ in 0..1000 {
             let mut choker = Choker::new(2);
             let mut contenders = contenders(5, 1);
-            choker.choose(at(0), false, &contenders, &mut rng);
+            choker.choose(at(0), Role::Downloader, &contenders, &mut rng);
             contenders.iter_mut().for_each(|contender| contender.bytes += contender.link.0);
             contenders[0].newcomer = true;
-            let chosen = choker.choose(at(40), false, &contenders, &mut rng);
+            let chosen = choker.choose(at(40), Role::Downloader, &contenders, &mut rng);
             count += usize::from(chosen.contains(&LinkId(0)));
         }
         // Three in six.

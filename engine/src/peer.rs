@@ -13,7 +13,7 @@ use shared::wire::extension::ExtendedHandshake;
 use shared::wire::{Bitfield, Decoder, Handshake, Message};
 use shared::{BlockSpan, Geometry, PeerId, PieceIndex};
 
-use crate::api::{Time, Transport};
+use crate::api::{LinkId, Time, Transport};
 use crate::introductions::Neighbour;
 use crate::rate::Rate;
 pub(crate) use outline::Outline;
@@ -30,10 +30,13 @@ const MAX_PIPELINE: u32 = 8 << 20;
 const PIPELINE_TIME: Duration = Duration::from_millis(500);
 /// Least requests in a pipeline, so that the next is there when one is answered.
 const LEAST_REQUESTS: u32 = 2;
+/// A pipeline that is at least so long, in bytes, is filled by quarters: several requests in one message cost a browser no more
+/// than one. In a shorter one each counts.
+const BATCH_FROM: u32 = 1 << 20;
 /// So long after its first block a peer's rate is believed, also where it is low.
 const RATE_PATIENCE: Duration = Duration::from_secs(2);
 /// A request is for what comes in this time at most, so that a slow peer does not hold up the piece for long.
-const BLOCK_TIME: Duration = Duration::from_millis(250);
+const BLOCK_TIME: Duration = Duration::from_secs(1);
 /// A peer is silent after this many times the usual time between its blocks, …
 const SILENCE_GAPS: u32 = 16;
 /// … at least after this time, …
@@ -63,9 +66,13 @@ const SMALL: usize = 1024;
 /// Bytes that are sent to a peer although its link has no room, since they are not blocks: far more than a large torrent's
 /// bitfield, metadata and HAVEs. A peer that asks and asks and never reads would otherwise fill the memory.
 const MAX_UNREAD: usize = 4 << 20;
-/// A link's buffer is taken to be empty so long after something was sent, if the link does not say so before. No longer than the
-/// time for which blocks are given to links: so links that say nothing, or have long round trips, cost no throughput.
-const BACKLOG_BELIEVED: Duration = Duration::from_millis(250);
+/// A link's buffer is taken to be empty so long after the last block, if the link does not say so before: longer than the blocks
+/// that share a line take, of which no more are given to links than go out in a quarter of this.
+const BACKLOG_BELIEVED: Duration = Duration::from_secs(1);
+/// Who has taken more than so many times what it gave, …
+const DEBT_TIMES: u64 = 2;
+/// … and this much, in bytes, is in debt: two of the longest blocks, so that whoever is new has something to give in return.
+const DEBT_CREDIT: u64 = 256 * 1024;
 /// Blocks nobody asked for that are forgiven: some are on the way when requests are cancelled.
 const MAX_UNASKED: u32 = 256;
 
@@ -105,6 +112,8 @@ pub(crate) struct Outstanding {
     alone: bool,
     /// It was cancelled, or asked of others since it did not come: welcome, but not waited for.
     pub(crate) given_up: bool,
+    /// It was taken back, to be asked of the peer at this link unless it is on its way.
+    pub(crate) recalled_for: Option<LinkId>,
 }
 
 /// One remote peer at one link.
@@ -153,6 +162,8 @@ pub(crate) struct Peer {
     pub(crate) retiring: Option<Time>,
     /// The latest state of the pieces in which there was nothing to ask it for.
     pub(crate) nothing_at: Option<u64>,
+    /// When it may be worth the while to look for a request that is taken back for it.
+    pub(crate) recalls_from: Time,
     /// Its handshake.
     pub(crate) handshake: Option<Handshake>,
     /// Which pieces it has.
@@ -255,6 +266,7 @@ impl Peer {
             last_begun: None,
             answer: None,
             unasked: 0,
+            recalls_from: now,
             requests: VecDeque::new(),
             room: 0,
             most_room: 0,
@@ -428,10 +440,10 @@ impl Peer {
         self.stalled_for(now) >= patience
     }
 
-    /// Whether enough of the pipeline is free to ask for more: several requests in one message cost the browser no more
-    /// than one.
+    /// Whether enough of the pipeline is free to ask for more.
     pub(crate) fn should_refill(&self, pipeline: u32) -> bool {
-        self.outstanding_bytes <= pipeline - pipeline / 4
+        let batch = if pipeline < BATCH_FROM { 0 } else { pipeline / 4 };
+        self.outstanding_bytes < pipeline && self.outstanding_bytes <= pipeline - batch
     }
 
     /// Whether one more request of this length fits.
@@ -499,7 +511,13 @@ impl Peer {
     /// Asks for a block.
     pub(crate) fn ask(&mut self, now: Time, span: BlockSpan) {
         let alone = self.outstanding_bytes == 0;
-        self.outstanding.push_back(Outstanding { span, asked_at: now, alone, given_up: false });
+        self.outstanding.push_back(Outstanding {
+            span,
+            asked_at: now,
+            alone,
+            given_up: false,
+            recalled_for: None,
+        });
         self.outstanding_bytes += span.len();
         self.say(&Message::Request(span.into()));
     }
@@ -524,6 +542,20 @@ impl Peer {
             self.answer = Some(self.answer.map_or(answer, |least| least.min(answer)));
         }
         Some(outstanding)
+    }
+
+    /// Bytes that are waited for.
+    pub(crate) fn owes(&self) -> u32 {
+        self.outstanding_bytes
+    }
+
+    /// Takes a request back for the peer at another link. It is waited for until there is an answer.
+    pub(crate) fn recall(&mut self, span: BlockSpan, link: LinkId) {
+        let outstanding = self.outstanding.iter_mut().find(|outstanding| outstanding.span == span);
+        if let Some(outstanding) = outstanding {
+            outstanding.recalled_for = Some(link);
+            self.say(&Message::Cancel(span.into()));
+        }
     }
 
     /// Counts a block that was not asked for; whether that is one too many.
@@ -686,6 +718,11 @@ impl Peer {
         if room > 0 {
             self.unread = 0;
         }
+    }
+
+    /// Whether it has taken far more than it has given, on this link.
+    pub(crate) fn is_in_debt(&self) -> bool {
+        self.uploaded > self.downloaded.saturating_mul(DEBT_TIMES) + DEBT_CREDIT
     }
 
     /// Whether the link takes a block now.

@@ -278,6 +278,12 @@ impl Pieces {
             && units.iter().all(|unit| matches!(unit, Unit::Requested(1) | Unit::Received(_)))
     }
 
+    /// Whether nobody is asked for any of this block, and none of it has come.
+    pub(crate) fn is_missing(&self, span: BlockSpan) -> bool {
+        let units = |begun: &Begun| begun.units[units(span)].iter().all(|unit| *unit == Unit::Missing);
+        self.begun.get(&span.piece()).is_some_and(units)
+    }
+
     /// Whether all of this block has come, or its piece is no longer in flight.
     pub(crate) fn is_received(&self, span: BlockSpan) -> bool {
         self.begun

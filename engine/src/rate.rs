@@ -41,6 +41,11 @@ impl Rate {
 
     /// Bytes a second over the window, or since the first bytes if that is shorter.
     pub(crate) fn per_second(&self, now: Time) -> f64 {
+        self.per_second_without(now, 0)
+    }
+
+    /// The same, but for so many of the bytes that were counted.
+    pub(crate) fn per_second_without(&self, now: Time, spared: u64) -> f64 {
         let oldest = slot(now).saturating_sub(SLOTS as u64 - 1);
         let first = (self.newest + 1).saturating_sub(SLOTS as u64);
         if self.sum == 0 || oldest > self.newest {
@@ -48,7 +53,7 @@ impl Rate {
         }
         // What has left the window since something was counted last.
         let gone = (first..oldest).map(|slot| self.slots[(slot % SLOTS as u64) as usize]);
-        let bytes = self.sum - gone.sum::<u64>();
+        let bytes = (self.sum - gone.sum::<u64>()).saturating_sub(spared);
         if bytes == 0 {
             return 0.0;
         }

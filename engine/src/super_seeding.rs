@@ -9,11 +9,11 @@ use shared::wire::Bitfield;
 use shared::{Geometry, PieceIndex};
 
 /// Bytes that a peer is shown ahead of what it has, …
-pub(crate) const AHEAD_BYTES: u64 = 512 * 1024;
+pub(crate) const AHEAD_BYTES: u64 = 256 * 1024;
 /// … and pieces, if that is more: one under way and one to come.
 pub(crate) const AHEAD_PIECES: usize = 2;
 /// A peer with more pieces that nobody else has is shown a further one only when no other peer could be.
-pub(crate) const UNSPREAD: usize = 4;
+pub(crate) const UNSPREAD: usize = 1;
 
 /// Where each piece is.
 #[derive(Debug)]

@@ -34,6 +34,8 @@ pub(crate) struct Outline {
     pub(crate) nothing_at: Option<u64>,
     /// The piece of which it waits for a block, if its link takes one.
     pub(crate) waits_for: Option<PieceIndex>,
+    /// [`Peer::is_in_debt`].
+    pub(crate) in_debt: bool,
     /// [`Peer::served_at`].
     pub(crate) served_at: Time,
     unsent: usize,
@@ -75,6 +77,7 @@ impl Peer {
             haves_due: self.haves_due,
             nothing_at: self.nothing_at,
             waits_for: self.requests.front().filter(|_| self.has_room()).map(|span| span.piece()),
+            in_debt: self.is_in_debt(),
             served_at: self.served_at,
             unsent: self.most_room - self.room,
             block_sent: self.block_sent,

@@ -55,7 +55,11 @@ impl Session {
                 idle |= peer.is_idle();
             }
         }
-        if idle && !torrent.pieces.any_open() && torrent.picker.is_exhausted() {
+        let is_the_end = !torrent.pieces.any_open() && torrent.picker.is_exhausted();
+        if idle {
+            self.recall_for_all(now);
+        }
+        if idle && is_the_end {
             self.endgame(now);
         }
         self.hurry(now);
@@ -85,6 +89,7 @@ impl Session {
         if peer.may_be_asked() && peer.nothing_at != Some(self.epoch) {
             fill(now, link, peer, torrent, self.epoch, &mut self.rng);
         }
+        self.recall_for(now, link);
     }
 
     /// Asks idle peers for blocks that others owe.
@@ -135,16 +140,24 @@ impl Session {
         self.epoch += 1;
     }
 
-    pub(super) fn rejection_came(&mut self, link: LinkId, block: BlockRequest) {
+    pub(super) fn rejection_came(&mut self, now: Time, link: LinkId, block: BlockRequest) {
         let (Some(peer), Some(torrent)) = (self.swarm.get_mut(link), &mut self.torrent) else { return };
         let Some(span) = torrent.geometry.span(block.piece, block.begin, block.len) else { return };
         let Some(outstanding) = peer.forget(span) else { return };
-        peer.disallow(span.piece());
+        if outstanding.recalled_for.is_none() {
+            peer.disallow(span.piece());
+        }
         if outstanding.given_up {
             return;
         }
         torrent.pieces.released(span);
         self.epoch += 1;
+        if let Some(to) = outstanding.recalled_for
+            && self.give_recalled(now, span, to)
+        {
+            return;
+        }
+        let Some(peer) = self.swarm.get_mut(link) else { return };
         // An unchoked peer that rejects would be asked for the same again at once, and for ever: it must wait for the
         // next change.
         peer.nothing_at = Some(self.epoch);

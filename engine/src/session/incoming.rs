@@ -119,7 +119,7 @@ impl Session {
             Message::Request(block) => self.request_came(now, link, block)?,
             Message::Cancel(block) => self.cancel_came(link, block),
             Message::Piece { piece, begin, data } => self.block_came(now, link, piece, begin, data)?,
-            Message::RejectRequest(block) => self.rejection_came(link, block),
+            Message::RejectRequest(block) => self.rejection_came(now, link, block),
             Message::Extended { id: HANDSHAKE_ID, payload } => {
                 self.extended_handshake_came(now, link, &payload)?;
             }

@@ -8,6 +8,7 @@
 //! - `incoming`: what a peer said;
 //! - `learning`: the metadata, in both directions;
 //! - `downloading`: blocks are asked for, come, and become pieces;
+//! - `recalling`: requests are moved from who is busy to who is idle;
 //! - `wanting`: what the user wants of it, and when;
 //! - `uploading`: blocks are asked of us;
 //! - `revealing`: super-seeding;
@@ -21,6 +22,7 @@ mod incoming;
 mod introducing;
 mod learning;
 mod linking;
+mod recalling;
 mod revealing;
 mod ticking;
 mod uploading;
@@ -58,7 +60,7 @@ use wanting::Wishes;
 /// and each costs the browser a channel.
 const MAX_PEERS: usize = 50;
 /// Peers served at a time, unless [`SessionConfig::upload_slots`] says otherwise.
-const UPLOAD_SLOTS: usize = 8;
+const UPLOAD_SLOTS: usize = 12;
 
 /// What is known of a torrent when its session begins.
 #[derive(Debug, Clone)]

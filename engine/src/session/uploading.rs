@@ -10,7 +10,7 @@ use shared::wire::{Bitfield, BlockRequest, Message, PIECE_HEADER_LEN, piece_head
 use super::Session;
 use super::incoming::{Offence, offence};
 use crate::api::{Action, LinkId, LoadId, Time};
-use crate::choker::{Contender, REVIEW_EVERY, REVIEW_SOON};
+use crate::choker::{Contender, REVIEW_EVERY, REVIEW_SOON, Role};
 use crate::peer::{MAX_QUEUED_REQUESTS, Peer};
 use crate::uploads::READ_AHEAD;
 
@@ -111,7 +111,12 @@ impl Session {
                 newcomer: peer.has().is_none_or(Bitfield::is_none),
             })
             .collect();
-        let chosen = self.choker.choose(now, complete, &contenders, &mut self.rng);
+        let role = match complete {
+            true if self.super_seeding.is_some() => Role::FirstSeeder,
+            true => Role::Seeder,
+            false => Role::Downloader,
+        };
+        let chosen = self.choker.choose(now, role, &contenders, &mut self.rng);
         for (link, peer) in self.swarm.links.iter_mut() {
             let choke = !chosen.contains(link);
             // Who is being handed over is served until that is done.
@@ -138,25 +143,32 @@ impl Session {
     pub(super) fn serve(&mut self, now: Time) {
         self.serve_due = false;
         let Some(torrent) = &self.torrent else { return };
-        let most = (self.up.per_second(now) * BACKLOG_TIME.as_secs_f64()) as usize + LEAST_BACKLOG;
+        let complete = torrent.is_complete();
         let mut backlog: usize = 0;
+        let mut busy = Vec::new();
         let mut oldest: Option<Time> = None;
-        let mut waiting: Vec<(bool, u32, Time, usize)> = Vec::new();
+        let mut waiting: Vec<(bool, bool, u32, Time, usize)> = Vec::new();
         for (place, outline) in self.swarm.links.outlines().iter().enumerate() {
             let (bytes, until) = outline.backlog(now);
             if bytes > 0 {
                 backlog += bytes;
+                busy.push(place);
                 oldest = Some(oldest.map_or(until, |other| other.min(until)));
             }
             let Some(piece) = outline.waits_for else { continue };
             let served = outline.served_at;
-            let starves = now.since(served) >= STARVES_AFTER;
+            // Who has nothing to be given can be owed nothing.
+            let in_debt = outline.in_debt && !complete;
+            let starves = now.since(served) >= STARVES_AFTER && !in_debt;
             // Links lie in the order of their ids.
-            waiting.push((!starves, torrent.picker.availability(piece), served, place));
+            waiting.push((in_debt, !starves, torrent.picker.availability(piece), served, place));
         }
-        let alone = waiting.len() == 1;
+        // What was given to links and is still there has not gone out.
+        let rate = self.up.per_second_without(now, backlog as u64);
+        let most = (rate * BACKLOG_TIME.as_secs_f64()) as usize + LEAST_BACKLOG;
+        let alone = matches!(waiting[..], [(_, _, _, _, place)] if busy.iter().all(|other| *other == place));
         waiting.sort_unstable();
-        for (_, _, _, place) in waiting {
+        for (_, _, _, _, place) in waiting {
             let link = self.swarm.links.id(place);
             // There is nobody whom a long queue on the only link would keep waiting.
             if backlog >= most && !alone {

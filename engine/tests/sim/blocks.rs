@@ -137,8 +137,8 @@ fn a_slow_peer_owes_little_and_in_short_blocks() {
         slow.serve(&mut script, Duration::from_secs(1).mul_f64(f64::from(len) / 65_536.0), 1);
         sent += len;
     }
-    assert!(slow.owed.iter().all(|block| block.len == 16 << 10), "{:?}", slow.owed);
-    assert!((2..=3).contains(&slow.owed.len()), "half a second: {:?}", slow.owed);
+    assert!(slow.owed.iter().all(|block| block.len <= 96 << 10), "about a second: {:?}", slow.owed);
+    assert!((2..=3).contains(&slow.owed.len()), "one, and one to come: {:?}", slow.owed);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn more_than_the_slots_are_served_by_turns() {
             }
         }
         let snapshot = script.session.snapshot(script.now);
-        assert_eq!(snapshot.peers.iter().filter(|peer| !peer.am_choking).count(), 8);
+        assert_eq!(snapshot.peers.iter().filter(|peer| !peer.am_choking).count(), 12);
     }
     assert_eq!(served.len(), 20);
 }

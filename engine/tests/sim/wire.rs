@@ -44,6 +44,15 @@ impl Script {
         Self::new(torrent, Content::Known { info: torrent.info.raw().clone(), have: None })
     }
 
+    /// The first of its swarm that has everything.
+    pub(crate) fn first_seeder(torrent: &Torrent) -> Self {
+        let info_hash = torrent.info.info_hash();
+        let content = Content::Known { info: torrent.info.raw().clone(), have: None };
+        let new = SessionConfig::new(info_hash, OUR_ID);
+        let config = SessionConfig { content, ways: BOTH_WAYS, first_seeder: true, ..new };
+        Self { session: Session::new(Time::default(), config, 1).unwrap(), ..Self::seeding(torrent) }
+    }
+
     pub(crate) fn leeching(torrent: &Torrent) -> Self {
         let none = vec![false; torrent.info.geometry().piece_count() as usize];
         Self::new(torrent, Content::Known { info: torrent.info.raw().clone(), have: Some(none) })
