@@ -35,6 +35,7 @@ pub(super) fn encode(text: &str) -> Option<Code> {
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
+#[allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 mod tests {
     use super::*;
 
