@@ -114,6 +114,8 @@ pub(crate) struct Outstanding {
     pub(crate) given_up: bool,
     /// It was taken back, to be asked of the peer at this link unless it is on its way.
     pub(crate) recalled_for: Option<LinkId>,
+    /// It was taken back from another: it stays here now, or would go back and forth for ever.
+    pub(crate) handed: bool,
 }
 
 /// One remote peer at one link.
@@ -517,6 +519,7 @@ impl Peer {
             alone,
             given_up: false,
             recalled_for: None,
+            handed: false,
         });
         self.outstanding_bytes += span.len();
         self.say(&Message::Request(span.into()));
@@ -556,6 +559,15 @@ impl Peer {
             outstanding.recalled_for = Some(link);
             self.say(&Message::Cancel(span.into()));
         }
+    }
+
+    /// What is asked for within these bytes was taken back from another.
+    pub(crate) fn mark_handed(&mut self, span: BlockSpan) {
+        let within = |outstanding: &&mut Outstanding| {
+            outstanding.span.piece() == span.piece()
+                && (span.begin()..span.end()).contains(&outstanding.span.begin())
+        };
+        self.outstanding.iter_mut().filter(within).for_each(|outstanding| outstanding.handed = true);
     }
 
     /// Counts a block that was not asked for; whether that is one too many.

@@ -85,7 +85,8 @@ async fn the_keyboard_alone_shares_downloads_and_saves() -> Result<()> {
     wait_until(&seeder, copied, &json!("Copy link")).await?;
     press(&seeder, "copy-link", Key::Enter).await?;
     let copied = "const [button, by_hand] = ['[data-testid=copy-link]', '.by-hand'].map((at) => document.querySelector(at));
-        return button?.innerText.trim() === 'Copied' || Boolean(by_hand)";
+        const said = document.querySelector('[role=status]')?.textContent;
+        return button?.innerText.trim() === 'Copied' || said === 'Copied' || Boolean(by_hand)";
     wait_until(&seeder, copied, &json!(true)).await?;
 
     tab_to(&downloader, "add-input").await?;

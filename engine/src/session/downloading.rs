@@ -118,15 +118,7 @@ impl Session {
                 if asked >= ENDGAME_BYTES || !fits || !torrent.pieces.is_single(*span) {
                     continue;
                 }
-                let mut begin = span.begin();
-                while begin < span.end() {
-                    let len = peer.request_len(now).min(span.end() - begin);
-                    let Some(part) = torrent.geometry.span(piece.as_u32(), begin, len) else { break };
-                    torrent.pieces.requested(part);
-                    peer.ask(now, part);
-                    begin = part.end();
-                    asked += len;
-                }
+                asked += ask_in_parts(now, torrent, peer, *span);
             }
         }
     }
@@ -157,10 +149,13 @@ impl Session {
         {
             return;
         }
-        let Some(peer) = self.swarm.get_mut(link) else { return };
         // An unchoked peer that rejects would be asked for the same again at once, and for ever: it must wait for the
-        // next change.
-        peer.nothing_at = Some(self.epoch);
+        // next change. Unless it was we who took the request back.
+        if outstanding.recalled_for.is_none()
+            && let Some(peer) = self.swarm.get_mut(link)
+        {
+            peer.nothing_at = Some(self.epoch);
+        }
     }
 
     pub(super) fn block_came(
@@ -360,6 +355,19 @@ fn patience(now: Time, peer: &Peer) -> Duration {
         return Duration::ZERO;
     }
     Duration::from_secs_f64(f64::from(owed) / rate).min(MOST_PATIENCE)
+}
+
+/// Asks one peer for a block that somebody else was asked for, in as many parts as it is asked for blocks. Bytes.
+pub(super) fn ask_in_parts(now: Time, torrent: &mut Torrent, peer: &mut Peer, span: BlockSpan) -> u32 {
+    let mut begin = span.begin();
+    while begin < span.end() {
+        let len = peer.request_len(now).min(span.end() - begin);
+        let Some(part) = torrent.geometry.span(span.piece().as_u32(), begin, len) else { break };
+        torrent.pieces.requested(part);
+        peer.ask(now, part);
+        begin = part.end();
+    }
+    begin - span.begin()
 }
 
 /// Asks one peer for as much as its pipeline takes.

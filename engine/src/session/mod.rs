@@ -577,16 +577,18 @@ impl Session {
         }
         if self.is_running() {
             self.ask_for_blocks_at(now, link);
+            // Somebody else has something to be told now.
+            if self.wide {
+                return self.settle(now);
+            }
         }
         let Some(peer) = self.swarm.links.get_mut(&link) else { return };
         peer.take_outbox(now, false, |bytes| self.actions.push_back(Action::Send { link, bytes }));
         if peer.is_deaf() || peer.retiring.is_some() {
             self.settle(now);
-        } else {
-            if self.serve_due {
-                self.read_ahead(link);
-                self.serve(now);
-            }
+        } else if self.serve_due {
+            self.read_ahead(link);
+            self.serve(now);
         }
     }
 

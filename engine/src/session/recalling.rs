@@ -3,13 +3,15 @@
 //! A peer asks the first neighbour that has a piece, which has soon been asked by many, while those that have it a moment later
 //! are asked by nobody. To ask these too would have many blocks come twice. So a request is taken back first: its peer
 //! answers with a rejection, if the block is not on its way, or else with the block (BEP 6), and only upon a rejection is
-//! the other one asked. It costs a round trip of somebody who was idle anyway, and no byte comes twice.
+//! the other one asked. It costs a round trip of somebody who was idle anyway, and no byte comes twice. Only our own are
+//! known to answer: WebTorrent may let a cancelled request fall in silence.
 
 use std::time::Duration;
 
 use shared::BlockSpan;
 
 use super::Session;
+use super::downloading::ask_in_parts;
 use crate::api::{LinkId, Time};
 
 /// A request that was not answered for so long may be taken back: about what goes and comes at once takes.
@@ -31,7 +33,8 @@ impl Session {
         }
         let mut best: Option<(u32, Time, LinkId, BlockSpan)> = None;
         for (other, peer) in self.swarm.links.iter() {
-            if *other == link || peer.is_idle() || !peer.is_fast() || peer.id == idle.id {
+            let answers = peer.is_fast() && peer.is_own();
+            if *other == link || peer.is_idle() || !answers || peer.id == idle.id {
                 continue;
             }
             for owed in peer.awaited() {
@@ -41,6 +44,7 @@ impl Session {
                 }
                 let piece = owed.span.piece();
                 let fits = owed.recalled_for.is_none()
+                    && !owed.handed
                     && now.since(owed.asked_at) >= RECALL_AFTER
                     && idle.serves(piece)
                     && torrent.pieces.may_ask(piece, link)
@@ -84,18 +88,12 @@ impl Session {
         let (Some(torrent), Some(peer)) = (&mut self.torrent, self.swarm.links.get_mut(&to)) else {
             return false;
         };
-        let fits = peer.may_be_asked() && peer.serves(span.piece()) && !peer.on_probation;
+        let fits = peer.may_be_asked() && peer.serves(span.piece()) && !peer.on_probation && !peer.snubbed;
         if !fits || !torrent.pieces.may_ask(span.piece(), to) || !torrent.pieces.is_missing(span) {
             return false;
         }
-        let mut begin = span.begin();
-        while begin < span.end() {
-            let len = peer.block_len().min(span.end() - begin);
-            let Some(part) = torrent.geometry.span(span.piece().as_u32(), begin, len) else { break };
-            torrent.pieces.requested(part);
-            peer.ask(now, part);
-            begin = part.end();
-        }
+        ask_in_parts(now, torrent, peer, span);
+        peer.mark_handed(span);
         true
     }
 }

@@ -3,7 +3,7 @@
 -- KEYS 1 to 4: this node's peers of the swarm, by kind. 5: how often the torrent was completed. From 6 on: the same four
 -- of each other node that lives.
 -- ARGV 1: peer id. 2: entry (flags, digest of the key). 3: kind, from 1. 4: lifetime of the entries, ms. 5: '1' if just
--- completed. 6: lifetime of the completed count, ms. 7: seed. 8, 9 and 10, 11: two draws, kinds as '0110' and how many.
+-- completed. 6: longest life of the completed count, ms: it lives for an hour for each download. 7: seed. 8, 9 and 10, 11: two draws, kinds as '0110' and how many.
 --
 -- Gives {-1} if another node has the peer id; else {number of the node that lost it or 0, completed count, peers by kind
 -- (4 numbers), first draw, second draw}; a draw is a flat list of number of the node, peer id, entry.
@@ -38,7 +38,8 @@ redis.call('PEXPIRE', KEYS[kind], ARGV[4])
 local completed
 if ARGV[5] == '1' then
     completed = redis.call('INCR', KEYS[5])
-    redis.call('PEXPIRE', KEYS[5], ARGV[6])
+    -- What somebody makes up is completed once, and is soon gone.
+    redis.call('PEXPIRE', KEYS[5], math.min(tonumber(ARGV[6]), completed * 3600000))
 else
     completed = tonumber(redis.call('GET', KEYS[5]) or 0)
 end

@@ -270,10 +270,13 @@ impl Hub {
                 let mine = mine.max(want.saturating_sub(named.len())).min(enxame.peers.len());
                 named.truncate(want - mine);
                 enxame.peers.truncate(mine);
+            }
+            // With those who are here; to others it takes a question to their node.
+            self.open_named(member, &announce, &mut enxame.peers, now);
+            if !named.is_empty() {
                 enxame.peers.extend(named);
                 enxame.peers.shuffle(&mut self.rng);
             }
-            self.open_named(member, &announce, &mut enxame.peers, now);
         }
         self.send(member.connection, ToPeer::Announced(reply));
 

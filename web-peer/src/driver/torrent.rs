@@ -19,6 +19,9 @@ const MAX_NAMED: usize = 500;
 /// Banned peers that are shown, the latest: whoever comes under ever new names shall not fill the memory.
 const MAX_BANNED: usize = 50;
 
+/// Most pieces that are mapped one by one.
+const MAX_MAPPED: u32 = 20_000;
+
 /// What there is of it.
 pub(super) enum Phase {
     /// Its files are being hashed; the info-hash is not known yet.
@@ -204,7 +207,7 @@ impl Torrent {
             saving: self.saving,
             seconds_left: None,
             files,
-            piece_states: self.session().map(Session::piece_states).unwrap_or_default(),
+            piece_states: self.session().filter(is_mapped).map(Session::piece_states).unwrap_or_default(),
             sequential: self.wishes.sequential,
             limits: self.wishes.limits,
             super_seeding: self.session().is_some_and(Session::is_super_seeding),
@@ -258,6 +261,11 @@ impl Torrent {
         }
         magnet
     }
+}
+
+/// Whether the snapshot has a map of its pieces, which costs time for each of them.
+fn is_mapped(session: &&Session) -> bool {
+    session.info().is_some_and(|info| info.geometry().piece_count() <= MAX_MAPPED)
 }
 
 fn without_session(name: &str, state: State, done: u64, total: u64) -> TorrentSnapshot {

@@ -13,6 +13,9 @@ use super::parts::{Button, Text, button, text};
 /// How long a button says that it has copied.
 const FEEDBACK: Duration = Duration::from_millis(1_800);
 
+/// How long the live region says nothing, so that what it says next is new.
+const SILENCE: Duration = Duration::from_millis(50);
+
 /// A button that copies what `text` gives. Where copying is blocked, `blocked` receives the text instead, to show it.
 pub(super) fn copy_button(
     ui: Ui,
@@ -56,9 +59,12 @@ fn copy(ui: Ui, text: Text, copied: RwSignal<bool>, blocked: RwSignal<Option<Str
         if write(&text).await {
             blocked.try_set(None);
             copied.try_set(true);
-            // A button whose words change is not heard everywhere. Made new, so that the same is said again.
+            // A button whose words change is not heard everywhere. Taken away for a moment, so that the same is said again.
             ui.spoken.try_set(String::new());
-            ui.spoken.try_set(ui.word("action.copied"));
+            let say = move || {
+                ui.spoken.try_set(ui.word("action.copied"));
+            };
+            set_timeout(say, SILENCE);
             let back = move || {
                 copied.try_set(false);
             };
