@@ -12,7 +12,7 @@
 const scope = new URL(registration.scope);
 const CACHE = "enxame-shell-";
 // What index.html does not name.
-const UNNAMED = ["worker_loader.js", "worker.js", "worker_bg.wasm", "clock.js", "manifest.webmanifest", "icon-192.png", "icon-512.png", "icon-maskable-512.png"];
+const UNNAMED = ["worker.js", "clock.js", "manifest.webmanifest", "icon-192.png", "icon-512.png", "icon-maskable-512.png"];
 // Milliseconds between two looks at whether the tab that should answer is still there.
 const LOOK = 1000;
 
@@ -121,9 +121,9 @@ function gone() {
 
 // ---- The shell
 
-// As Trunk names files by their content: they never change.
+// As Trunk names files by their content, without the zeros that a digest may begin with: they never change.
 function isHashed(path) {
-  return /-[0-9a-f]{16}(_bg)?\.[a-z0-9.]+$/.test(path);
+  return /-[0-9a-f]{12,16}(_bg)?\.[a-z0-9.]+$/.test(path);
 }
 
 // From the network whenever there is one: nobody is kept on an old version.

@@ -6,10 +6,11 @@
 //! (Legout et al. 2006 found that going round spreads better and gives free riders less than speed alone). A swarm's first
 //! seeder has merit to go by: who passes on what it got; so only a quarter goes round.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use fastrand::Rng;
+use shared::order::{SortedMap, SortedSet, sorted};
 
 use crate::api::{LinkId, Time};
 
@@ -64,11 +65,11 @@ pub(crate) struct Contender {
 pub(crate) struct Choker {
     slots: usize,
     /// Whose turn it is, and until when.
-    turns: BTreeMap<LinkId, Time>,
+    turns: SortedMap<LinkId, Time>,
     /// Each contender's bytes at the start of the measure.
-    before: BTreeMap<LinkId, (Time, u64)>,
+    before: SortedMap<LinkId, (Time, u64)>,
     /// When each contender was served last.
-    served: BTreeMap<LinkId, Time>,
+    served: SortedMap<LinkId, Time>,
 }
 
 impl Choker {
@@ -76,9 +77,9 @@ impl Choker {
     pub(crate) fn new(slots: usize) -> Self {
         Self {
             slots: if slots == 0 { 0 } else { slots.max(2) },
-            turns: BTreeMap::new(),
-            before: BTreeMap::new(),
-            served: BTreeMap::new(),
+            turns: SortedMap::new(),
+            before: SortedMap::new(),
+            served: SortedMap::new(),
         }
     }
 
@@ -99,9 +100,9 @@ impl Choker {
         role: Role,
         contenders: &[Contender],
         rng: &mut Rng,
-    ) -> BTreeSet<LinkId> {
+    ) -> SortedSet<LinkId> {
         let rates = self.measure(now, contenders);
-        let mut chosen: BTreeSet<LinkId> = BTreeSet::new();
+        let mut chosen: SortedSet<LinkId> = SortedSet::new();
         if self.slots == 0 {
             return chosen;
         }
@@ -109,20 +110,18 @@ impl Choker {
             chosen.extend(contenders.iter().map(|contender| contender.link));
         } else {
             let by_turns = role.by_turns(self.slots);
-            let mut ranking: Vec<_> = contenders
-                .iter()
-                .zip(rates)
-                .map(|(contender, rate)| (rate, rng.u32(..), contender))
-                .collect();
-            ranking.sort_by(|(a, dice_a, _), (b, dice_b, _)| b.total_cmp(a).then(dice_a.cmp(dice_b)));
-            let merit = ranking.iter().take(self.slots - by_turns);
-            chosen.extend(merit.map(|(_, _, contender)| contender.link));
+            // Rates are never negative, and so in the order of their bits.
+            let ranking = rates.iter().enumerate();
+            let ranking =
+                ranking.map(|(place, rate)| (Reverse(rate.to_bits()), rng.u32(..), place)).collect();
+            let merit = sorted(ranking).into_iter().take(self.slots - by_turns);
+            chosen.extend(merit.map(|(_, _, place)| contenders[place].link));
             let others: Vec<Contender> =
                 contenders.iter().filter(|other| !chosen.contains(&other.link)).copied().collect();
             self.take_turns(now, role != Role::Downloader, by_turns, others, rng);
-            chosen.extend(self.turns.keys());
+            chosen.extend(self.turns.keys().copied());
         }
-        for link in &chosen {
+        for link in chosen.iter() {
             self.served.insert(*link, now);
         }
         chosen
@@ -130,11 +129,11 @@ impl Choker {
 
     /// Bytes a second of each, zero for those who snub. Forgets those who are no longer there.
     fn measure(&mut self, now: Time, contenders: &[Contender]) -> Vec<f64> {
-        let there: BTreeSet<_> = contenders.iter().map(|contender| contender.link).collect();
+        let there: SortedSet<_> = contenders.iter().map(|contender| contender.link).collect();
         self.before.retain(|link, _| there.contains(link));
         self.served.retain(|link, _| there.contains(link));
         let rate = |contender: &Contender| {
-            let (since, before) = self.before.entry(contender.link).or_insert((now, contender.bytes));
+            let (since, before) = self.before.get_or_insert_with(contender.link, || (now, contender.bytes));
             let elapsed = now.since(*since);
             let rate = contender.bytes.saturating_sub(*before) as f64 / elapsed.max(MEASURE).as_secs_f64();
             if elapsed >= MEASURE {
@@ -161,7 +160,9 @@ impl Choker {
         others.retain(|other| !self.turns.contains_key(&other.link));
         rng.shuffle(&mut others);
         // Who has waited longest comes first; the others are in random order.
-        others.sort_by_key(|other| self.served.get(&other.link).filter(|_| complete));
+        let waited = |other: &Contender| self.served.get(&other.link).copied().filter(|_| complete);
+        let order = sorted(others.iter().enumerate().map(|(place, other)| (waited(other), place)).collect());
+        others = order.into_iter().map(|(_, place)| others[place]).collect();
         if !complete {
             let newcomers = others.iter().filter(|other| other.newcomer).copied();
             let again: Vec<_> = newcomers.flat_map(|newcomer| [newcomer; NEWCOMER - 1]).collect();
@@ -203,7 +204,7 @@ mod tests {
     fn those_who_give_most_keep_their_slots_and_one_turn_goes_round() {
         let mut choker = Choker::new(4);
         let mut rng = Rng::with_seed(1);
-        let mut served = BTreeSet::new();
+        let mut served = SortedSet::new();
         choker.choose(at(0), Role::Downloader, &contenders(10, 0), &mut rng);
         for second in (10..3600).step_by(10) {
             let chosen = choker.choose(at(second), Role::Downloader, &contenders(10, second), &mut rng);
@@ -241,7 +242,7 @@ mod tests {
     fn half_of_a_seeders_slots_go_round_so_that_nobody_waits_long() {
         let mut choker = Choker::new(4);
         let mut rng = Rng::with_seed(1);
-        let mut served = BTreeSet::new();
+        let mut served = SortedSet::new();
         choker.choose(at(0), Role::Seeder, &contenders(12, 0), &mut rng);
         // Ten others in pairs, half a minute each, and one half minute under way.
         for second in (10..=180).step_by(10) {
@@ -256,7 +257,7 @@ mod tests {
     fn a_quarter_of_the_first_seeders_slots_go_round() {
         let mut choker = Choker::new(8);
         let mut rng = Rng::with_seed(1);
-        let mut served = BTreeSet::new();
+        let mut served = SortedSet::new();
         choker.choose(at(0), Role::FirstSeeder, &contenders(20, 0), &mut rng);
         for second in (10..=300).step_by(10) {
             let chosen = choker.choose(at(second), Role::FirstSeeder, &contenders(20, second), &mut rng);

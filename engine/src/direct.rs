@@ -4,10 +4,11 @@
 //! is answered. Theirs is an *answer*: the transport takes an offer, and its answer goes back the way the offer came.
 //! The session decides which ways there are; nothing here says anything to anybody.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use fastrand::Rng;
+use shared::order::SortedMap;
 use shared::{OfferId, PeerId};
 
 use crate::api::{DirectFailure, LinkId, Signal, Time, WhyRelayed};
@@ -141,7 +142,7 @@ impl Prospect {
 /// Invariant: at most [`MAX_PROSPECTS`].
 #[derive(Debug, Default)]
 pub(crate) struct Directs {
-    prospects: BTreeMap<PeerId, Prospect>,
+    prospects: SortedMap<PeerId, Prospect>,
     recent: VecDeque<OfferId>,
 }
 
@@ -164,7 +165,7 @@ impl Directs {
             let last = idle.max_by_key(|(_, prospect)| prospect.not_before).map(|(peer, _)| *peer)?;
             self.prospects.remove(&last);
         }
-        Some(self.prospects.entry(peer).or_insert_with(|| Prospect::new(now)))
+        Some(self.prospects.get_or_insert_with(peer, || Prospect::new(now)))
     }
 
     /// A neighbour speaks of this peer.

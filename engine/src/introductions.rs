@@ -1,9 +1,9 @@
 //! What it takes to carry offers and answers for others: what each neighbour says and may say, and which offers were
 //! forwarded, so that their answers may be.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use shared::order::SortedSet;
 use shared::{OfferId, PeerId};
 
 use crate::api::Time;
@@ -68,7 +68,7 @@ pub(crate) enum Weight {
 #[derive(Debug)]
 pub(crate) struct Neighbour {
     /// Whom it is linked to, as it says. The wire bounds how many.
-    pub(crate) members: BTreeSet<PeerId>,
+    pub(crate) members: SortedSet<PeerId>,
     told: Vec<PeerId>,
     told_at: Option<Time>,
     came: Bucket,
@@ -79,7 +79,7 @@ pub(crate) struct Neighbour {
 impl Neighbour {
     pub(crate) fn new(now: Time) -> Self {
         Self {
-            members: BTreeSet::new(),
+            members: SortedSet::new(),
             told: Vec::new(),
             told_at: None,
             came: Bucket { tokens: MAY_SEND.burst, filled_at: now },

@@ -4,11 +4,11 @@
 //! the peers that claim it, in parallel; the first whose bytes have the right hash wins. One that has not is thrown away:
 //! if one peer sent it all, that peer is to blame; if several did, the next attempt is made with one of them at a time.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use shared::PeerId;
+use shared::order::{SortedMap, SortedSet};
 use shared::wire::extension::METADATA_PIECE_LEN;
 
 use crate::api::{LinkId, Time};
@@ -70,8 +70,8 @@ pub(crate) enum Progress {
 /// The search for one info dictionary.
 #[derive(Debug, Default)]
 pub(crate) struct Fetch {
-    assemblies: BTreeMap<u32, Assembly>,
-    sources: BTreeMap<LinkId, Source>,
+    assemblies: SortedMap<u32, Assembly>,
+    sources: SortedMap<LinkId, Source>,
 }
 
 impl Fetch {
@@ -195,9 +195,7 @@ impl Fetch {
         let is_late = |at: Time| now.since(at) >= PATIENCE;
         let asked =
             self.assemblies.values().flat_map(|assembly| &assembly.slots).flat_map(|slot| &slot.asked);
-        let mut late: Vec<_> = asked.filter(|(_, at)| is_late(*at)).map(|(link, _)| *link).collect();
-        late.sort_unstable();
-        late.dedup();
+        let late: SortedSet<_> = asked.filter(|(_, at)| is_late(*at)).map(|(link, _)| *link).collect();
         for link in late {
             for assembly in self.assemblies.values_mut() {
                 assembly.forget_requests(link);

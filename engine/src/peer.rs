@@ -3,12 +3,13 @@
 
 mod outline;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use shared::geometry::BLOCK_LEN;
 use shared::limits::MAX_BLOCK_BYTES;
+use shared::order::SortedSet;
 use shared::wire::extension::ExtendedHandshake;
 use shared::wire::{Bitfield, Decoder, Handshake, Message};
 use shared::{BlockSpan, Geometry, PeerId, PieceIndex};
@@ -189,7 +190,7 @@ pub(crate) struct Peer {
     /// Bytes sent beyond the room since there was some.
     unread: usize,
     /// Pieces that it serves also while it chokes us (BEP 6), unchecked.
-    allowed: BTreeSet<u32>,
+    allowed: SortedSet<u32>,
 
     outstanding: VecDeque<Outstanding>,
     last_block: Time,
@@ -254,7 +255,7 @@ impl Peer {
             toggles: 0,
             peer_choking: true,
             peer_interested: false,
-            allowed: BTreeSet::new(),
+            allowed: SortedSet::new(),
             suggested: VecDeque::new(),
             outstanding: VecDeque::new(),
             outstanding_bytes: 0,

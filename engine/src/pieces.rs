@@ -6,11 +6,10 @@
 //! piece is fetched again from one peer alone. If that fails, that peer lied. If it is right, whoever had sent another unit lied,
 //! and nobody else.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
 use shared::geometry::BLOCK_LEN;
+use shared::order::{SortedMap, SortedSet};
 use shared::wire::Bitfield;
 use shared::{BlockSpan, Geometry, PeerId, PieceIndex};
 
@@ -130,15 +129,15 @@ pub(crate) struct Pieces {
     geometry: Geometry,
     have: Bitfield,
     had_bytes: u64,
-    begun: BTreeMap<PieceIndex, Begun>,
+    begun: SortedMap<PieceIndex, Begun>,
     begun_bytes: u64,
-    open: BTreeSet<PieceIndex>,
-    verifying: BTreeMap<PieceIndex, Delivered>,
+    open: SortedSet<PieceIndex>,
+    verifying: SortedMap<PieceIndex, Delivered>,
     verifying_bytes: u64,
     /// Failed their hash with units of several peers: a testimony for each unit, or none if there are too many.
-    suspects: BTreeMap<PieceIndex, Vec<Testimony>>,
+    suspects: SortedMap<PieceIndex, Vec<Testimony>>,
     /// Failed their hash while there was a suspect: who sent each unit, and all bytes.
-    parked: BTreeMap<PieceIndex, (Vec<PeerId>, Bytes)>,
+    parked: SortedMap<PieceIndex, (Vec<PeerId>, Bytes)>,
     parked_bytes: u64,
 }
 
@@ -154,13 +153,13 @@ impl Pieces {
             geometry,
             have,
             had_bytes,
-            begun: BTreeMap::new(),
+            begun: SortedMap::new(),
             begun_bytes: 0,
-            open: BTreeSet::new(),
-            verifying: BTreeMap::new(),
+            open: SortedSet::new(),
+            verifying: SortedMap::new(),
             verifying_bytes: 0,
-            suspects: BTreeMap::new(),
-            parked: BTreeMap::new(),
+            suspects: SortedMap::new(),
+            parked: SortedMap::new(),
             parked_bytes: 0,
         }
     }
@@ -440,7 +439,7 @@ impl Pieces {
             digest: Sha1::digest(unit).into(),
         };
         self.suspects.insert(piece, units.map(testimony).collect());
-        senders.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
+        senders.iter().copied().collect::<SortedSet<_>>().into_iter().collect()
     }
 
     /// Goes on with pieces that were parked: with those that somebody who is banned by now had a part in, and, when there is no
@@ -506,7 +505,7 @@ impl Pieces {
 
     /// Whatever this peer sent of pieces in flight is missing again.
     pub(crate) fn discard_from(&mut self, peer: PeerId) {
-        for (piece, begun) in &mut self.begun {
+        for (piece, begun) in self.begun.iter_mut() {
             let Some(place) = begun.contributors.iter().position(|other| *other == peer) else { continue };
             for unit in &mut begun.units {
                 if *unit == Unit::Received(place as u16) {

@@ -3,11 +3,12 @@
 //! A link is named by its [`LinkId`] and leads to one peer, named by its [`PeerId`]; a peer may have several links, of
 //! which the session keeps the best.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use fastrand::Rng;
 use shared::PeerId;
+use shared::order::{SortedMap, SortedSet};
 
 use crate::api::{LinkId, Time};
 use crate::links::Links;
@@ -42,8 +43,8 @@ struct Candidate {
 pub(crate) struct Swarm {
     /// Linked peers.
     pub(crate) links: Links,
-    candidates: BTreeMap<PeerId, Candidate>,
-    pub(crate) banned: BTreeSet<PeerId>,
+    candidates: SortedMap<PeerId, Candidate>,
+    pub(crate) banned: SortedSet<PeerId>,
     /// The same, in the order in which they were banned.
     bans: VecDeque<PeerId>,
     /// When [`Self::dial`] has to look at the candidates; `None` when nothing would come of it until something changes.
@@ -151,7 +152,7 @@ impl Swarm {
         }
         self.stir();
         let new = Candidate { failures: 0, dialing: None, not_before: now, complete: false };
-        let candidate = self.candidates.entry(peer).or_insert(new);
+        let candidate = self.candidates.get_or_insert_with(peer, || new);
         candidate.dialing = None;
         if failed {
             self.dial_failed(now, peer, rng);

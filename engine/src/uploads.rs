@@ -3,9 +3,8 @@
 //! One read of a file costs a browser about a millisecond, whatever its length, so blocks are cut from loads of up to
 //! [`LOAD_LEN`] bytes, and the loads behind the one being sent are asked for ahead: the link never waits for the store.
 
-use std::collections::BTreeMap;
-
 use bytes::{Bytes, BytesMut};
+use shared::order::SortedMap;
 use shared::{BlockSpan, Geometry, PieceIndex};
 
 use crate::api::LoadId;
@@ -39,8 +38,8 @@ struct Entry {
 /// Loads that are there or on the way, the ones used longest ago thrown away first.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
-    entries: BTreeMap<Place, Entry>,
-    loading: BTreeMap<LoadId, Place>,
+    entries: SortedMap<Place, Entry>,
+    loading: SortedMap<LoadId, Place>,
     last_load: u64,
     bytes: u64,
     clock: u64,

@@ -14,6 +14,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use crate::limits::{MAX_BENCODE_DEPTH, MAX_BENCODE_ITEMS};
+use crate::order::sorted;
 
 /// Why bytes are not bencode, or too much of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -335,12 +336,12 @@ impl Serialize for Value<'_> {
 
 impl Serialize for Dict<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut sorted: Vec<_> = self.0.iter().collect();
-        sorted.sort_by_key(|(key, _)| *key);
-        // The sort is stable, so of two equal keys it is the first that stays, as in `get`.
-        sorted.dedup_by_key(|(key, _)| *key);
-        let mut entries = serializer.serialize_map(Some(sorted.len()))?;
-        sorted.into_iter().try_for_each(|(key, value)| entries.serialize_entry(&Value::Bytes(key), value))?;
+        // By key, then by place: of two equal keys it is the first that stays, as in `get`.
+        let mut keys = sorted(self.0.iter().enumerate().map(|(place, (key, _))| (*key, place)).collect());
+        keys.dedup_by_key(|(key, _)| *key);
+        let mut entries = serializer.serialize_map(Some(keys.len()))?;
+        keys.into_iter()
+            .try_for_each(|(key, place)| entries.serialize_entry(&Value::Bytes(key), &self.0[place].1))?;
         entries.end()
     }
 }

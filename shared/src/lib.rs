@@ -10,6 +10,8 @@
 //! - [`wire`]: what two peers say to each other (BEP 3, 6, 9, 10);
 //! - [`signal`]: what a peer and the tracker say to each other (JSON over WebSocket);
 //! - [`relay`]: the binary frames in which the tracker carries bytes between two peers.
+//!
+//! Beside them: [`order`] sorts with little code.
 
 pub mod bencode;
 pub mod geometry;
@@ -17,6 +19,7 @@ pub mod ids;
 pub mod limits;
 pub mod magnet;
 pub mod metainfo;
+pub mod order;
 pub mod relay;
 pub mod signal;
 pub mod wire;

@@ -19,6 +19,7 @@ use crate::limits::{
     MAX_COMMENT_BYTES, MAX_FILES, MAX_METADATA_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, MAX_PATH_PARTS,
     MAX_TORRENT_FILE_BYTES, MAX_TRACKER_URL_BYTES, MAX_TRACKERS,
 };
+use crate::order::sorted;
 
 /// Length of a piece's SHA-1, in bytes.
 const HASH_LEN: usize = ID_LEN;
@@ -432,10 +433,9 @@ fn unsafe_name(name: &str) -> MetainfoError {
 
 /// Whether every file has a place of its own.
 fn check_places(files: &[File]) -> Result<(), MetainfoError> {
-    let mut paths: Vec<&[String]> =
-        files.iter().filter(|file| !file.hidden).map(|file| &file.path[..]).collect();
+    let paths: Vec<&[String]> = files.iter().filter(|file| !file.hidden).map(|file| &file.path[..]).collect();
     // Sorted part by part, whatever lies at or below a path comes right behind it.
-    paths.sort_unstable();
+    let paths = sorted(paths);
     match paths.windows(2).find(|pair| pair[1].starts_with(pair[0])) {
         Some(pair) => Err(MetainfoError::Conflict(pair[0].join("/").chars().take(64).collect())),
         None => Ok(()),

@@ -2,12 +2,12 @@
 //!
 //! A message is one JavaScript array in either direction: a number, a value, and then buffers, blobs or files. The
 //! number is the request's id, which its answer repeats. The value is a few bytes (serde, postcard), whose types
-//! belong to whoever talks (`store::protocol`, `verify::protocol`): JSON would make the workers' script a quarter
-//! larger. Buffers change hands without being copied. Number 0 is the worker speaking about itself, in a string:
+//! belong to whoever talks (`store::protocol`, `verify::protocol`): JSON would be larger, and slower to read. Buffers change hands without being copied. Number 0 is the worker speaking about itself, in a string:
 //! `READY` once its WebAssembly runs, or else its last words.
 //!
-//! Every worker runs the same script, that of the binary `worker`, and learns its role by its name. The script's
-//! address is relative to the document's base, so the page works under any path.
+//! Every worker runs the page's own program and learns its role by its name. It begins with a script of a few lines
+//! (`www/worker.js`), to which the page sends the address of its own script and its compiled WebAssembly: nothing is
+//! loaded or compiled twice. Addresses are relative to the document's base, so the page works under any path.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,16 +20,16 @@ use js_sys::{Array, ArrayBuffer, Uint8Array};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
-use web_sys::{DedicatedWorkerGlobalScope, ErrorEvent, MessageEvent, Worker, WorkerOptions};
+use web_sys::{DedicatedWorkerGlobalScope, ErrorEvent, MessageEvent, Url, Worker, WorkerOptions};
 
-/// What Trunk's loader shim for the binary `worker` is called; it is never hashed.
-const SCRIPT: &str = "worker_loader.js";
+/// What a worker begins with. Its name is never hashed.
+const SCRIPT: &str = "worker.js";
 
 /// What a worker says about itself when it can take messages.
 const READY: &str = "ready";
 
-/// Milliseconds in which a worker must say that it is ready. Its script has some 100 kB, so this is a line so slow
-/// that the page itself would hardly have come; without a limit a script that fails to load would be silence.
+/// Milliseconds in which a worker must say that it is ready. The page has its program already, so this is a browser or
+/// a line so slow that the page itself would hardly have come; without a limit a script that fails to load would be silence.
 const START_LIMIT_MS: u32 = 60_000;
 
 /// A worker ended, or never began; the sentence says why.
@@ -128,7 +128,12 @@ struct Inner {
 impl Dedicated {
     /// Starts a worker with this role. A failure shows in the answer to the first request.
     pub fn start(role: &str) -> Self {
-        Self::start_script(SCRIPT, role)
+        let started = Self::start_script(SCRIPT, role);
+        match program() {
+            Some(program) => started.inner.give(&program),
+            None => started.inner.end("the page does not say what its program is"),
+        }
+        started
     }
 
     /// Starts a worker with this script, which must speak as [`serve`] does.
@@ -210,7 +215,24 @@ fn refused(reason: WorkerGone) -> oneshot::Receiver<Answer> {
     receiver
 }
 
+/// The page's own script, by its whole address, and its compiled WebAssembly, as `www/worker.js` takes them. `None` in a
+/// page that does not name its script as ours does (see Trunk.toml).
+fn program() -> Option<Array> {
+    let document = web_sys::window()?.document()?;
+    let script = document.query_selector("[data-js]").ok()??.get_attribute("data-js")?;
+    let script = Url::new_with_base(&script, &document.base_uri().ok()??).ok()?;
+    Some(Array::of2(&script.href().into(), &wasm_bindgen::module()))
+}
+
 impl Inner {
+    /// Sends the program: the first message of all.
+    fn give(&self, program: &Array) {
+        let Some(worker) = &self.worker else { return };
+        if let Err(error) = worker.post_message(program) {
+            self.end(&crate::browser_error::sentence(&error));
+        }
+    }
+
     fn send(&self, value: &JsValue, parts: Vec<Part>) -> oneshot::Receiver<Answer> {
         if let Some(gone) = &*self.gone.borrow() {
             return refused(gone.clone());

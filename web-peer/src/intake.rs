@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use shared::metainfo::{Info, Layout, MetainfoError, choose_piece_length};
+use shared::order::sorted;
 use shared::{Geometry, InfoHash};
 use web_sys::File;
 
@@ -120,11 +121,12 @@ fn arrange<T: Placed>(files: Vec<T>) -> Vec<Vec<T>> {
 /// # Errors
 /// [`IntakeError`].
 pub async fn intake(
-    mut files: Vec<ChosenFile>,
+    files: Vec<ChosenFile>,
     pool: &HashPool,
     progress: impl Fn(u64, u64),
 ) -> Result<Intake, IntakeError> {
-    files.sort_by(|a, b| a.path.cmp(&b.path));
+    let order = sorted(files.iter().enumerate().map(|(place, file)| (&file.path, place)).collect());
+    let files: Vec<ChosenFile> = order.into_iter().map(|(_, place)| files[place].clone()).collect();
     let lengths: Vec<u64> = files.iter().map(|file| file.file.size() as u64).collect();
     let total = lengths.iter().fold(0, |sum: u64, length| sum.saturating_add(*length));
     let (name, layout) = describe(&files, &lengths).ok_or(IntakeError::Nothing)?;

@@ -1,5 +1,13 @@
-//! The page: starts the peer and shows it. Everything is in the library.
+//! The page, and both kinds of dedicated worker: they run the same program, which is loaded and compiled once. The name that the
+//! page gives a worker says which one it is. Everything is in the library.
+
+use web_peer::{dedicated, page, store, verify};
 
 fn main() {
-    web_peer::page::start();
+    match dedicated::role().as_deref() {
+        None => page::start(),
+        Some(store::ROLE) => store::serve(),
+        Some(verify::ROLE) => verify::serve(),
+        Some(_) => {}
+    }
 }

@@ -35,11 +35,6 @@ pub(crate) fn page() -> Result<()> {
         return Ok(());
     }
     say("building the page: two or three minutes on two cores the first time");
-    // Trunk builds the page and its workers at once, and each build waits for the other's lock half of the time: it
-    // finds both done.
-    run(cargo()
-        .args(["build", "--package", "web-peer", "--bins", "--profile", "page", "--target"])
-        .arg(tools::WASM))?;
     run(command(tools::program("trunk"))
         .args(["build", "--release"])
         .env("PATH", path_with_tools()?)

@@ -1,10 +1,10 @@
 //! Direct links: whom to try, by which way an offer goes, and what becomes of it.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use shared::ids::PEER_ID_PREFIX;
 use shared::limits::MAX_INTRODUCED_SDP_BYTES;
+use shared::order::SortedSet;
 use shared::wire::extension::Introduction;
 use shared::{OfferId, PeerId};
 
@@ -143,9 +143,9 @@ impl Session {
     }
 
     /// Peers of whom neighbours speak that are worth an attempt.
-    fn heard_of(&self) -> BTreeSet<PeerId> {
+    fn heard_of(&self) -> SortedSet<PeerId> {
         let reliable = self.swarm.links.values().filter(|peer| peer.neighbour.is_reliable());
-        reliable.flat_map(|peer| &peer.neighbour.members).copied().collect()
+        reliable.flat_map(|peer| peer.neighbour.members.iter()).copied().collect()
     }
 
     /// What there is already between us and this peer.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
+use shared::order::sorted;
 use shared::wire::{BlockRequest, Message};
 use shared::{BlockSpan, PeerId, PieceIndex};
 
@@ -104,8 +105,7 @@ impl Session {
         // Who owes a block on a link that is doubted may be asked for it on another.
         let late = late
             .map(|(peer, owed, _)| (owed.asked_at, owed.span, peer.id.filter(|_| peer.doubted.is_none())));
-        let mut late: Vec<_> = late.collect();
-        late.sort_unstable();
+        let late = sorted(late.collect());
         for (link, peer) in self.swarm.links.iter_mut() {
             if !peer.may_be_asked() || peer.snubbed || !peer.is_idle() {
                 continue;

@@ -12,9 +12,9 @@
 //! All of this follows from what peers say, and none of it waits for a timer, so that it goes on in a hidden tab; timers
 //! only end what hangs.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use shared::order::SortedSet;
 use shared::wire::Message;
 
 use super::Session;
@@ -57,7 +57,7 @@ impl Session {
             return;
         }
         let direct = self.swarm.links.values().filter(|peer| peer.transport == Transport::Direct);
-        let direct: BTreeSet<_> = direct.filter_map(|peer| peer.id).collect();
+        let direct: SortedSet<_> = direct.filter_map(|peer| peer.id).collect();
         let concerned = |peer: &Peer| {
             peer.transport == Transport::Relay
                 && (peer.retiring.is_some() || peer.id.is_some_and(|id| direct.contains(&id)))

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use shared::PeerId;
 use shared::limits::MAX_MEMBERS;
+use shared::order::sorted;
 use shared::wire::Message;
 use shared::wire::extension::Introduction;
 
@@ -30,8 +31,7 @@ impl Session {
         self.gossip_due = None;
         let reachable =
             self.swarm.links.values().filter(|peer| peer.signal_number().is_some() && peer.takes_direct());
-        let mut members: Vec<_> = reachable.filter_map(|peer| Some((peer.id?, peer.is_done()))).collect();
-        members.sort_unstable();
+        let mut members = sorted(reachable.filter_map(|peer| Some((peer.id?, peer.is_done()))).collect());
         members.dedup_by_key(|(member, _)| *member);
         for peer in self.swarm.links.values_mut() {
             let Some(number) = peer.signal_number().filter(|_| peer.takes_direct()) else { continue };
@@ -123,7 +123,7 @@ impl Session {
         let members = members.iter().copied().filter(|member| *member != ours && peer.id != Some(*member));
         peer.neighbour.members = members.filter(|member| !self.swarm.banned.contains(member)).collect();
         if self.ways.direct == crate::api::Direct::Open {
-            for member in &peer.neighbour.members {
+            for member in peer.neighbour.members.iter() {
                 self.directs.hear_of(now, *member);
             }
             self.look_for_ways(now);

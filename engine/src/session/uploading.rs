@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use shared::limits::MAX_BLOCK_BYTES;
+use shared::order::sorted;
 use shared::wire::extension::encode_dont_have;
 use shared::wire::{Bitfield, BlockRequest, Message, PIECE_HEADER_LEN, piece_header};
 
@@ -167,8 +168,7 @@ impl Session {
         let rate = self.up.per_second_without(now, backlog as u64);
         let most = (rate * BACKLOG_TIME.as_secs_f64()) as usize + LEAST_BACKLOG;
         let alone = matches!(waiting[..], [(_, _, _, _, place)] if busy.iter().all(|other| *other == place));
-        waiting.sort_unstable();
-        for (_, _, _, _, place) in waiting {
+        for (_, _, _, _, place) in sorted(waiting) {
             let link = self.swarm.links.id(place);
             // There is nobody whom a long queue on the only link would keep waiting.
             if backlog >= most && !alone {

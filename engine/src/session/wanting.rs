@@ -3,11 +3,11 @@
 //! A piece is wanted as much as the file that wants it most. Pieces with a deadline come before all others, the earliest
 //! first; then, in sequential mode, those in a window that moves with what has come; then whatever the picker says.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
 use shared::PieceIndex;
+use shared::order::{SortedSet, sorted};
 use shared::wire::{Bitfield, Message};
 
 use super::{Session, Torrent};
@@ -36,7 +36,7 @@ pub(super) struct Wishes {
     front: Option<PieceIndex>,
     /// Where sequential mode begins.
     playhead: Option<PieceIndex>,
-    deadlines: BTreeSet<(Time, PieceIndex)>,
+    deadlines: SortedSet<(Time, PieceIndex)>,
 }
 
 impl Wishes {
@@ -47,7 +47,7 @@ impl Wishes {
             wanted: Bitfield::all(pieces),
             front: None,
             playhead: None,
-            deadlines: BTreeSet::new(),
+            deadlines: SortedSet::new(),
         }
     }
 
@@ -150,7 +150,7 @@ impl Session {
             return;
         };
         let due = torrent.wishes.deadlines.iter().take_while(|(due, _)| due.since(now) <= SOON);
-        let mut soon: BTreeSet<_> = due.map(|(_, piece)| *piece).take(MOST_URGENT).collect();
+        let mut soon: SortedSet<_> = due.map(|(_, piece)| *piece).take(MOST_URGENT).collect();
         soon.extend(torrent.wishes.front);
         let mut late = Vec::new();
         for (link, peer) in self.swarm.links.iter() {
@@ -158,8 +158,7 @@ impl Session {
             let owed = owed.filter(|owed| now.since(owed.asked_at) >= OWED_FOR);
             late.extend(owed.map(|owed| (owed.asked_at, owed.span, *link, peer.time_to_serve(now))));
         }
-        late.sort_unstable();
-        for (_, span, debtor, wait) in late {
+        for (_, span, debtor, wait) in sorted(late) {
             let can = |link: LinkId, peer: &crate::peer::Peer| {
                 link != debtor
                     && peer.may_be_asked()
@@ -209,8 +208,8 @@ impl Torrent {
     }
 
     /// Passes these files' priorities on to their pieces; those that were in flight and are not wanted any more are returned.
-    fn prioritize_pieces_of(&mut self, changed: &[usize]) -> BTreeSet<PieceIndex> {
-        let mut dropped = BTreeSet::new();
+    fn prioritize_pieces_of(&mut self, changed: &[usize]) -> SortedSet<PieceIndex> {
+        let mut dropped = SortedSet::new();
         let length = u64::from(self.geometry.piece_length());
         let pieces = |start: u64, bytes: u64| match bytes {
             0 => 0..0,

@@ -42,15 +42,16 @@ pub(super) fn content_type(name: &str) -> &'static str {
     }
 }
 
-/// Whether the name holds a digest of the content, as Trunk writes it (`web-peer-0123456789abcdef_bg.wasm`): such a file
-/// never changes.
+/// Whether the name holds a digest of the content, as Trunk writes it (`web-peer-0123456789abcdef_bg.wasm`; without the zeros that
+/// it may begin with): such a file never changes.
 pub(super) fn is_hashed(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let stem = file.split('.').next().unwrap_or(file);
     let stem = stem.strip_suffix("_bg").unwrap_or(stem);
     let digest = stem.rsplit('-').next().filter(|digest| *digest != stem);
     digest.is_some_and(|digest| {
-        digest.len() == 16 && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        (12..=16).contains(&digest.len())
+            && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     })
 }
 
@@ -105,6 +106,8 @@ mod tests {
             "web-peer-0123456789abcdef.js",
             "web-peer-0123456789abcdef_bg.wasm",
             "a/style-00112233aabbccdd.css",
+            "web-peer-123456789abcdef_bg.wasm",
+            "a-123456789abc.js",
         ] {
             assert!(is_hashed(name), "{name}");
         }
@@ -112,7 +115,7 @@ mod tests {
             "index.html",
             "web-peer.js",
             "0123456789abcdef.js",
-            "a-0123456789abcde.js",
+            "a-0123456789a.js",
             "snippets/x-0123456789abcdef/inline0.js",
         ] {
             assert!(!is_hashed(name), "{name}");

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use engine::{CloseReason, LinkId, Session, Time, Transport};
 use shared::PeerId;
+use shared::order::sorted;
 use shared::relay::ChannelId;
 use shared::signal::{RelayClose, RelayOpened, RelayReason, ToTracker};
 
@@ -168,10 +169,8 @@ impl Peer {
 
     /// Ends all links of a torrent, those that are being tried included.
     pub(super) fn close_links_of(&mut self, now: Time, key: u32) {
-        let mut links: Vec<_> =
-            self.links.iter().filter(|(_, link)| link.key == key).map(|(id, _)| *id).collect();
-        links.sort_unstable();
-        for link in links {
+        let links = self.links.iter().filter(|(_, link)| link.key == key).map(|(id, _)| *id).collect();
+        for link in sorted(links) {
             if let Some(session) = self.session_of(link) {
                 session.handle_link_closed(now, link);
             }

@@ -291,7 +291,7 @@ impl Peer {
     pub(super) fn announce_due(&mut self, now: Time) {
         let mut due = Vec::new();
         for tracker in self.trackers.iter_mut() {
-            for (key, membership) in &mut tracker.memberships {
+            for (key, membership) in tracker.memberships.iter_mut() {
                 due.extend(membership.announcer.take(now).map(|event| (tracker.id, *key, event)));
             }
         }

@@ -4,9 +4,8 @@
 //! All of a torrent's trackers are told of it at the same time (as WebTorrent does, and unlike BEP 12's tiers, which would
 //! split a swarm): when one fails the others go on, and when it comes back it is told again.
 
-use std::collections::BTreeMap;
-
 use engine::Time;
+use shared::order::SortedMap;
 use shared::signal::IceServer;
 
 use super::announcer::Announcer;
@@ -43,7 +42,7 @@ pub(super) struct Tracker {
     /// The ICE servers that it hands out.
     pub(super) ice: Option<Vec<IceServer>>,
     /// The torrents that are announced to it, by their keys.
-    pub(super) memberships: BTreeMap<u32, Membership>,
+    pub(super) memberships: SortedMap<u32, Membership>,
 }
 
 /// One torrent at one tracker.
@@ -80,7 +79,7 @@ impl Tracker {
     /// A torrent takes part in its swarm from now on.
     pub(super) fn join(&mut self, now: Time, key: u32) {
         let connected = self.is_connected();
-        let membership = self.memberships.entry(key).or_default();
+        let membership = self.memberships.get_or_insert_with(key, Membership::default);
         if connected {
             membership.announcer.connected(now);
         }
@@ -130,7 +129,7 @@ impl Trackers {
             relay: RelayChannels::default(),
             kind: None,
             ice: None,
-            memberships: BTreeMap::new(),
+            memberships: SortedMap::new(),
         });
         id
     }

@@ -3,6 +3,7 @@
 //! folder says whose it is: a folder whose lock is free was left by a tab that is gone, and may be adopted.
 
 use js_sys::{Date, Math};
+use shared::order::sorted;
 use web_sys::FileSystemDirectoryHandle;
 
 use super::locks::{self, HeldLock, Patience};
@@ -59,11 +60,10 @@ async fn reclaim(root: &FileSystemDirectoryHandle, preferred: Option<&str>) -> O
 }
 
 async fn adopt(root: &FileSystemDirectoryHandle) -> Option<Claim> {
-    let mut ids = opfs::folders(root).await;
     // They begin with the time at which they were made.
-    ids.sort_unstable_by(|a, b| b.cmp(a));
+    let ids = sorted(opfs::folders(root).await);
     let mut adopted = None;
-    for id in ids {
+    for id in ids.into_iter().rev() {
         let Some(lock) = locks::take(&lock_name(&id), Patience::None).await else { continue };
         let Some(folder) = opfs::existing_folder(root, &id).await else { continue };
         if opfs::folders(&folder).await.is_empty() {

@@ -2,10 +2,10 @@
 //! outside of this worker and may move them to disk, and saving puts them together without a copy.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use js_sys::{Array, Uint8Array};
 use shared::Geometry;
+use shared::order::SortedMap;
 use web_sys::Blob;
 
 use super::blobs;
@@ -23,7 +23,7 @@ pub(super) const MEMORY_LIMIT: u64 = 1 << 30;
 #[derive(Debug)]
 pub(super) struct Memory {
     geometry: Geometry,
-    pieces: RefCell<BTreeMap<u32, Blob>>,
+    pieces: RefCell<SortedMap<u32, Blob>>,
     read_ahead: ReadAhead,
 }
 

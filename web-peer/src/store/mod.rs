@@ -31,6 +31,7 @@ use bytes::Bytes;
 use js_sys::ArrayBuffer;
 use shared::InfoHash;
 use shared::metainfo::Info;
+use shared::order::sorted;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{Blob, File};
@@ -113,7 +114,9 @@ impl Store {
                     ),
                 }
             }
-            found.sort_by_key(|found| found.record.added);
+            let order =
+                sorted(found.iter().enumerate().map(|(place, found)| (found.record.added, place)).collect());
+            found = order.into_iter().map(|(_, place)| found[place].clone()).collect();
         }
         Self {
             inner: Rc::new(Inner {

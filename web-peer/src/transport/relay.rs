@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 use engine::LinkId;
 use shared::limits::{MAX_RELAY_PAYLOAD, RELAY_WINDOW};
+use shared::order::sorted;
 use shared::relay::{ChannelId, Frame, HEADER_LEN, data_header};
 
 /// Received bytes after which credit is given back: a block. The sender takes for waiting what it was given no credit for,
@@ -121,9 +122,7 @@ impl RelayChannels {
     /// The socket is gone, and all channels with it. Returns the links that ended.
     pub fn close_all(&mut self) -> Vec<LinkId> {
         self.by_link.clear();
-        let mut links: Vec<_> = self.channels.drain().map(|(_, channel)| channel.link).collect();
-        links.sort_unstable();
-        links
+        sorted(self.channels.drain().map(|(_, channel)| channel.link).collect())
     }
 }
 

@@ -17,14 +17,19 @@ type Sometimes = Box<dyn Fn() -> Option<AnyView> + Send>;
 
 /// A text that is worked out anew when what it is made of changes.
 pub(super) fn text(write: impl Fn() -> String + Send + Sync + 'static) -> Text {
-    let write: Box<dyn Fn() -> String + Send + Sync> = Box::new(write);
-    Memo::new(move |_| write()).into()
+    // A closure is of a type of its own in each function that is compiled for its caller: so not here.
+    fn boxed(write: Box<dyn Fn() -> String + Send + Sync>) -> Text {
+        Memo::new(move |_| write()).into()
+    }
+    boxed(Box::new(write))
 }
 
 /// A yes or no that is worked out anew when what it is made of changes.
 pub(super) fn flag(tell: impl Fn() -> bool + Send + Sync + 'static) -> Flag {
-    let tell: Box<dyn Fn() -> bool + Send + Sync> = Box::new(tell);
-    Memo::new(move |_| tell()).into()
+    fn boxed(tell: Box<dyn Fn() -> bool + Send + Sync>) -> Flag {
+        Memo::new(move |_| tell()).into()
+    }
+    boxed(Box::new(tell))
 }
 
 /// The opposite.
@@ -44,8 +49,10 @@ pub(super) fn sometimes(view: impl Fn() -> Option<AnyView> + Send + 'static) -> 
 
 /// Rows by their keys: a row stays as it is for as long as its key is there.
 pub(super) fn list(keys: Memo<Vec<u64>>, row: impl Fn(u64) -> AnyView + Send + Sync + 'static) -> AnyView {
-    let row: std::sync::Arc<dyn Fn(u64) -> AnyView + Send + Sync> = std::sync::Arc::new(row);
-    view! { <For each=move || keys.get() key=|key| *key children=move |key| row(key) /> }.into_any()
+    fn shared(keys: Memo<Vec<u64>>, row: std::sync::Arc<dyn Fn(u64) -> AnyView + Send + Sync>) -> AnyView {
+        view! { <For each=move || keys.get() key=|key| *key children=move |key| row(key) /> }.into_any()
+    }
+    shared(keys, std::sync::Arc::new(row))
 }
 
 /// Keys in order, each once: two rows of one key would be one too many.
@@ -115,7 +122,10 @@ impl Button {
 
 /// A button, and what pressing it does.
 pub(super) fn button(button: Button, press: impl Fn() + 'static) -> AnyView {
-    let press: Box<dyn Fn()> = Box::new(press);
+    boxed_button(button, Box::new(press))
+}
+
+fn boxed_button(button: Button, press: Box<dyn Fn()>) -> AnyView {
     let Button { class, test_id, icon: icon_name, label, hint, hidden, disabled } = button;
     let hint = Memo::new(move |_| Some(hint.get()).filter(|hint| !hint.is_empty()));
     view! {

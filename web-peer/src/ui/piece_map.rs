@@ -160,16 +160,13 @@ fn draw(canvas: &HtmlCanvasElement, states: &[PieceState]) -> Option<()> {
     let style = window().get_computed_style(canvas).ok()??;
     let gap = if grid.side > 4 { 1 } else { 0 };
     let side = f64::from(grid.side - gap);
-    let mut squares: Vec<(u32, u32, Shade)> = grid.squares(states).collect();
+    let squares: Vec<(u32, u32, Shade)> = grid.squares(states).collect();
     // One colour after the other: changing it costs more than a square.
-    squares.sort_unstable_by_key(|(.., shade)| *shade);
-    let mut colour = None;
-    for (x, y, shade) in squares {
-        if colour != Some(shade) {
-            colour = Some(shade);
-            context.set_fill_style_str(style.get_property_value(shade.names().0).ok()?.trim());
+    for colour in SHADES {
+        context.set_fill_style_str(style.get_property_value(colour.names().0).ok()?.trim());
+        for (x, y, _) in squares.iter().filter(|(.., shade)| *shade == colour) {
+            context.fill_rect(f64::from(*x), f64::from(*y), side, side);
         }
-        context.fill_rect(f64::from(x), f64::from(y), side, side);
     }
     Some(())
 }

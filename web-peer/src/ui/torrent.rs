@@ -33,7 +33,14 @@ impl Row {
     where
         T: Clone + Default + PartialEq + Send + Sync + 'static,
     {
-        let read: Box<dyn Fn(&TorrentView) -> T + Send + Sync> = Box::new(read);
+        self.watch_boxed(Box::new(read))
+    }
+
+    /// The same, compiled once for each `T`.
+    fn watch_boxed<T>(self, read: Box<dyn Fn(&TorrentView) -> T + Send + Sync>) -> Memo<T>
+    where
+        T: Clone + Default + PartialEq + Send + Sync + 'static,
+    {
         Memo::new(move |before: Option<&T>| {
             self.ui
                 .snapshot

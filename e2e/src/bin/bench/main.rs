@@ -26,7 +26,7 @@ bench [NAME]... [--runs N] [--without-ours]
   seed     MiB/s from the choice of a 1 GiB file to its hash
   first    milliseconds from pasting a hash to the first verified piece
   memory   MiB that the browsers grow by while 1 GiB moves
-  size     kB of the page's first load, compressed
+  size     kB and milliseconds until a page that is opened for the first time takes input; kB of all that is built
   bare     only the machine's limits: relay, hashing and round trip without anything of ours
   all      all of them but `bare` (the default)
 
@@ -74,6 +74,7 @@ async fn run() -> Result<()> {
         figures::bare_limits(&mut report).await.context("bare")?;
     }
     if wanted("size") {
+        figures::opening(&mut report).await.context("size")?;
         figures::size(&mut report).await.context("size")?;
     }
     if wanted("first") {
