@@ -357,6 +357,9 @@ pub(crate) async fn size(report: &mut Report) -> Result<()> {
     let page = open(&tracker).await?;
     let mut files = Vec::new();
     list(&page_folder(), "", &mut files)?;
+    // Past the service worker, which gives what it keeps as it was before it was compressed.
+    page.devtools("Network.enable", json!({})).await?;
+    page.devtools("Network.setBypassServiceWorker", json!({ "bypass": true })).await?;
     let script = "
         const done = arguments[arguments.length - 1];
         performance.setResourceTimingBufferSize(1000);

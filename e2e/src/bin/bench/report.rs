@@ -78,7 +78,7 @@ impl Report {
 
     pub(crate) fn print(&self) {
         println!(
-            "\nmedians of {} runs (memory and size: one); everything taken in this run, on this machine\n",
+            "\nmedians of {} runs (memory and all of the page: one); everything taken in this run, on this machine\n",
             self.runs
         );
         println!("{:<46} {:>9} {:>9} {:>7}  {:<9} aim", "figure", "ours", "bare", "ratio", "unit");
