@@ -8,14 +8,14 @@ mod blame;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use sha1::{Digest, Sha1};
 use shared::geometry::BLOCK_LEN;
 use shared::wire::Bitfield;
 use shared::{BlockSpan, Geometry, PeerId, PieceIndex};
 
 use crate::api::LinkId;
-pub(crate) use blame::Refusal;
-use blame::Testimony;
+pub(crate) use blame::Unparked;
+use blame::{Proven, Suspect};
+pub(crate) use blame::{Refusal, Verdict};
 
 /// Bytes of pieces that may be with the verifier and the store at a time; above, nothing more is asked for. A disk that
 /// writes 30 MiB/s is never idle with it, and memory stays flat.
@@ -109,11 +109,13 @@ pub(crate) struct Pieces {
     open: BTreeSet<PieceIndex>,
     verifying: BTreeMap<PieceIndex, Delivered>,
     verifying_bytes: u64,
-    /// Failed their hash with units of several peers: a testimony for each unit, or none if there are too many.
-    suspects: BTreeMap<PieceIndex, Vec<Testimony>>,
+    /// Failed their hash with units of several peers.
+    suspects: BTreeMap<PieceIndex, Suspect>,
     /// Failed their hash while there was a suspect: who sent each unit, and all bytes.
     parked: BTreeMap<PieceIndex, (Vec<PeerId>, Bytes)>,
+    /// Bytes of those, and of suspects that are kept.
     parked_bytes: u64,
+    proven: Proven,
 }
 
 impl Pieces {
@@ -136,6 +138,7 @@ impl Pieces {
             suspects: BTreeMap::new(),
             parked: BTreeMap::new(),
             parked_bytes: 0,
+            proven: Proven::default(),
         }
     }
 
@@ -182,9 +185,13 @@ impl Pieces {
         !self.open.is_empty()
     }
 
-    /// Puts a missing piece in flight. It will be asked of `link` alone if it is a suspect, or `alone` says so.
-    pub(crate) fn begin(&mut self, piece: PieceIndex, link: LinkId, alone: bool) {
+    /// Puts a missing piece in flight. It will be asked of the peer at `link` alone if it is a suspect, or `alone` says so; of a
+    /// suspect's bytes most may be there still.
+    pub(crate) fn begin(&mut self, piece: PieceIndex, link: LinkId, id: Option<PeerId>, alone: bool) {
         if self.have.has(piece) || self.begun.contains_key(&piece) || self.verifying.contains_key(&piece) {
+            return;
+        }
+        if self.begin_suspect(piece, link, id) {
             return;
         }
         let units = self.geometry.block_count(piece);
@@ -357,20 +364,14 @@ impl Pieces {
         Receipt::Whole { contested, data }
     }
 
-    /// The verifier said yes and the store has it. If it was being verified: who had sent other bytes for it before, and which
-    /// peer has now sent all of it, if one did.
-    pub(crate) fn stored(&mut self, piece: PieceIndex) -> Option<(Vec<PeerId>, Option<PeerId>)> {
+    /// The verifier said yes and the store has it. If it was being verified: what that says about those who sent it.
+    pub(crate) fn stored(&mut self, piece: PieceIndex) -> Option<Verdict> {
         let delivered = self.leave_verifying(piece)?;
-        let mut liars = Vec::new();
-        if let (Some(testimonies), Some(data)) = (self.suspects.remove(&piece), &delivered.data) {
-            for (testimony, unit) in testimonies.iter().zip(data.chunks(BLOCK_LEN as usize)) {
-                if !liars.contains(&testimony.sender) && Sha1::digest(unit)[..] != testimony.digest {
-                    liars.push(testimony.sender);
-                }
-            }
-        }
+        let mut verdict = self.judge(piece, delivered.data.as_ref());
+        verdict.cleared.extend(delivered.only_sender());
+        self.proven.note(&delivered.senders);
         self.put(piece);
-        Some((liars, delivered.only_sender()))
+        Some(verdict)
     }
 
     /// The store could not take it, and the piece is missing again. Whether it was being stored.
@@ -428,6 +429,7 @@ impl Pieces {
         for piece in &pieces {
             self.drop_begun(*piece);
         }
+        self.forget_kept();
         pieces
     }
 
@@ -475,7 +477,7 @@ mod tests {
     fn blocks_of_different_lengths_make_up_a_piece() {
         let (mut pieces, geometry, all) = pieces();
         let piece = geometry.piece(0).unwrap();
-        pieces.begin(piece, LINK, false);
+        pieces.begin(piece, LINK, Some(A), false);
         let mut spans = Vec::new();
         for max_len in [16_384, 32_768, 131_072] {
             let span = pieces.next_block(LINK, &all, max_len, false).unwrap();
@@ -506,7 +508,7 @@ mod tests {
             assert!(data[span.begin() as usize..span.end() as usize].iter().all(|byte| *byte == expected));
         }
         assert_eq!(pieces.had_bytes(), 0);
-        assert_eq!(pieces.stored(piece), Some((Vec::new(), Some(A))));
+        assert_eq!(pieces.stored(piece), Some(Verdict { liars: Vec::new(), cleared: vec![A] }));
         assert_eq!(pieces.stored(piece), None);
         assert_eq!(pieces.had_bytes(), 100_000);
         assert_eq!(pieces.buffered_bytes(), 0);
@@ -516,7 +518,7 @@ mod tests {
     fn what_a_leaving_peer_was_asked_for_is_asked_of_others_and_what_it_sent_is_kept() {
         let (mut pieces, geometry, all) = pieces();
         let piece = geometry.piece(0).unwrap();
-        pieces.begin(piece, LINK, false);
+        pieces.begin(piece, LINK, Some(A), false);
         let first = pieces.next_block(LINK, &all, 16_384, false).unwrap();
         pieces.requested(first);
         let second = pieces.next_block(LINK, &all, 131_072, false).unwrap();
@@ -529,7 +531,7 @@ mod tests {
     #[test]
     fn a_block_asked_of_two_is_contested() {
         let (mut pieces, geometry, all) = pieces();
-        pieces.begin(geometry.piece(2).unwrap(), LINK, false);
+        pieces.begin(geometry.piece(2).unwrap(), LINK, Some(A), false);
         let span = pieces.next_block(LINK, &all, 131_072, false).unwrap();
         pieces.requested(span);
         assert!(pieces.is_single(span));
@@ -551,7 +553,7 @@ mod tests {
             if !pieces.can_begin(piece) {
                 break;
             }
-            pieces.begin(piece, LINK, false);
+            pieces.begin(piece, LINK, Some(A), false);
             begun += 1;
         }
         assert_eq!(begun, 4);
@@ -570,7 +572,7 @@ mod tests {
     fn a_store_that_had_a_piece_all_along_is_believed() {
         let (mut pieces, geometry, _) = pieces();
         let piece = geometry.piece(0).unwrap();
-        pieces.begin(piece, LINK, false);
+        pieces.begin(piece, LINK, Some(A), false);
         assert!(pieces.found(piece));
         assert!(!pieces.found(piece));
         assert_eq!(pieces.buffered_bytes(), 0);

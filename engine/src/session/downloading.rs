@@ -12,7 +12,7 @@ use super::uploading::LIMIT_JITTER;
 use super::{Session, Store, Torrent};
 use crate::api::{Action, LinkId, Notice, StoreOutcome, Time};
 use crate::peer::{Outstanding, Peer};
-use crate::pieces::{Receipt, Refusal};
+use crate::pieces::{Receipt, Refusal, Unparked, Verdict};
 
 /// When nothing else is left to ask for, blocks that others have owed for this long are asked of idle peers too.
 const ENDGAME_AFTER: Duration = Duration::from_millis(500);
@@ -253,12 +253,9 @@ impl Session {
         self.epoch += 1;
         match outcome {
             StoreOutcome::Stored => {
-                let Some((liars, sender)) = torrent.pieces.stored(piece) else { return };
-                for peer in
-                    self.swarm.links.values_mut().filter(|peer| peer.id.is_some() && peer.id == sender)
-                {
-                    peer.on_probation = false;
-                }
+                let Some(Verdict { liars, cleared }) = torrent.pieces.stored(piece) else { return };
+                let cleared = |peer: &&mut Peer| peer.id.is_some_and(|id| cleared.contains(&id));
+                self.swarm.links.values_mut().filter(cleared).for_each(|peer| peer.on_probation = false);
                 let was_wanted = torrent.wants(piece);
                 torrent.note_change_of(piece);
                 self.announce_piece(now, piece);
@@ -276,6 +273,7 @@ impl Session {
                         self.ban(now, liar, piece);
                     }
                     Some(Refusal::Suspect(senders)) => self.suspect(piece, &senders),
+                    Some(Refusal::Again) => torrent.picker.offer(piece),
                     Some(Refusal::Parked) => self.notice(Notice::HashMismatch { piece }),
                     Some(Refusal::Resumed) | None => {}
                 }
@@ -288,7 +286,9 @@ impl Session {
             }
         }
         let Some(torrent) = &mut self.torrent else { return };
-        if let Some((piece, senders)) = torrent.pieces.unpark(|peer| self.swarm.is_banned(peer)) {
+        let Unparked { resumed, suspect } = torrent.pieces.unpark(|peer| self.swarm.is_banned(peer));
+        resumed.into_iter().for_each(|piece| torrent.picker.withdraw(piece));
+        if let Some((piece, senders)) = suspect {
             self.suspect(piece, &senders);
         }
     }
@@ -396,7 +396,7 @@ impl Torrent {
         for piece in self.urgent().into_iter().filter(|piece| has.has(*piece)) {
             if self.picker.is_on_offer(piece) && self.pieces.can_begin(piece) {
                 self.picker.withdraw(piece);
-                self.pieces.begin(piece, link, alone);
+                self.pieces.begin(piece, link, peer.id, alone);
             }
             let span = self.pieces.next_block_of(piece, link, len, alone);
             if span.is_some() {
@@ -407,8 +407,8 @@ impl Torrent {
             return Some(span);
         }
         let first = self.pieces.have().is_none();
-        // What failed its hash shows who lied as soon as it is there again.
-        let suspect = self.pieces.next_suspect(has).filter(|piece| self.picker.is_on_offer(*piece));
+        // What failed its hash shows who lied as soon as it is there again, most surely from one who has been right.
+        let suspect = self.pieces.next_suspect(has, peer.id).filter(|piece| self.picker.is_on_offer(*piece));
         let piece = suspect.or_else(|| match first {
             true => self.picker.any(has, rng),
             false => self.picker.rarest(has, peer.last_begun, rng),
@@ -435,7 +435,7 @@ impl Torrent {
             }
         }
         self.picker.withdraw(piece);
-        self.pieces.begin(piece, link, alone);
+        self.pieces.begin(piece, link, peer.id, alone);
         let span = self.pieces.next_block(link, has, len, alone);
         peer.last_begun = Some(piece);
         span
