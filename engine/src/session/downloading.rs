@@ -178,13 +178,15 @@ impl Session {
             let span = torrent.geometry.span(piece, begin, data.len() as u32)?;
             Some((torrent, peer.delivered(now, span)?))
         });
-        let Some((torrent, Outstanding { span, given_up, .. })) = asked else {
+        let Some((torrent, Outstanding { span, given_up, recalled_for, .. })) = asked else {
             return if peer.is_one_too_many() {
                 Err(offence("it sends blocks that nobody asked for"))
             } else {
                 Ok(())
             };
         };
+        // The one for which it was taken back has still nothing to do.
+        self.wide |= recalled_for.is_some();
         if !torrent.pieces.may_ask(span.piece(), link) {
             return Ok(());
         }

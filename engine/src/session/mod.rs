@@ -594,7 +594,6 @@ impl Session {
 
     /// Everything that may follow from any event, in the order in which it should reach the wire: control before blocks.
     fn settle(&mut self, now: Time) {
-        self.wide = false;
         self.limit_ends = self.limit_ends.filter(|time| now < *time);
         // Each round but the last closes a link.
         loop {
@@ -614,9 +613,11 @@ impl Session {
             self.serve(now);
             closed |= self.end_retirements(now);
             if !closed {
-                return;
+                break;
             }
         }
+        // Also what was said to others within has gone out.
+        self.wide = false;
     }
 
     /// Sends what has been said. Whether a link was closed.
