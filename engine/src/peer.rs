@@ -153,6 +153,10 @@ pub(crate) struct Peer {
     pub(crate) last_begun: Option<PieceIndex>,
     /// It was told of these alone, though there are more (super-seeding).
     pub(crate) shown: Option<Vec<PieceIndex>>,
+    /// Pieces that it may ask for while it is choked (BEP 6), …
+    pub(crate) fast_set: Vec<PieceIndex>,
+    /// … and bytes of them that it may still be sent in this way.
+    pub(crate) fast_left: u64,
     /// Metadata bytes sent to it.
     pub(crate) metadata_sent: u64,
     /// Since when both sides have had everything.
@@ -211,6 +215,8 @@ impl Peer {
             most_room: 0,
             served_at: now,
             unread: 0,
+            fast_set: Vec::new(),
+            fast_left: 0,
             metadata_sent: 0,
             out: BytesMut::new(),
             full: Vec::new(),

@@ -184,6 +184,7 @@ impl Peer {
 
     /// It would like to be asked for this piece.
     pub(crate) fn suggest(&mut self, piece: u32) {
+        self.suggested.retain(|other| *other != piece);
         if self.suggested.len() == MAX_SUGGESTED {
             self.suggested.pop_front();
         }

@@ -24,6 +24,8 @@ const MOST_PATIENCE: Duration = Duration::from_secs(10);
 /// Whoever comes within this time after a ban is on probation: until it has sent a whole piece that is right, it is asked for
 /// pieces that nobody else has a part in.
 const PROBATION: Duration = Duration::from_secs(30 * 60);
+/// A suggested piece is taken before one that is rarer by up to this part.
+const RARER: u32 = 4;
 /// Bytes that an idle peer is asked for in this way at a time.
 const ENDGAME_BYTES: u32 = 256 * 1024;
 
@@ -313,6 +315,8 @@ impl Session {
         let wanted = self.torrent.as_ref().is_some_and(|torrent| torrent.wants(piece));
         for peer in self.swarm.links.values_mut() {
             let has = peer.has().is_some_and(|has| has.has(piece));
+            // There is no reason to ask for it.
+            peer.disallow(piece);
             // The others will hear of it with all the rest.
             if peer.told_pieces {
                 // That there is nothing left to want is of interest to everybody.
@@ -374,7 +378,9 @@ pub(super) fn ask_in_parts(now: Time, torrent: &mut Torrent, peer: &mut Peer, sp
 
 /// Asks one peer for as much as its pipeline takes.
 fn fill(now: Time, link: LinkId, peer: &mut Peer, torrent: &mut Torrent, epoch: u64, rng: &mut Rng) {
-    let pipeline = peer.pipeline(now, torrent.servers);
+    // Whatever one that chokes us allows, others do, too.
+    let servers = if peer.peer_choking { u32::MAX } else { torrent.servers };
+    let pipeline = peer.pipeline(now, servers);
     if !peer.should_refill(pipeline) {
         return;
     }
@@ -415,11 +421,18 @@ impl Torrent {
             true => self.picker.any(has, rng),
             false => self.picker.rarest(has, peer.last_begun, rng),
         });
-        // What it suggests is cheap for it, unless something is wanted more.
-        let least = piece.map(|piece| self.picker.priority(piece));
-        let suggested = peer.suggestions().filter_map(|index| self.geometry.piece(index)).find(|suggested| {
-            let is_open = self.picker.is_on_offer(*suggested) && has.has(*suggested);
-            is_open && suspect.is_none() && Some(self.picker.priority(*suggested)) >= least
+        // What it suggests is cheap for it, unless something is wanted more, or clearly rarer.
+        let best = piece.filter(|_| suspect.is_none());
+        let suggested = best.and_then(|best| {
+            let rarest = self.picker.availability(best);
+            let most = if first { u32::MAX } else { rarest + rarest / RARER };
+            let mut suggestions = peer.suggestions().filter_map(|index| self.geometry.piece(index));
+            suggestions.find(|suggested| {
+                self.picker.is_on_offer(*suggested)
+                    && has.has(*suggested)
+                    && self.picker.priority(*suggested) >= self.picker.priority(best)
+                    && self.picker.availability(*suggested) <= most
+            })
         });
         let piece = suggested.or(piece).or_else(|| self.pieces.unpark_for(has));
         let Some(piece) = piece else {
