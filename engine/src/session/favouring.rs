@@ -89,7 +89,7 @@ impl Session {
     pub(super) fn suggest(&mut self, piece: PieceIndex) {
         let Some(torrent) = &self.torrent else { return };
         let is_seeder = torrent.pieces.have().is_all() && self.super_seeding.is_none();
-        if !is_seeder || torrent.picker.availability(piece) < COMMON {
+        if !is_seeder || self.allowance.is_none() || torrent.picker.availability(piece) < COMMON {
             return;
         }
         let lacks = |peer: &Peer| {

@@ -101,8 +101,8 @@ pub struct SessionConfig {
     pub max_peers: usize,
     /// Most peers served at a time.
     pub upload_slots: usize,
-    /// Whether newcomers may ask for some pieces before they are served (BEP 6, allowed fast).
-    pub allows_fast: bool,
+    /// Whether newcomers are allowed some pieces before they are served, and pieces are suggested (BEP 6).
+    pub favours: bool,
     /// Which transports may be used.
     pub ways: Ways,
     /// It is the first of its swarm that has everything (BEP 16): it ends by itself when another has, too. Ignored
@@ -123,7 +123,7 @@ impl SessionConfig {
             content: Content::Unknown,
             max_peers: MAX_PEERS,
             upload_slots: UPLOAD_SLOTS,
-            allows_fast: true,
+            favours: true,
             ways: Ways::default(),
             first_seeder: false,
             limits: Limits::default(),
@@ -215,7 +215,7 @@ pub struct Session {
     store: Store,
     uploads: Uploads,
     choker: Choker,
-    /// For newcomers that are choked, if they are allowed anything.
+    /// For newcomers that are choked, if anybody is done favours.
     allowance: Option<Allowance>,
     super_seeding: Option<SuperSeeding>,
     limits: Limits,
@@ -295,7 +295,7 @@ impl Session {
             store,
             uploads: Uploads::default(),
             choker: Choker::new(config.upload_slots),
-            allowance: config.allows_fast.then(Allowance::new),
+            allowance: config.favours.then(Allowance::new),
             super_seeding,
             limits: config.limits,
             limit_ends: None,
