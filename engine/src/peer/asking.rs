@@ -58,7 +58,7 @@ pub(crate) struct Outstanding {
     pub(crate) given_up: bool,
     /// It was taken back, to be asked of the peer at this link unless it is on its way.
     pub(crate) recalled_for: Option<LinkId>,
-    /// It was taken back from another: it stays here now, or would go back and forth for ever.
+    /// It was taken back from another: it stays here for longer, or would go back and forth.
     pub(crate) handed: bool,
 }
 
