@@ -23,6 +23,7 @@
 //! - `pieces`: missing → in flight → verifying → had;
 //! - `uploads`: blocks for others, read ahead from the store;
 //! - `choker`: whom to serve;
+//! - `fast_set`: what may be asked for by whom it does not serve yet;
 //! - `super_seeding`: what a swarm's first seeder shows to whom;
 //! - `limits`: how fast one may go;
 //! - `rate`: bytes a second.
@@ -30,6 +31,7 @@
 mod api;
 mod choker;
 mod direct;
+mod fast_set;
 mod introductions;
 mod limits;
 mod links;

@@ -2,7 +2,8 @@
 
 use shared::PieceIndex;
 
-use super::{BACKLOG_BELIEVED, MANY_HAVES, Peer};
+use super::Peer;
+use super::speaking::{BACKLOG_BELIEVED, MANY_HAVES};
 use crate::api::Time;
 
 /// What a session asks about every link at every event, side by side in memory for all of them (see

@@ -13,7 +13,7 @@ use super::uploading::LIMIT_JITTER;
 use super::{Session, Store, Torrent};
 use crate::api::{Action, LinkId, Notice, StoreOutcome, Time};
 use crate::peer::{Outstanding, Peer};
-use crate::pieces::{Receipt, Refusal};
+use crate::pieces::{Receipt, Refusal, Unparked, Verdict};
 
 /// When nothing else is left to ask for, blocks that others have owed for this long are asked of idle peers too.
 const ENDGAME_AFTER: Duration = Duration::from_millis(500);
@@ -25,6 +25,8 @@ const MOST_PATIENCE: Duration = Duration::from_secs(10);
 /// Whoever comes within this time after a ban is on probation: until it has sent a whole piece that is right, it is asked for
 /// pieces that nobody else has a part in.
 const PROBATION: Duration = Duration::from_secs(30 * 60);
+/// A suggested piece is taken before one that is rarer by up to this part.
+const RARER: u32 = 4;
 /// Bytes that an idle peer is asked for in this way at a time.
 const ENDGAME_BYTES: u32 = 256 * 1024;
 
@@ -178,13 +180,15 @@ impl Session {
             let span = torrent.geometry.span(piece, begin, data.len() as u32)?;
             Some((torrent, peer.delivered(now, span)?))
         });
-        let Some((torrent, Outstanding { span, given_up, .. })) = asked else {
+        let Some((torrent, Outstanding { span, given_up, recalled_for, .. })) = asked else {
             return if peer.is_one_too_many() {
                 Err(offence("it sends blocks that nobody asked for"))
             } else {
                 Ok(())
             };
         };
+        // The one for which it was taken back has still nothing to do.
+        self.wide |= recalled_for.is_some();
         if !torrent.pieces.may_ask(span.piece(), link) {
             return Ok(());
         }
@@ -253,12 +257,9 @@ impl Session {
         self.epoch += 1;
         match outcome {
             StoreOutcome::Stored => {
-                let Some((liars, sender)) = torrent.pieces.stored(piece) else { return };
-                for peer in
-                    self.swarm.links.values_mut().filter(|peer| peer.id.is_some() && peer.id == sender)
-                {
-                    peer.on_probation = false;
-                }
+                let Some(Verdict { liars, cleared }) = torrent.pieces.stored(piece) else { return };
+                let cleared = |peer: &&mut Peer| peer.id.is_some_and(|id| cleared.contains(&id));
+                self.swarm.links.values_mut().filter(cleared).for_each(|peer| peer.on_probation = false);
                 let was_wanted = torrent.wants(piece);
                 torrent.note_change_of(piece);
                 self.announce_piece(now, piece);
@@ -276,6 +277,7 @@ impl Session {
                         self.ban(now, liar, piece);
                     }
                     Some(Refusal::Suspect(senders)) => self.suspect(piece, &senders),
+                    Some(Refusal::Again) => torrent.picker.offer(piece),
                     Some(Refusal::Parked) => self.notice(Notice::HashMismatch { piece }),
                     Some(Refusal::Resumed) | None => {}
                 }
@@ -288,7 +290,9 @@ impl Session {
             }
         }
         let Some(torrent) = &mut self.torrent else { return };
-        if let Some((piece, senders)) = torrent.pieces.unpark(|peer| self.swarm.is_banned(peer)) {
+        let Unparked { resumed, suspect } = torrent.pieces.unpark(|peer| self.swarm.is_banned(peer));
+        resumed.into_iter().for_each(|piece| torrent.picker.withdraw(piece));
+        if let Some((piece, senders)) = suspect {
             self.suspect(piece, &senders);
         }
     }
@@ -311,6 +315,8 @@ impl Session {
         let wanted = self.torrent.as_ref().is_some_and(|torrent| torrent.wants(piece));
         for peer in self.swarm.links.values_mut() {
             let has = peer.has().is_some_and(|has| has.has(piece));
+            // There is no reason to ask for it.
+            peer.disallow(piece);
             // The others will hear of it with all the rest.
             if peer.told_pieces {
                 // That there is nothing left to want is of interest to everybody.
@@ -372,7 +378,9 @@ pub(super) fn ask_in_parts(now: Time, torrent: &mut Torrent, peer: &mut Peer, sp
 
 /// Asks one peer for as much as its pipeline takes.
 fn fill(now: Time, link: LinkId, peer: &mut Peer, torrent: &mut Torrent, epoch: u64, rng: &mut Rng) {
-    let pipeline = peer.pipeline(now, torrent.servers);
+    // Whatever one that chokes us allows, others do, too.
+    let servers = if peer.peer_choking { u32::MAX } else { torrent.servers };
+    let pipeline = peer.pipeline(now, servers);
     if !peer.should_refill(pipeline) {
         return;
     }
@@ -396,7 +404,7 @@ impl Torrent {
         for piece in self.urgent().into_iter().filter(|piece| has.has(*piece)) {
             if self.picker.is_on_offer(piece) && self.pieces.can_begin(piece) {
                 self.picker.withdraw(piece);
-                self.pieces.begin(piece, link, alone);
+                self.pieces.begin(piece, link, peer.id, alone);
             }
             let span = self.pieces.next_block_of(piece, link, len, alone);
             if span.is_some() {
@@ -407,17 +415,24 @@ impl Torrent {
             return Some(span);
         }
         let first = self.pieces.have().is_none();
-        // What failed its hash shows who lied as soon as it is there again.
-        let suspect = self.pieces.next_suspect(has).filter(|piece| self.picker.is_on_offer(*piece));
+        // What failed its hash shows who lied as soon as it is there again, most surely from one who has been right.
+        let suspect = self.pieces.next_suspect(has, peer.id).filter(|piece| self.picker.is_on_offer(*piece));
         let piece = suspect.or_else(|| match first {
             true => self.picker.any(has, rng),
             false => self.picker.rarest(has, peer.last_begun, rng),
         });
-        // What it suggests is cheap for it, unless something is wanted more.
-        let least = piece.map(|piece| self.picker.priority(piece));
-        let suggested = peer.suggestions().filter_map(|index| self.geometry.piece(index)).find(|suggested| {
-            let is_open = self.picker.is_on_offer(*suggested) && has.has(*suggested);
-            is_open && suspect.is_none() && Some(self.picker.priority(*suggested)) >= least
+        // What it suggests is cheap for it, unless something is wanted more, or clearly rarer.
+        let best = piece.filter(|_| suspect.is_none());
+        let suggested = best.and_then(|best| {
+            let rarest = self.picker.availability(best);
+            let most = if first { u32::MAX } else { rarest + rarest / RARER };
+            let mut suggestions = peer.suggestions().filter_map(|index| self.geometry.piece(index));
+            suggestions.find(|suggested| {
+                self.picker.is_on_offer(*suggested)
+                    && has.has(*suggested)
+                    && self.picker.priority(*suggested) >= self.picker.priority(best)
+                    && self.picker.availability(*suggested) <= most
+            })
         });
         let piece = suggested.or(piece).or_else(|| self.pieces.unpark_for(has));
         let Some(piece) = piece else {
@@ -435,7 +450,7 @@ impl Torrent {
             }
         }
         self.picker.withdraw(piece);
-        self.pieces.begin(piece, link, alone);
+        self.pieces.begin(piece, link, peer.id, alone);
         let span = self.pieces.next_block(link, has, len, alone);
         peer.last_begun = Some(piece);
         span

@@ -6,7 +6,7 @@ use shared::wire::extension::{
     self, ExtendedHandshake, HANDSHAKE_ID, OUR_ENXAME_SIGNAL, OUR_LT_DONTHAVE, OUR_UT_METADATA,
 };
 
-use super::Session;
+use super::{Session, Torrent};
 use crate::api::{CloseReason, LinkId, Time};
 use crate::peer::{Claim, Pieces};
 
@@ -90,7 +90,14 @@ impl Session {
             // Port is DHT's.
             Message::KeepAlive | Message::Port(_) => {}
             Message::SuggestPiece(piece) => peer.suggest(piece),
-            Message::AllowedFast(piece) => peer.allow(piece),
+            Message::AllowedFast(piece) => {
+                let missing = |torrent: &Torrent| {
+                    torrent.geometry.piece(piece).is_some_and(|piece| !torrent.pieces.have().has(piece))
+                };
+                if self.torrent.as_ref().is_none_or(missing) {
+                    peer.allow(piece);
+                }
+            }
             Message::Choke => {
                 peer.peer_choking = true;
                 self.stirred = true;
@@ -214,6 +221,7 @@ impl Session {
         self.stirred = true;
         self.members_changed(now);
         self.seen_at_peer(&seen);
+        self.allow_newcomer(link);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use shared::wire::{Bitfield, Handshake, Message};
 
 use super::Session;
 use super::directing::DOUBTFUL_SILENCE;
+use super::favouring::end_favour_of;
 use crate::api::{Action, CloseReason, LinkId, Notice, Time, Transport};
 use crate::peer::{MAX_QUEUED_REQUESTS, Peer};
 
@@ -281,6 +282,7 @@ impl Session {
         let Some(mut peer) = self.swarm.links.remove(&link) else { return };
         self.swarm.stir();
         self.slot_freed(now);
+        self.not_taken(end_favour_of(&mut peer));
         if let Some(has) = peer.has() {
             self.gone_with_peer(has);
         }

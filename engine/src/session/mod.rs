@@ -11,12 +11,14 @@
 //! - `recalling`: requests are moved from who is busy to who is idle;
 //! - `wanting`: what the user wants of it, and when;
 //! - `uploading`: blocks are asked of us;
+//! - `favouring`: newcomers are allowed some pieces while they are choked, and pieces are suggested;
 //! - `revealing`: super-seeding;
 //! - `ticking`: what happens because time passes;
 //! - `viewing`: what users are shown.
 
 mod directing;
 mod downloading;
+mod favouring;
 mod handover;
 mod incoming;
 mod introducing;
@@ -45,6 +47,7 @@ use crate::api::{
 };
 use crate::choker::Choker;
 use crate::direct::{Directs, Way};
+use crate::fast_set::Allowance;
 use crate::introductions::Forwards;
 use crate::limits::Limits;
 use crate::metadata::Fetch;
@@ -98,6 +101,8 @@ pub struct SessionConfig {
     pub max_peers: usize,
     /// Most peers served at a time.
     pub upload_slots: usize,
+    /// Whether newcomers are allowed some pieces before they are served, and pieces are suggested (BEP 6).
+    pub favours: bool,
     /// Which transports may be used.
     pub ways: Ways,
     /// It is the first of its swarm that has everything (BEP 16): it ends by itself when another has, too. Ignored
@@ -118,6 +123,7 @@ impl SessionConfig {
             content: Content::Unknown,
             max_peers: MAX_PEERS,
             upload_slots: UPLOAD_SLOTS,
+            favours: true,
             ways: Ways::default(),
             first_seeder: false,
             limits: Limits::default(),
@@ -209,6 +215,8 @@ pub struct Session {
     store: Store,
     uploads: Uploads,
     choker: Choker,
+    /// For newcomers that are choked, if anybody is done favours.
+    allowance: Option<Allowance>,
     super_seeding: Option<SuperSeeding>,
     limits: Limits,
     /// When a limit that stopped something lets it go on.
@@ -287,6 +295,7 @@ impl Session {
             store,
             uploads: Uploads::default(),
             choker: Choker::new(config.upload_slots),
+            allowance: config.favours.then(Allowance::new),
             super_seeding,
             limits: config.limits,
             limit_ends: None,
@@ -594,7 +603,6 @@ impl Session {
 
     /// Everything that may follow from any event, in the order in which it should reach the wire: control before blocks.
     fn settle(&mut self, now: Time) {
-        self.wide = false;
         self.limit_ends = self.limit_ends.filter(|time| now < *time);
         // Each round but the last closes a link.
         loop {
@@ -614,9 +622,11 @@ impl Session {
             self.serve(now);
             closed |= self.end_retirements(now);
             if !closed {
-                return;
+                break;
             }
         }
+        // Also what was said to others within has gone out.
+        self.wide = false;
     }
 
     /// Sends what has been said. Whether a link was closed.

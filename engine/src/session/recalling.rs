@@ -16,6 +16,8 @@ use crate::api::{LinkId, Time};
 
 /// A request that was not answered for so long may be taken back: about what goes and comes at once takes.
 const RECALL_AFTER: Duration = Duration::from_millis(250);
+/// One that had been taken back from another stays where it is for this long, lest it go back and forth.
+const STAYS_FOR: Duration = Duration::from_secs(1);
 /// Where there was nothing to take back for a peer it is looked for again after this time.
 const RECALL_PAUSE: Duration = Duration::from_millis(50);
 
@@ -44,8 +46,7 @@ impl Session {
                 }
                 let piece = owed.span.piece();
                 let fits = owed.recalled_for.is_none()
-                    && !owed.handed
-                    && now.since(owed.asked_at) >= RECALL_AFTER
+                    && now.since(owed.asked_at) >= if owed.handed { STAYS_FOR } else { RECALL_AFTER }
                     && idle.serves(piece)
                     && torrent.pieces.may_ask(piece, link)
                     && torrent.pieces.is_single(owed.span);

@@ -44,10 +44,13 @@ impl Session {
             .geometry
             .span(block.piece, block.begin, block.len)
             .ok_or_else(|| offence(format!("it asks for what does not exist: {block:?}")))?;
-        let wanted = !peer.am_choking && torrent.pieces.have().has(span.piece());
-        if !wanted || peer.requests.len() >= MAX_QUEUED_REQUESTS {
-            refuse(peer, block);
-        } else if !peer.requests.contains(&span) {
+        if peer.requests.contains(&span) {
+            return Ok(());
+        }
+        let can = torrent.pieces.have().has(span.piece()) && peer.requests.len() < MAX_QUEUED_REQUESTS;
+        let may = can && (!peer.am_choking || self.may_have(link, span));
+        let Some(peer) = self.swarm.links.get_mut(&link) else { return Ok(()) };
+        if may {
             if peer.requests.is_empty() {
                 peer.served_at = now;
             }
@@ -59,6 +62,8 @@ impl Session {
             {
                 super_seeding.give(span.piece());
             }
+        } else {
+            refuse(peer, block);
         }
         Ok(())
     }
@@ -69,6 +74,7 @@ impl Session {
             peer.requests.remove(place);
             // Every request is answered, also one that was taken back (BEP 6).
             refuse(peer, block);
+            self.not_had(link, block);
         }
     }
 
@@ -118,6 +124,7 @@ impl Session {
             false => Role::Downloader,
         };
         let chosen = self.choker.choose(now, role, &contenders, &mut self.rng);
+        let mut choked = Vec::new();
         for (link, peer) in self.swarm.links.iter_mut() {
             let choke = !chosen.contains(link);
             // Who is being handed over is served until that is done.
@@ -127,11 +134,26 @@ impl Session {
             peer.am_choking = choke;
             if choke {
                 peer.say(&Message::Choke);
-                for span in std::mem::take(&mut peer.requests) {
-                    refuse(peer, span.into());
-                }
+                choked.push(*link);
             } else {
                 peer.say(&Message::Unchoke);
+            }
+        }
+        for link in choked {
+            self.reject_all(link);
+        }
+    }
+
+    /// Rejects what a peer that is choked now had asked for, but for what it is allowed (BEP 6).
+    fn reject_all(&mut self, link: LinkId) {
+        let Some(peer) = self.swarm.links.get_mut(&link) else { return };
+        for span in std::mem::take(&mut peer.requests) {
+            let may = self.may_have(link, span);
+            let Some(peer) = self.swarm.links.get_mut(&link) else { return };
+            if may {
+                peer.requests.push_back(span);
+            } else {
+                refuse(peer, span.into());
             }
         }
     }
@@ -207,6 +229,9 @@ impl Session {
             sent += message.len();
             let bytes = u64::from(span.len());
             self.limits.sent(now, bytes);
+            if let Some(allowance) = self.allowance.as_mut().filter(|_| !peer.am_choking) {
+                allowance.sent(bytes);
+            }
             peer.uploaded += bytes;
             peer.up.add(now, bytes);
             self.uploaded += bytes;
@@ -220,16 +245,20 @@ impl Session {
     /// Has the store read what this peer asks for.
     pub(super) fn read_ahead(&mut self, link: LinkId) {
         let (Some(torrent), Some(peer)) = (&self.torrent, self.swarm.links.get(&link)) else { return };
-        let mut ahead = 0;
+        let (mut ahead, mut begun) = (0, Vec::new());
         for span in &peer.requests {
             let actions = &mut self.actions;
             self.uploads.want(&torrent.geometry, *span, |load, span| {
+                begun.extend(Some(span.piece()).filter(|_| span.begin() == 0));
                 actions.push_back(Action::Load { load, span });
             });
             ahead += span.len();
             if ahead >= READ_AHEAD {
                 break;
             }
+        }
+        for piece in begun {
+            self.suggest(piece);
         }
     }
 

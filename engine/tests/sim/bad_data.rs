@@ -90,10 +90,10 @@ fn spare_share(seed: u64, lies: bool) -> f64 {
 fn one_poisoner_among_fifty_costs_little_and_stops_nothing() {
     for seed in 0..2 {
         let (with, without) = (spare_share(seed, true), spare_share(seed, false));
-        // Four pieces of 96 are 4.2 %: the one that it spoiled alone, those that it spoiled with others, and what it owed.
+        // Two pieces of 96 are 2.1 %: what it sent of pieces of others, and what was compared to find that out.
         let cost = with - without;
         eprintln!("seed {seed}: {with:.4} with, {without:.4} without: {cost:.4}");
-        assert!(cost < 0.045, "seed {seed}: {cost} of the torrent came for nothing");
+        assert!(cost < 0.022, "seed {seed}: {cost} of the torrent came for nothing");
     }
 }
 

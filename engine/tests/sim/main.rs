@@ -13,6 +13,7 @@ mod world;
 mod bad_data;
 mod blocks;
 mod direct;
+mod fast_set;
 mod handover;
 mod happenings;
 mod hidden;

@@ -72,7 +72,7 @@ fn an_idle_one_that_is_gone_in_the_meantime_costs_nothing() {
 }
 
 #[test]
-fn what_was_handed_on_stays_where_it_is() {
+fn what_was_handed_on_stays_where_it_is_for_a_while() {
     let (mut script, busy, idle, owed) = one_owes_all();
     script.wait(A_WHILE);
     script.say(busy, &[Message::RejectRequest(owed[3])]);
@@ -87,6 +87,33 @@ fn what_was_handed_on_stays_where_it_is() {
     // It is asked of both in the end.
     script.heard(busy);
     script.wait(Duration::from_secs(5));
+    assert_eq!(requests(&script.heard(busy)), [owed[3]]);
+}
+
+#[test]
+fn what_was_handed_on_is_handed_back_after_a_second_if_it_is_not_the_end() {
+    let torrent = torrent(1, 8 * BLOCK as usize, 4 * BLOCK);
+    let mut script = Script::leeching(&torrent);
+    let (busy, idle, other) = (script.own(1), script.own(2), script.own(3));
+    let has = |bits: u8| Message::Bitfield(vec![bits].into());
+    // There is another piece, of one that chokes us.
+    script.say(other, &[has(0x40)]);
+    script.say(busy, &[has(0x80), Message::Unchoke]);
+    let owed = requests(&script.heard(busy));
+    script.say(idle, &[has(0x80), Message::Unchoke]);
+    script.wait(A_WHILE);
+    script.say(busy, &[Message::RejectRequest(owed[3])]);
+    assert_eq!(requests(&script.heard(idle)), [owed[3]]);
+    for block in &owed[..3] {
+        let data = vec![0; block.len as usize].into();
+        script.say(busy, &[Message::Piece { piece: 0, begin: block.begin, data }]);
+    }
+    script.wait(A_WHILE);
+    assert!(cancels(&script.heard(idle)).is_empty());
+    script.wait(Duration::from_secs(1));
+    assert_eq!(cancels(&script.heard(idle)), [owed[3]]);
+    script.heard(busy);
+    script.say(idle, &[Message::RejectRequest(owed[3])]);
     assert_eq!(requests(&script.heard(busy)), [owed[3]]);
 }
 

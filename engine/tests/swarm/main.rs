@@ -13,6 +13,8 @@ mod traffic;
 mod world;
 
 mod crowd;
+mod favours;
+mod hidden;
 mod limited;
 mod order;
 mod outages;

@@ -18,6 +18,8 @@ const GRAIN: usize = 16 << 10;
 /// A message up to this length that finds its link empty goes before those of busy links, as routers with fair queues
 /// treat a sparse flow.
 const SPARSE: usize = 4 << 10;
+/// Bytes that came over a relay channel, after which their sender is given credit for them (the page's step).
+const CREDIT_STEP: usize = 128 << 10;
 /// With so many bytes of whole messages gone up and not come down, a link sends no further one.
 const UNDER_WAY: usize = 128 << 10;
 
@@ -39,6 +41,8 @@ pub(crate) enum Step {
     Came { to: LinkId, parcel: Parcel },
     /// [`Traffic::taken`], and then the session.
     Taken { to: LinkId, parcel: Parcel },
+    /// [`Traffic::credited`], and then the session.
+    Credited { to: LinkId, bytes: usize },
 }
 
 /// One end of a link, as a sender.
@@ -55,6 +59,24 @@ struct End {
     untold: usize,
     /// Bytes that waited when it was told last.
     told: usize,
+    /// It is told when so few bytes wait.
+    threshold: usize,
+    /// Of a relay channel with credit, bytes that were sent and not credited.
+    unpaid: usize,
+    /// Of those, bytes that came and are to be credited.
+    owed: usize,
+}
+
+impl End {
+    /// When the page's data channels tell of room: when the buffer is half empty, if it was fuller; as soon as anything more is
+    /// gone, if half of it was given since; else when nothing is left.
+    fn set_threshold(&mut self, buffer: usize) {
+        self.threshold = match self.queued {
+            queued if queued > buffer / 2 => buffer / 2,
+            queued if self.untold >= buffer / 2 => queued.saturating_sub(1),
+            _ => 0,
+        };
+    }
 }
 
 /// Its ends are numbered 2n and 2n + 1.
@@ -84,6 +106,8 @@ pub(crate) struct Traffic {
     links: Vec<Option<Link>>,
     /// Bytes that a link's end holds before it says that it has no room.
     buffer: usize,
+    /// Bytes that may be under way on a relay channel, which are credited as they come; else those are like direct links.
+    window: Option<usize>,
     /// Bytes a second of the relay, all links together.
     relay: Option<u64>,
     relay_free_at: Time,
@@ -93,8 +117,8 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) fn new(buffer: usize, relay: Option<u64>) -> Self {
-        Self { buffer, relay, ..Self::default() }
+    pub(crate) fn new(buffer: usize, relay: Option<u64>, window: Option<usize>) -> Self {
+        Self { buffer, relay, window, ..Self::default() }
     }
 
     /// One more node; they are numbered from zero.
@@ -156,8 +180,8 @@ impl Traffic {
     }
 
     /// Room on a link that nothing was sent on.
-    pub(crate) fn buffer(&self) -> usize {
-        self.buffer
+    pub(crate) fn room(&self, transport: Transport) -> usize {
+        self.window.filter(|_| transport == Transport::Relay).unwrap_or(self.buffer)
     }
 
     /// What to be told next.
@@ -173,6 +197,8 @@ impl Traffic {
         let is_sparse = end.queue.is_empty() && parcel.len() <= SPARSE;
         end.queued += parcel.len();
         end.untold += parcel.len();
+        end.unpaid += parcel.len();
+        end.set_threshold(self.buffer);
         end.queue.push_back(parcel);
         if !end.listed && end.under_way < UNDER_WAY {
             end.listed = true;
@@ -235,12 +261,12 @@ impl Traffic {
                     });
                 }
             }
-            // Half empty, as data channels tell it.
-            if end.queued <= self.buffer / 2 && end.untold >= self.buffer / 4
-                || end.queued == 0 && end.untold + end.told > SPARSE
-            {
+            // Of small messages alone there would be too much to tell, of too little.
+            let tells = link.transport == Transport::Direct || self.window.is_none();
+            if tells && end.queued <= end.threshold && end.untold + end.told > SPARSE {
                 end.untold = 0;
                 end.told = end.queued;
+                end.set_threshold(self.buffer);
                 rooms.push((from, self.buffer - end.queued));
             }
             end.listed = !end.queue.is_empty() && end.under_way < UNDER_WAY;
@@ -284,6 +310,13 @@ impl Traffic {
         let side = (from.0 % 2) as usize;
         let end = &mut link.ends[side];
         end.under_way -= len;
+        if link.transport == Transport::Relay && self.window.is_some() {
+            end.owed += len;
+            if end.owed >= CREDIT_STEP {
+                let bytes = std::mem::take(&mut end.owed);
+                self.steps.push((now + link.latency, Step::Credited { to: from, bytes }));
+            }
+        }
         if !end.listed && !end.queue.is_empty() && end.under_way < UNDER_WAY {
             end.listed = true;
             let node = link.nodes[side];
@@ -291,6 +324,14 @@ impl Traffic {
             self.stations[node].round.push_back(from);
             self.go_up(now, node);
         }
+    }
+
+    /// This end's node has credit for so many bytes more. Its room, if the link is there still.
+    pub(crate) fn credited(&mut self, to: LinkId, bytes: usize) -> Option<usize> {
+        let link = self.links[(to.0 / 2) as usize].as_mut()?;
+        let end = &mut link.ends[(to.0 % 2) as usize];
+        end.unpaid -= bytes;
+        Some(self.window?.saturating_sub(end.unpaid))
     }
 }
 

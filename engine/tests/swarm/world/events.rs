@@ -121,6 +121,8 @@ impl World {
                 self.tell(node, |session, now| session.handle_store_opened(now, have));
             }
             Event::Stored { node, piece } => {
+                let there = &mut self.nodes[node];
+                there.first_piece.get_or_insert(self.now.since(there.joined));
                 self.tell(node, |session, now| session.handle_stored(now, piece, StoreOutcome::Stored));
             }
             Event::Loaded { node, load, len } => {
@@ -152,6 +154,11 @@ impl World {
                 }
             }
             Step::Taken { to, parcel } => self.taken(to, parcel),
+            Step::Credited { to, bytes } => {
+                if let (Some(node), Some(room)) = (self.traffic.owner(to), self.traffic.credited(to, bytes)) {
+                    self.tell(node, |session, now| session.handle_room(now, to, room));
+                }
+            }
         }
     }
 
@@ -184,6 +191,7 @@ impl World {
         match looks.session.deadline() {
             Some(deadline) if deadline <= self.now => {
                 self.note(node, 0);
+                self.nodes[node].woken += 1;
                 self.tell(node, |session, now| session.handle_timeout(now));
             }
             Some(deadline) => self.look_at(node, deadline),
@@ -192,6 +200,9 @@ impl World {
     }
 
     pub(super) fn look_at(&mut self, node: usize, time: Time) {
+        let grain = self.nodes[node].habits.timers_every.as_nanos().max(1);
+        let time = time.as_duration().as_nanos().div_ceil(grain) * grain;
+        let time = Time::since_start(Duration::from_nanos(time as u64));
         if self.nodes[node].looks_at.is_none_or(|before| time < before) {
             self.nodes[node].looks_at = Some(time);
             self.at(time, Event::Look(node));
@@ -244,7 +255,7 @@ impl World {
             + (self.setting.latency.end - self.setting.latency.start).mul_f64(self.rng.f64());
         let first = self.traffic.link([from, to], transport, latency);
         let ids = [self.nodes[from].id, self.nodes[to].id];
-        let room = self.traffic.buffer();
+        let room = self.traffic.room(transport);
         for (end, node) in [from, to].into_iter().enumerate() {
             let link = LinkId(first.0 + end as u64);
             let remote = Some(ids[1 - end]);
@@ -321,6 +332,7 @@ impl World {
                 self.after(STORE_TIME, Event::Stored { node: index, piece });
             }
             Action::Load { load, span } => {
+                self.nodes[index].reads += 1;
                 if !self.nodes[index].habits.mute {
                     self.after(LOAD_TIME, Event::Loaded { node: index, load, len: span.len() });
                 }

@@ -58,6 +58,9 @@ pub(crate) struct Setting {
     pub(crate) buffer: usize,
     /// Bytes a second.
     pub(crate) relay_rate: Option<u64>,
+    /// Bytes that may be under way on a relay channel before the receiver gives credit; `None` if relay channels tell of room as
+    /// data channels do.
+    pub(crate) relay_window: Option<usize>,
     /// A random link is cut this often.
     pub(crate) cut_every: Option<Duration>,
 }
@@ -71,6 +74,7 @@ impl Default for Setting {
             latency: Duration::from_millis(10)..Duration::from_millis(80),
             buffer: 256 << 10,
             relay_rate: None,
+            relay_window: None,
             cut_every: None,
         }
     }
@@ -87,6 +91,8 @@ pub(crate) struct Habits {
     pub(crate) first: bool,
     /// Peers that it serves at a time; none if zero. `None` for what the engine takes of itself.
     pub(crate) slots: Option<usize>,
+    /// It allows newcomers something while they are choked, and suggests what is cheap for it.
+    pub(crate) favours: bool,
     pub(crate) limits: Limits,
     /// It takes requests, and never sends a block.
     pub(crate) mute: bool,
@@ -94,6 +100,8 @@ pub(crate) struct Habits {
     pub(crate) freezes_at: Option<Time>,
     /// Two of these have no direct path to each other.
     pub(crate) walled: bool,
+    /// Its timers fire only at multiples of this, as browsers do it to hidden tabs.
+    pub(crate) timers_every: Duration,
 }
 
 impl Habits {
@@ -104,10 +112,12 @@ impl Habits {
             seeds: false,
             first: true,
             slots: None,
+            favours: true,
             limits: Limits::default(),
             mute: false,
             freezes_at: None,
             walled: false,
+            timers_every: Duration::ZERO,
         }
     }
 
@@ -123,6 +133,12 @@ pub(crate) struct Node {
     pub(crate) alive: bool,
     pub(crate) joined: Time,
     pub(crate) completed: Option<Time>,
+    /// How long after it joined its first piece was there.
+    pub(crate) first_piece: Option<Duration>,
+    /// How often its timer fired.
+    pub(crate) woken: u64,
+    /// Reads of its store.
+    pub(crate) reads: u64,
     /// How often each piece was whole and handed to the verifier.
     pub(crate) verified: Vec<u8>,
     /// Requests for blocks of pieces that it had.
@@ -165,7 +181,7 @@ impl World {
         let mut world = Self {
             now: Time::default(),
             nodes: Vec::new(),
-            traffic: Traffic::new(setting.buffer, setting.relay_rate),
+            traffic: Traffic::new(setting.buffer, setting.relay_rate, setting.relay_window),
             tracker: true,
             completions: Vec::new(),
             messages: 0,
@@ -210,6 +226,7 @@ impl World {
             content,
             ways: habits.ways,
             upload_slots,
+            favours: habits.favours,
             limits: habits.limits.clone(),
             first_seeder: habits.seeds && habits.first,
             ..new
@@ -223,6 +240,9 @@ impl World {
             alive: true,
             joined: self.now,
             completed: habits.seeds.then_some(self.now),
+            first_piece: None,
+            woken: 0,
+            reads: 0,
             verified: vec![0; self.setting.pieces as usize],
             needless: 0,
             side: 0,
