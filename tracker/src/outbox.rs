@@ -398,6 +398,11 @@ impl Outbox {
         self.settle(&mut waiting);
     }
 
+    /// Nobody is woken for what comes until somebody asks again.
+    pub(crate) fn unwatch(&self) {
+        self.waker.take();
+    }
+
     /// What to do next; waits while there is nothing. One task only may ask.
     pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Next> {
         if let Some(next) = self.next() {
@@ -484,6 +489,10 @@ impl Waiting {
         }
         if let Some((bytes, message)) = self.signals.pop_front() {
             self.signal_bytes -= bytes;
+            if self.signals.is_empty() {
+                // Most connections are silent most of the time: room for signals is not kept for them.
+                self.signals = VecDeque::new();
+            }
             return Some(Next::Signal(message));
         }
         if let Some((channel, bytes)) = self.credits.pop_first() {

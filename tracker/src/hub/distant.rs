@@ -288,7 +288,7 @@ impl Hub {
         let mine = share(among(here, &offering), among(counts.kinds, &offering), count, &mut self.rng);
         let mine = mine.max(count.saturating_sub(offered.len()));
         announce.offers = offers[..mine.min(count)].to_vec();
-        let forwarded = self.registry.forward_offers(&announce, now, &mut self.rng);
+        let forwarded = self.registry.forward_offers(&mut announce, now, &mut self.rng);
         let mut rest = offers.split_off(forwarded.len());
         for (to, message) in forwarded {
             self.forward(to, message);
