@@ -74,7 +74,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let pass = Mutex::new(visitor.pass.take());
-    let Some(Opening { upgrade, pass }) = converse(stream, &visitor, &pass, &app, &ends).await else { return };
+    let Some(Opening { upgrade, pass }) = converse(stream, &visitor, &pass, &app, &ends).await else {
+        return;
+    };
     match upgrade.await {
         Ok(upgraded) => serve_socket::<S>(upgraded, pass, visitor, &app, ends),
         Err(error) => tracing::debug!(%error, "an upgrade failed"),

@@ -72,7 +72,9 @@ fn main() -> Result<()> {
                     "announces" => runtime.block_on(announces(kinds, room))?,
                     "memory" => runtime.block_on(memory(kinds, room))?,
                     "relay" => runtime.block_on(relay())?,
-                    other => bail!("there is no figure {other:?}: announces, memory, relay, each with `ours` for ours alone"),
+                    other => bail!(
+                        "there is no figure {other:?}: announces, memory, relay, each with `ours` for ours alone"
+                    ),
                 }
             }
             Ok(())
@@ -82,7 +84,9 @@ fn main() -> Result<()> {
 
 async fn announces(kinds: &[Kind], room: usize) -> Result<()> {
     println!("\nannounces with five offers, every offer answered; medians of {ROUNDS} rounds in turns");
-    println!("connections  server               messages/s   a core   core   latency, ms: half, 99 of 100, longest   MiB");
+    println!(
+        "connections  server               messages/s   a core   core   latency, ms: half, 99 of 100, longest   MiB"
+    );
     for clients in CLIENTS {
         let clients = clients.min(room);
         let servers = kinds.iter().map(|kind| Server::start(*kind)).collect::<Result<Vec<_>>>()?;
@@ -125,7 +129,9 @@ async fn memory(kinds: &[Kind], room: usize) -> Result<()> {
 }
 
 async fn relay() -> Result<()> {
-    println!("\nrelay, medians of {ROUNDS} rounds in turns; MiB/s, and MiB for a second of the server's core");
+    println!(
+        "\nrelay, medians of {ROUNDS} rounds in turns; MiB/s, and MiB for a second of the server's core"
+    );
     println!("pairs   frame    tracker    bare   ratio     a core:  tracker    bare   ratio");
     let servers = [Server::start(Kind::Ours)?, Server::start(Kind::Bare)?];
     for pairs in PAIRS {
@@ -141,7 +147,8 @@ async fn relay() -> Result<()> {
                 let of = |rounds: &[relays::Figures]| median(rounds.iter().map(figure).collect());
                 [of(&rounds[0]) / f64::from(1 << 20), of(&rounds[1]) / f64::from(1 << 20)]
             };
-            let ([tracker, bare], [core, bare_core]) = (of(|round| round.rate), of(|round| round.rate_per_core));
+            let ([tracker, bare], [core, bare_core]) =
+                (of(|round| round.rate), of(|round| round.rate_per_core));
             println!(
                 "{pairs:>5}  {:>2} KiB   {tracker:>8.0}  {bare:>6.0}   {:>5.2}             {core:>8.0}  {bare_core:>6.0}   {:>5.2}",
                 frame / 1024,

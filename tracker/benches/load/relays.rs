@@ -61,7 +61,10 @@ pub(crate) async fn measure(server: &Server, pairs: usize, frame: usize) -> Resu
     let spent = machine::processor_time(server.process())?.saturating_sub(spent);
     done.into_iter().for_each(Socket::reset);
     let bytes = (each * pairs) as f64;
-    Ok(Figures { rate: bytes / took.as_secs_f64(), rate_per_core: bytes / spent.max(Duration::from_millis(10)).as_secs_f64() })
+    Ok(Figures {
+        rate: bytes / took.as_secs_f64(),
+        rate_per_core: bytes / spent.max(Duration::from_millis(10)).as_secs_f64(),
+    })
 }
 
 /// One end of a pair, and the number of its channel.
@@ -167,4 +170,3 @@ async fn receive((mut socket, channel): End, total: usize, credited: bool) -> Re
     }
     Ok(socket)
 }
-

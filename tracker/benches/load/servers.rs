@@ -123,9 +123,11 @@ fn bittorrent_tracker() -> Result<Server> {
     Ok(Server { child, kind: Kind::BittorrentTracker, address: format!("127.0.0.1:{line}").parse()? })
 }
 
-/// Says what it has to say on its first line. Its standard input stays open: some end with it.
+/// Says what it has to say on its first line. Its standard input stays open: some end with it. bittorrent-tracker has a line for
+/// each client that goes without a word, which is what all of them do here.
 fn started(command: &mut Command) -> Result<(Running, String)> {
-    let mut child = Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = Running(command.spawn()?);
     let mut line = String::new();
     BufReader::new(child.0.stdout.take().context("no standard output")?).read_line(&mut line)?;
     Ok((child, line.trim().to_owned()))

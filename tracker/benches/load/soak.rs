@@ -32,7 +32,8 @@ const MAX_STREAM: usize = 256 * 1024;
 const SLACK: u64 = 16 << 20;
 
 /// The gauges of `/metrics` that are nothing when nobody is there.
-const GAUGES: [&str; 6] = ["connections", "swarms", "peers", "relay_channels", "queue_bytes", "queue_connections"];
+const GAUGES: [&str; 6] =
+    ["connections", "swarms", "peers", "relay_channels", "queue_bytes", "queue_connections"];
 
 /// How much is to be done.
 #[derive(Debug)]
@@ -46,7 +47,9 @@ impl Plan {
     /// Reads `[CLIENTS [SECONDS [ROUNDS]]]`.
     pub(crate) fn parse(words: &[&str]) -> Result<Self> {
         let number = |n: usize, usual: u64| {
-            words.get(n).map_or(Ok(usual), |word| word.parse().with_context(|| format!("{word:?} is no number")))
+            words
+                .get(n)
+                .map_or(Ok(usual), |word| word.parse().with_context(|| format!("{word:?} is no number")))
         };
         ensure!(words.len() <= 3, "`soak` takes a number of clients, of seconds in all, and of rounds");
         let rounds = u32::try_from(number(2, 5)?.max(2))?;
@@ -106,9 +109,15 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
             rejections(&text),
         );
         let first = *first.get_or_insert(after);
-        ensure!(after <= first + first / 4 + SLACK, "each round leaves something in memory: {first}, then {after}");
+        ensure!(
+            after <= first + first / 4 + SLACK,
+            "each round leaves something in memory: {first}, then {after}"
+        );
     }
-    ensure!(sums.replies.load(Ordering::Relaxed) > 0 && sums.whole.load(Ordering::Relaxed) > 0, "nothing was done");
+    ensure!(
+        sums.replies.load(Ordering::Relaxed) > 0 && sums.whole.load(Ordering::Relaxed) > 0,
+        "nothing was done"
+    );
     println!("nobody and nothing is left");
     Ok(())
 }
@@ -145,7 +154,8 @@ async fn metrics(server: &Server) -> Result<String> {
 }
 
 fn gauge(metrics: &str, name: &str) -> Result<u64> {
-    let value = metrics.lines().find_map(|line| line.strip_prefix("enxame_")?.strip_prefix(name)?.strip_prefix(' '));
+    let value =
+        metrics.lines().find_map(|line| line.strip_prefix("enxame_")?.strip_prefix(name)?.strip_prefix(' '));
     Ok(value.with_context(|| format!("there is no {name}"))?.parse()?)
 }
 
@@ -246,11 +256,8 @@ impl Life {
                 self.relay(channel, rng.random_range(4..MAX_STREAM));
             }
             let moment = later(rng, until, longest);
-            loop {
-                match tokio::time::timeout_at(moment, self.listen(sums)).await {
-                    Ok(listened) => listened?,
-                    Err(_) => break,
-                }
+            while let Ok(listened) = tokio::time::timeout_at(moment, self.listen(sums)).await {
+                listened?;
             }
             if Instant::now() >= until {
                 break;
@@ -323,7 +330,8 @@ impl Life {
                             *replies += 1;
                             sums.replies.fetch_add(1, Ordering::Relaxed);
                             let named = message["enxame"]["peers"].as_array().into_iter().flatten();
-                            let channels = named.filter_map(|peer| u32::try_from(peer["channel"].as_u64()?).ok());
+                            let channels =
+                                named.filter_map(|peer| u32::try_from(peer["channel"].as_u64()?).ok());
                             opened.extend(channels);
                         }
                         (Some("relay-opened"), Some(channel)) => {

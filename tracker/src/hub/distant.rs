@@ -313,6 +313,12 @@ impl Hub {
 
     /// Asks the others how many are in these swarms, and then replies.
     pub(super) fn scrape(&mut self, connection: ConnectionId, mut scrape: Scrape) {
+        // Of what is not served nothing is told, how often it was completed included.
+        let asked = scrape.info_hashes.len();
+        scrape.info_hashes.retain(|info_hash| self.access.permits(info_hash));
+        if scrape.info_hashes.len() < asked {
+            self.metrics.reject(Rejection::AccessList);
+        }
         let mut reply = self.registry.scrape(&scrape);
         if let Some(shared) = self.joined() {
             // Each once: what is told is added up.

@@ -226,7 +226,8 @@ mod tests {
         let (here, there) = duplex(1 << 20);
         let mut carrier = Carrier::new(here);
         let mut client = WebSocketStream::from_raw_socket(there, Role::Client, None).await;
-        for length in [0, 1, 120, 121, 125, 126, MIN_SLICE - 1, MIN_SLICE, 65_530, 65_531, 65_535, 65_536, 135_168]
+        for length in
+            [0, 1, 120, 121, 125, 126, MIN_SLICE - 1, MIN_SLICE, 65_530, 65_531, 65_535, 65_536, 135_168]
         {
             if length > 0 {
                 let payload = Bytes::from(vec![length as u8; length]);

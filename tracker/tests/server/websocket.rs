@@ -1,5 +1,5 @@
-//! The WebSocket protocol itself (RFC 6455), over raw TCP, in the groups of the Autobahn test suite: that one is made for Python 2 and
-//! does not install any more. Where it expects an echo, the tracker's own answers stand: to a text a failure or a scrape's reply, to
+//! The WebSocket protocol itself (RFC 6455), over raw TCP, in the groups of the Autobahn test suite: that one (25.10.1) is
+//! written in Python 2, and runs nowhere any more. Where it expects an echo, the tracker's own answers stand: to a text a failure or a scrape's reply, to
 //! bytes that are no relay frame a failure.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -139,7 +139,9 @@ async fn group_1_framing_messages_of_every_length_are_read() {
 async fn group_2_pings_are_answered_with_their_payload_and_pongs_with_nothing() {
     let tracker = Tracker::start().await;
     let mut raw = Raw::open(&tracker).await;
-    for payload in [&b""[..], b"Hello, world!", &[0x00, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0x00, 0xff], &[0xfe; 125]] {
+    for payload in
+        [&b""[..], b"Hello, world!", &[0x00, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0x00, 0xff], &[0xfe; 125]]
+    {
         raw.send(&frame(PING, payload)).await;
         assert_eq!(raw.frame().await, Some((PONG, payload.to_vec())));
         raw.send_one_by_one(&frame(PING, payload)).await;
@@ -253,7 +255,8 @@ async fn group_7_closes_are_answered_and_nothing_after_them_is() {
     let tracker = Tracker::start().await;
     let long = [&1000_u16.to_be_bytes()[..], &[b'x'; 123]].concat();
     let mut payloads = vec![Vec::new(), long, [&[0x03, 0xe8][..], "bye ä".as_bytes()].concat()];
-    for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999_u16] {
+    for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999_u16]
+    {
         payloads.push(code.to_be_bytes().to_vec());
     }
     for payload in payloads {

@@ -123,8 +123,12 @@ fn messages_are_read_however_their_bytes_come() {
 
 #[test]
 fn fragments_are_put_together_and_control_frames_come_between() {
-    let frames =
-        [frame(0x01, "gr\u{fc}".as_bytes().split_at(3).0), frame(0x89, b"?"), frame(0x00, b""), frame(0x80, b"\xbcn")];
+    let frames = [
+        frame(0x01, "gr\u{fc}".as_bytes().split_at(3).0),
+        frame(0x89, b"?"),
+        frame(0x00, b""),
+        frame(0x80, b"\xbcn"),
+    ];
     let expected = vec![Incoming::Ping(Bytes::from_static(b"?")), text("grün")];
     assert_eq!(read(&frames.concat(), &[1]), (expected, None));
 }
@@ -156,7 +160,9 @@ fn what_is_not_allowed_is_a_fault_as_soon_as_it_can_be_seen() {
         let (messages, fault) = read(bytes, &[1]);
         assert!(messages.is_empty() && matches!(fault, Some(Fault::Protocol(_))), "{bytes:x?}: {fault:?}");
     }
-    for bytes in [frame(0x81, b"\xff"), [frame(0x01, b"ok\xff"), Vec::new()].concat(), frame(0x88, b"\x03\xe8\xff")] {
+    for bytes in
+        [frame(0x81, b"\xff"), [frame(0x01, b"ok\xff"), Vec::new()].concat(), frame(0x88, b"\x03\xe8\xff")]
+    {
         assert_eq!(read(&bytes, &[1]), (Vec::new(), Some(Fault::NotUtf8)), "{bytes:x?}");
     }
     let halves = [frame(0x01, &[b'x'; MAX / 2 + 1]), frame(0x80, &[b'x'; MAX / 2 + 1])].concat();
