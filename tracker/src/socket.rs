@@ -365,7 +365,8 @@ where
                 return if goodbye.is_some() { Poll::Ready(goodbye) } else { Poll::Pending };
             }
             Incoming::Binary(bytes) => self.handle_binary(bytes, now),
-            Incoming::Ping(bytes) => self.pong = Some(bytes),
+            // Copied: it may have to wait, and would keep all that was read with it.
+            Incoming::Ping(bytes) => self.pong = Some(Bytes::copy_from_slice(&bytes)),
             // A sign of life.
             Incoming::Pong => {}
             Incoming::Close(reply) => {
