@@ -47,6 +47,30 @@ fn parse_byte_string(text: &str) -> Result<[u8; ID_LEN], IdError> {
     if chars.next().is_some() { Err(IdError::NotByteString) } else { Ok(bytes) }
 }
 
+/// Writes the tracker's form, which takes one or two bytes of UTF-8 a character.
+fn byte_string<'a>(bytes: &[u8; ID_LEN], text: &'a mut [u8; 2 * ID_LEN]) -> &'a str {
+    let mut len = 0;
+    for byte in bytes {
+        len += char::from(*byte).encode_utf8(&mut text[len..]).len();
+    }
+    std::str::from_utf8(&text[..len]).expect("characters that were encoded one after the other")
+}
+
+/// Reads the tracker's form from where it is, without a copy.
+struct ReadByteString;
+
+impl serde::de::Visitor<'_> for ReadByteString {
+    type Value = [u8; ID_LEN];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&IdError::NotByteString, f)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<[u8; ID_LEN], E> {
+        parse_byte_string(text).map_err(E::custom)
+    }
+}
+
 macro_rules! twenty_byte_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -108,15 +132,15 @@ macro_rules! twenty_byte_id {
         /// The tracker's form.
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.to_byte_string())
+                let mut text = [0; 2 * ID_LEN];
+                serializer.serialize_str(byte_string(&self.0, &mut text))
             }
         }
 
         /// The tracker's form.
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                Self::from_byte_string(&text).map_err(serde::de::Error::custom)
+                deserializer.deserialize_str(ReadByteString).map(Self)
             }
         }
     };

@@ -5,6 +5,7 @@
 //! clients announces itself again and again, waiting for each reply. Relay: one sender at one node, one receiver at the other,
 //! every byte through Redis.
 
+#[expect(unreachable_pub, reason = "shared with the end-to-end tests")]
 mod redis_server;
 #[allow(dead_code, reason = "shared with the other example")]
 mod relayed;

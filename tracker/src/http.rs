@@ -74,13 +74,33 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let pass = Mutex::new(visitor.pass.take());
+    let Some(Opening { upgrade, pass }) = converse(stream, &visitor, &pass, &app, &ends).await else {
+        return;
+    };
+    match upgrade.await {
+        Ok(upgraded) => serve_socket::<S>(upgraded, pass, visitor, &app, ends),
+        Err(error) => tracing::debug!(%error, "an upgrade failed"),
+    }
+}
+
+/// Answers requests, until the connection ends or is to be a WebSocket.
+async fn converse<S>(
+    stream: S,
+    visitor: &Visitor,
+    pass: &Mutex<Option<Pass>>,
+    app: &Arc<App>,
+    ends: &Ends,
+) -> Option<Opening>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let opening: Mutex<Option<Opening>> = Mutex::new(None);
     let has_asked = AtomicBool::new(false);
     let service = service_fn(|request| async {
         let began = Instant::now();
         has_asked.store(true, Ordering::Relaxed);
         app.metrics.http_requests.add(1);
-        let mut reply = respond(request, &app, &visitor, &pass, &opening).await;
+        let mut reply = respond(request, app, visitor, pass, &opening).await;
         if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
             security::secure(reply.headers_mut());
         }
@@ -103,7 +123,7 @@ where
         Some(result) => result,
         None => {
             connection.as_mut().graceful_shutdown();
-            let Ok(result) = timeout(HTTP_TIME, connection).await else { return };
+            let Ok(result) = timeout(HTTP_TIME, connection).await else { return None };
             result
         }
     };
@@ -113,16 +133,13 @@ where
         if error.is_timeout() && !has_asked.load(Ordering::Relaxed) {
             app.metrics.reject(Rejection::Handshake);
         }
-        return;
+        return None;
     }
-    let Some(Opening { upgrade, pass }) = lock(&opening).take() else { return };
-    match upgrade.await {
-        Ok(upgraded) => serve_socket::<S>(upgraded, pass, Arc::clone(&app), ends).await,
-        Err(error) => tracing::debug!(%error, "an upgrade failed"),
-    }
+    lock(&opening).take()
 }
 
-async fn serve_socket<S>(upgraded: Upgraded, pass: Pass, app: Arc<App>, ends: Ends)
+/// In a task of its own: what HTTP took is free then.
+fn serve_socket<S>(upgraded: Upgraded, pass: Pass, visitor: Visitor, app: &Arc<App>, ends: Ends)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -130,7 +147,12 @@ where
     match upgraded.downcast::<TokioIo<S>>() {
         Ok(parts) => {
             let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
-            Box::pin(socket::serve(stream, read, pass, app, ends)).await;
+            let (app, tasks) = (Arc::clone(app), ends.tasks.clone());
+            tasks.spawn(async move {
+                socket::serve(stream, read, pass, app, ends).await;
+                // Its place was taken until now.
+                drop(visitor);
+            });
         }
         Err(_) => tracing::warn!("an upgraded connection is not the stream that was served"),
     }

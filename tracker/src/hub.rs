@@ -327,7 +327,7 @@ impl Hub {
         // Where others are to be asked, the offers wait for what they say.
         let asks = !stopped && self.joined().is_some();
         let offers = if asks { std::mem::take(&mut announce.offers) } else { Vec::new() };
-        match self.registry.announce(connection, &announce, now, &mut self.rng) {
+        match self.registry.announce(connection, &mut announce, now, &mut self.rng) {
             Ok(outcome) => {
                 self.metrics.completed.add(u64::from(outcome.completed));
                 if let Some(old) = outcome.superseded {

@@ -122,6 +122,8 @@ pub(crate) struct Outbox {
     waiting: Mutex<Waiting>,
     waker: AtomicWaker,
     queues: Arc<Queues>,
+    /// Bytes that wait, for those who look at all connections and should not have to wait for each.
+    held: AtomicUsize,
 }
 
 impl Default for Outbox {
@@ -219,18 +221,19 @@ impl Payload {
 impl Outbox {
     /// An empty one, whose bytes are counted there as well.
     pub(crate) fn new(queues: Arc<Queues>) -> Self {
-        Self { waiting: Mutex::default(), waker: AtomicWaker::new(), queues }
+        Self { waiting: Mutex::default(), waker: AtomicWaker::new(), queues, held: AtomicUsize::new(0) }
     }
 
     /// Bytes that wait.
     pub(crate) fn bytes(&self) -> usize {
-        lock(&self.waiting).bytes()
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Tells the sum of all connections what changed here.
     fn settle(&self, waiting: &mut Waiting) {
         let (now, before) = (waiting.bytes(), waiting.told);
         waiting.told = now;
+        self.held.store(now, Ordering::Relaxed);
         match now.cmp(&before) {
             std::cmp::Ordering::Greater => _ = self.queues.held.fetch_add(now - before, Ordering::Relaxed),
             std::cmp::Ordering::Less => _ = self.queues.held.fetch_sub(before - now, Ordering::Relaxed),
@@ -398,6 +401,11 @@ impl Outbox {
         self.settle(&mut waiting);
     }
 
+    /// Nobody is woken for what comes until somebody asks again.
+    pub(crate) fn unwatch(&self) {
+        self.waker.take();
+    }
+
     /// What to do next; waits while there is nothing. One task only may ask.
     pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Next> {
         if let Some(next) = self.next() {
@@ -484,6 +492,10 @@ impl Waiting {
         }
         if let Some((bytes, message)) = self.signals.pop_front() {
             self.signal_bytes -= bytes;
+            if self.signals.is_empty() {
+                // Most connections are silent most of the time: room for signals is not kept for them.
+                self.signals = VecDeque::new();
+            }
             return Some(Next::Signal(message));
         }
         if let Some((channel, bytes)) = self.credits.pop_first() {

@@ -183,14 +183,14 @@ impl Registry {
         self.completed.len()
     }
 
-    /// A peer says that it is in a swarm, or leaves it.
+    /// A peer says that it is in a swarm, or leaves it. Offers that are passed on are taken out of the announce.
     ///
     /// # Errors
     /// [`AnnounceError`]; nothing has changed then.
     pub fn announce(
         &mut self,
         connection: ConnectionId,
-        announce: &Announce,
+        announce: &mut Announce,
         now: Instant,
         rng: &mut impl Rng,
     ) -> Result<Outcome, AnnounceError> {
@@ -305,7 +305,7 @@ impl Registry {
     /// Hands the offers of an announce to random peers, one each; gives the messages.
     pub(crate) fn forward_offers(
         &mut self,
-        announce: &Announce,
+        announce: &mut Announce,
         now: Instant,
         rng: &mut impl Rng,
     ) -> Vec<(ConnectionId, ToPeer)> {

@@ -73,6 +73,22 @@ pub(crate) struct Ends {
     pub(crate) leave: CancellationToken,
     /// Everything ends.
     pub(crate) now: CancellationToken,
+    /// Set before either is cancelled, and cheaper to look at.
+    is_told: Arc<AtomicBool>,
+    /// Everybody who is to end.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Ends {
+    /// Whether somebody was told to end.
+    pub(crate) fn is_told(&self) -> bool {
+        self.is_told.load(Ordering::Acquire)
+    }
+
+    fn tell(&self, whom: &CancellationToken) {
+        self.is_told.store(true, Ordering::Release);
+        whom.cancel();
+    }
 }
 
 /// Serves until `shutdown` is done, then ends: no new connections, a close frame to each client, and a few seconds for
@@ -100,8 +116,8 @@ pub async fn run(
     });
     let keeper = state.map(|state| Keeper::start(state, Arc::clone(&app)));
     let sweeper = tokio::spawn(sweep(Arc::clone(&app), sweep_interval));
-    let tasks = TaskTracker::new();
     let ends = Ends::default();
+    let tasks = &ends.tasks;
     let drain = async {
         restart.cancelled().await;
         app.is_draining.store(true, Ordering::Relaxed);
@@ -109,7 +125,7 @@ pub async fn run(
     };
     let mut shutdown = std::pin::pin!(shutdown);
     let is_restart = tokio::select! {
-        () = accept(&listener, &app, &tasks, &ends) => false,
+        () = accept(&listener, &app, &ends) => false,
         () = &mut shutdown => false,
         () = drain => true,
     };
@@ -117,7 +133,7 @@ pub async fn run(
     tasks.close();
     if is_restart {
         tracing::info!(connections = lock(&app.hub).counts().connections, "draining");
-        ends.leave.cancel();
+        ends.tell(&ends.leave);
         tokio::select! {
             () = tasks.wait() => {}
             () = shutdown => {}
@@ -125,7 +141,7 @@ pub async fn run(
         }
     }
     tracing::info!(connections = lock(&app.hub).counts().connections, "shutting down");
-    ends.now.cancel();
+    ends.tell(&ends.now);
     if timeout(SHUTDOWN_TIME, tasks.wait()).await.is_err() {
         tracing::warn!(left = tasks.len(), "connections did not end in time");
     }
@@ -186,7 +202,7 @@ impl App {
 }
 
 /// Accepts connections for ever.
-async fn accept(listener: &TcpListener, app: &Arc<App>, tasks: &TaskTracker, ends: &Ends) {
+async fn accept(listener: &TcpListener, app: &Arc<App>, ends: &Ends) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
@@ -194,7 +210,7 @@ async fn accept(listener: &TcpListener, app: &Arc<App>, tasks: &TaskTracker, end
                 if let Some((seat, welcome)) = app.door.sit() {
                     let connection =
                         connection(stream, address, seat, welcome, Arc::clone(app), ends.clone());
-                    tasks.spawn(connection);
+                    ends.tasks.spawn(connection);
                 } else {
                     app.metrics.reject(Rejection::Connections);
                 }

@@ -1,34 +1,35 @@
 //! One WebSocket connection as an actor: it reads, writes, pings and cleans up after itself.
 //!
 //! Reading and writing share one task and one poll, so that a client that does not read is still heard, and neither
-//! needs a lock on the socket. Relay payloads are written from where they were read (`carrier`). Whichever way the actor ends, its drop guard takes the connection out of the hub.
+//! needs a lock on the socket. Messages come out of the `reader` and go into the `carrier`; relay payloads are written from
+//! where they were read, and between messages a connection holds no buffer of its own. Whichever way the actor ends, its drop
+//! guard takes the connection out of the hub.
 
 mod carrier;
+mod reader;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::{FutureExt, SinkExt, StreamExt};
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use shared::InfoHash;
 use shared::limits::{MAX_RELAY_PAYLOAD, MAX_SIGNAL_BYTES};
 use shared::relay::{ChannelId, Frame, HEADER_LEN};
 use shared::signal::{
     Announce, Announced, CLOSE_SUPERSEDED, Failed, RelayReason, SignalError, ToPeer, ToTracker,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use carrier::Carrier;
+use carrier::{Carrier, Opcode};
+use reader::{Fault, Inbox, Incoming, READ_BUFFER, Reader};
 
 use crate::door::Pass;
 use crate::hub::Far;
@@ -48,9 +49,6 @@ const MIN_PING_INTERVAL: Duration = Duration::from_millis(1);
 /// Time for the closing handshake, in which the client reads why it is closed.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
-/// Bytes read at once from one client: a relay frame of the largest size, about.
-const READ_BUFFER: usize = 128 * 1024;
-
 /// Bytes read from one client before the others have their turn. Those that the bytes are for are among them: written
 /// soon, the bytes are still in the processor's cache.
 const READ_TURN: usize = 256 * 1024;
@@ -58,26 +56,18 @@ const READ_TURN: usize = 256 * 1024;
 /// What a message counts as at least, in that sum: to read a short one is work as well.
 const MESSAGE_COST: usize = 1024;
 
-/// How the socket reads and writes, and the longest message: a signal's, or a relay frame's.
-fn config() -> WebSocketConfig {
-    let longest = MAX_SIGNAL_BYTES.max(HEADER_LEN + MAX_RELAY_PAYLOAD);
-    WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        // The carrier gathers; what tungstenite kept, relay frames would overtake.
-        .write_buffer_size(0)
-        // Room for any message; full only of pongs that the client, flooding with pings, does not read.
-        .max_write_buffer_size(2 * longest)
-        .max_message_size(Some(longest))
-        .max_frame_size(Some(longest))
-}
+/// The longest message of a client, in bytes: a signal, or a relay frame.
+const MAX_MESSAGE: usize = if MAX_SIGNAL_BYTES > HEADER_LEN + MAX_RELAY_PAYLOAD {
+    MAX_SIGNAL_BYTES
+} else {
+    HEADER_LEN + MAX_RELAY_PAYLOAD
+};
 
 /// Serves one client until it leaves, is told to, or the tracker ends. `read` was read behind the handshake.
 pub(crate) async fn serve<S>(stream: S, read: Vec<u8>, pass: Pass, app: Arc<App>, ends: Ends)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let carrier = Carrier::new(stream);
-    let socket = WebSocketStream::from_partially_read(carrier, read, Role::Server, Some(config())).await;
     let (id, outbox) = lock(&app.hub).connect();
     let registration = Registration { app, id };
     let period = registration.app.ping_interval.max(MIN_PING_INTERVAL);
@@ -85,7 +75,9 @@ where
     let mut pings = interval_at(Instant::now() + period, period);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut client = Client {
-        socket,
+        carrier: Carrier::new(stream),
+        reader: Reader::new(MAX_MESSAGE),
+        inbox: Inbox::new(read),
         registration,
         outbox,
         channels: HashMap::new(),
@@ -93,7 +85,7 @@ where
         warned: false,
         pings,
         missed_pings: 0,
-        unflushed: false,
+        pong: None,
         pass,
         meter: Meter::new(now),
         messages: Bucket::new(now),
@@ -102,12 +94,12 @@ where
         leaving: None,
     };
     tracing::debug!(connection = %id, "connected");
-    let goodbye = client.run(ends).await;
+    let goodbye = client.run(&ends).await;
     // The place of this address is taken until the socket is closed.
-    let Client { socket, registration, pass: _pass, .. } = client;
+    let Client { carrier, registration, pass: _pass, .. } = client;
     drop(registration);
     tracing::debug!(connection = %id, ?goodbye, "disconnected");
-    close(socket, goodbye).await;
+    close(carrier, goodbye).await;
 }
 
 /// The close code and sentence that the client is owed, if it is still there.
@@ -136,7 +128,9 @@ impl Drop for Registration {
 
 /// The state of one connection's actor.
 struct Client<S> {
-    socket: WebSocketStream<Carrier<S>>,
+    carrier: Carrier<S>,
+    reader: Reader,
+    inbox: Inbox,
     registration: Registration,
     outbox: Arc<Outbox>,
     /// Open channels of which the client has been told.
@@ -147,8 +141,8 @@ struct Client<S> {
     warned: bool,
     pings: Interval,
     missed_pings: u32,
-    /// Whether something was gathered since the last flush.
-    unflushed: bool,
+    /// What the client's last ping is to be answered with: who floods with pings gets the newest answer (RFC 6455, section 5.5.3).
+    pong: Option<Bytes>,
     /// What its address may send.
     pass: Pass,
     /// What it sent through the relay.
@@ -176,15 +170,20 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     /// Runs until the connection ends.
-    async fn run(&mut self, ends: Ends) -> Goodbye {
+    async fn run(&mut self, ends: &Ends) -> Goodbye {
         let mut shutdown = pin!(ends.now.cancelled());
         let mut leave = pin!(ends.leave.cancelled());
+        let mut waits = false;
         poll_fn(|context| {
-            if shutdown.poll_unpin(context).is_ready() {
-                return Poll::Ready(Some((CloseCode::Away, "the tracker is shutting down")));
-            }
-            if self.leaving.is_none() && leave.poll_unpin(context).is_ready() {
-                self.leave();
+            // All connections share these two, and their locks. To have asked once is enough to be woken.
+            if !waits || ends.is_told() {
+                waits = true;
+                if shutdown.poll_unpin(context).is_ready() {
+                    return Poll::Ready(Some((CloseCode::Away, "the tracker is shutting down")));
+                }
+                if self.leaving.is_none() && leave.poll_unpin(context).is_ready() {
+                    self.leave();
+                }
             }
             if let Some(Leaving::At(moment)) = &mut self.leaving
                 && moment.poll_unpin(context).is_ready()
@@ -192,10 +191,12 @@ where
                 return Poll::Ready(Some((CloseCode::Restart, "the tracker restarts: connect anew")));
             }
             while self.pings.poll_tick(context).is_ready() {
-                ready_or_continue!(self.ping(context));
+                ready_or_continue!(self.ping());
             }
-            ready_or_continue!(self.poll_write(context));
-            self.poll_read(context)
+            // What reading puts into its own outbox is written right behind it: nobody need wake this task for that.
+            self.outbox.unwatch();
+            ready_or_continue!(self.poll_read(context));
+            self.poll_write(context)
         })
         .await
     }
@@ -213,7 +214,7 @@ where
     }
 
     /// Sends a ping, unless the client has missed too many.
-    fn ping(&mut self, context: &mut Context<'_>) -> Poll<Goodbye> {
+    fn ping(&mut self) -> Poll<Goodbye> {
         if self.pause.is_some() {
             // It may have answered: nobody has looked.
             return Poll::Pending;
@@ -225,14 +226,21 @@ where
         }
         self.missed_pings += 1;
         // A socket that takes nothing is not sent the ping; the client's silence counts all the same.
-        if self.socket.poll_ready_unpin(context).is_ready() {
-            return self.write(Message::Ping(Bytes::new()));
+        if self.carrier.has_room() {
+            self.carrier.frame(Opcode::Ping, &[]);
         }
         Poll::Pending
     }
 
     /// Handles what the client sent, for one turn. Ready only when the connection ends.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Goodbye> {
+        let mut buffer = self.inbox.take();
+        let polled = self.poll_turn(context, &mut buffer);
+        self.inbox.put_back(buffer);
+        polled
+    }
+
+    fn poll_turn(&mut self, context: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<Goodbye> {
         let mut read = 0;
         let now = Instant::now();
         while read < READ_TURN {
@@ -240,49 +248,53 @@ where
                 ready!(pause.poll_unpin(context));
                 self.pause = None;
             }
-            match ready!(self.socket.poll_next_unpin(context)) {
-                Some(Ok(message)) => {
+            match self.reader.next(buffer) {
+                Ok(Some(message)) => {
                     self.missed_pings = 0;
                     read += message.len().max(MESSAGE_COST);
-                    let goodbye = self.handle(message, now);
-                    if goodbye.is_some() {
-                        return Poll::Ready(goodbye);
+                    ready_or_continue!(self.handle(message, now));
+                }
+                Ok(None) => {
+                    if buffer.capacity() - buffer.len() < READ_BUFFER / 2 {
+                        buffer.reserve(READ_BUFFER);
+                    }
+                    // The commonest end of all: a tab that is closed says nothing.
+                    if !matches!(ready!(self.carrier.poll_read(context, buffer)), Ok(1..)) {
+                        return Poll::Ready(None);
                     }
                 }
-                Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
-                    self.reject(Rejection::MessageSize);
-                    return Poll::Ready(Some((CloseCode::Size, "the message is too long")));
-                }
-                Some(Err(Error::Utf8(_))) => {
-                    return Poll::Ready(Some((CloseCode::Invalid, "the message is not UTF-8")));
-                }
-                // The commonest end of all: a tab that is closed says nothing.
-                Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
-                    return Poll::Ready(None);
-                }
-                Some(Err(Error::Protocol(error))) => {
-                    tracing::debug!(connection = %self.registration.id, %error, "broke the WebSocket protocol");
-                    return Poll::Ready(Some((CloseCode::Protocol, "a frame breaks the WebSocket protocol")));
-                }
-                Some(Err(_)) | None => return Poll::Ready(None),
+                Err(fault) => return Poll::Ready(self.fail(fault)),
             }
         }
         context.waker().wake_by_ref();
         Poll::Pending
     }
 
+    /// The client sent what ends its connection.
+    fn fail(&self, fault: Fault) -> Goodbye {
+        tracing::debug!(connection = %self.registration.id, %fault, "broke the WebSocket protocol");
+        Some(match fault {
+            Fault::TooLong => {
+                self.reject(Rejection::MessageSize);
+                (CloseCode::Size, "the message is too long")
+            }
+            Fault::NotUtf8 => (CloseCode::Invalid, "the message is not UTF-8"),
+            Fault::Protocol(_) => (CloseCode::Protocol, "a frame breaks the WebSocket protocol"),
+        })
+    }
+
     /// Writes what waits, as far as the client takes it. Ready only when the connection ends.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Goodbye> {
         loop {
-            match self.socket.poll_ready_unpin(context) {
-                Poll::Ready(Ok(())) if self.socket.get_ref().has_room() => {}
-                Poll::Ready(Ok(())) => match self.socket.poll_flush_unpin(context) {
-                    Poll::Ready(Ok(())) => self.unflushed = false,
+            if !self.carrier.has_room() {
+                match self.carrier.poll_flush(context) {
+                    Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return Poll::Ready(None),
                     Poll::Pending => return self.poll_ending(context),
-                },
-                Poll::Ready(Err(_)) => return Poll::Ready(None),
-                Poll::Pending => return self.poll_ending(context),
+                }
+            }
+            if let Some(pong) = self.pong.take() {
+                self.carrier.frame(Opcode::Pong, &pong);
             }
             let Poll::Ready(next) = self.outbox.poll_next(context) else { break };
             match next {
@@ -290,30 +302,25 @@ where
                     if let ToPeer::Announced(Announced { enxame: Some(enxame), .. }) = &message {
                         enxame.peers.iter().filter_map(|peer| peer.channel).for_each(|id| self.told_of(id));
                     }
-                    ready_or_continue!(self.write_text(&message));
+                    self.write_text(&message);
                 }
-                Next::Frame(frame) => ready_or_continue!(self.write(Message::Binary(frame))),
-                Next::Data(channel, payload) => {
-                    self.socket.get_mut().relay(channel, payload);
-                    self.unflushed = true;
-                }
+                Next::Frame(frame) => self.carrier.frame(Opcode::Binary, &frame),
+                Next::Data(channel, payload) => self.carrier.relay(channel, payload),
                 Next::Opened(channel, message) => {
                     self.told_of(channel);
-                    ready_or_continue!(self.write_text(&message));
+                    self.write_text(&message);
                 }
                 Next::Closed(channel, message) => {
                     self.channels.remove(&channel);
-                    ready_or_continue!(self.write_text(&message));
+                    self.write_text(&message);
                 }
                 Next::End(ending) => return Poll::Ready(self.end(ending)),
             }
         }
-        if self.unflushed {
-            match self.socket.poll_flush_unpin(context) {
-                Poll::Ready(Ok(())) => self.unflushed = false,
-                Poll::Ready(Err(_)) => return Poll::Ready(None),
-                Poll::Pending => {}
-            }
+        if self.carrier.is_unflushed()
+            && let Poll::Ready(Err(_)) = self.carrier.poll_flush(context)
+        {
+            return Poll::Ready(None);
         }
         Poll::Pending
     }
@@ -329,18 +336,9 @@ where
     }
 
     /// Gathers one message of the tracker's, and counts it.
-    fn write_text(&mut self, message: &ToPeer) -> Poll<Goodbye> {
+    fn write_text(&mut self, message: &ToPeer) {
         self.registration.app.metrics.messages_out.add(1);
-        self.write(Message::Text(Utf8Bytes::from(message.to_json())))
-    }
-
-    /// Gathers one message. The socket must be ready for it.
-    fn write(&mut self, message: Message) -> Poll<Goodbye> {
-        self.unflushed = true;
-        match self.socket.start_send_unpin(message) {
-            Ok(()) => Poll::Pending,
-            Err(_) => Poll::Ready(None),
-        }
+        self.carrier.text(|text| message.write_json(text));
     }
 
     /// While the client takes nothing, an order to end it must still be seen.
@@ -359,15 +357,24 @@ where
         self.registration.app.metrics.reject(reason);
     }
 
-    /// Handles one message, and tells whether the client is to go for it.
-    fn handle(&mut self, message: Message, now: Instant) -> Goodbye {
+    /// Handles one message. Ready if the client is to go for it, or goes by itself.
+    fn handle(&mut self, message: Incoming, now: Instant) -> Poll<Goodbye> {
         match message {
-            Message::Text(text) => return self.handle_text(&text, now),
-            Message::Binary(bytes) => self.handle_binary(bytes, now),
-            // Pongs are signs of life, pings and closes are answered by the library.
-            Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
+            Incoming::Text(text) => {
+                let goodbye = self.handle_text(&text, now);
+                return if goodbye.is_some() { Poll::Ready(goodbye) } else { Poll::Pending };
+            }
+            Incoming::Binary(bytes) => self.handle_binary(bytes, now),
+            // Copied: it may have to wait, and would keep all that was read with it.
+            Incoming::Ping(bytes) => self.pong = Some(Bytes::copy_from_slice(&bytes)),
+            // A sign of life.
+            Incoming::Pong => {}
+            Incoming::Close(reply) => {
+                self.carrier.frame(Opcode::Close, &reply);
+                return Poll::Ready(None);
+            }
         }
-        None
+        Poll::Pending
     }
 
     fn handle_text(&mut self, text: &str, now: Instant) -> Goodbye {
@@ -551,20 +558,21 @@ fn failure(text: &str, error: &SignalError) -> Failed {
 
 /// Sends what is gathered, tells the client why it is closed if that is owed, and gives it a moment to read: closing a
 /// socket with unread bytes resets the connection, and the reason would be lost.
-async fn close<S>(mut socket: WebSocketStream<Carrier<S>>, goodbye: Goodbye)
+async fn close<S>(mut carrier: Carrier<S>, goodbye: Goodbye)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    if let Some((code, reason)) = goodbye {
+        let payload = [&u16::from(code).to_be_bytes()[..], reason.as_bytes()].concat();
+        carrier.frame(Opcode::Close, &payload);
+    }
     let ending = async {
-        let told = goodbye.is_some();
-        if let Some((code, reason)) = goodbye {
-            socket.close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) })).await?;
+        poll_fn(|context| carrier.poll_shutdown(context)).await?;
+        let mut unread = BytesMut::with_capacity(4096);
+        while goodbye.is_some() && poll_fn(|context| carrier.poll_read(context, &mut unread)).await? > 0 {
+            unread.clear();
         }
-        let stream = socket.get_mut();
-        stream.shutdown().await?;
-        let mut unread = [0; 4096];
-        while told && stream.read(&mut unread).await? > 0 {}
-        Ok::<_, Error>(())
+        Ok::<_, io::Error>(())
     };
     match timeout(CLOSING_TIME, ending).await {
         Ok(Ok(())) => {}

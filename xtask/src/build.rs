@@ -119,6 +119,15 @@ pub(crate) fn simulate(words: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Puts the tracker under load: see `tracker/benches/load`.
+pub(crate) fn load(words: &[String]) -> Result<ExitCode> {
+    run(cargo()
+        .args(["bench", "--quiet", "--package", "tracker", "--bench", "load", "--"])
+        .args(words)
+        .env("ENXAME_TOOLS_DIR", tools_folder()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Everything that the end-to-end tests and the figures are driven with, or meet.
 pub(crate) fn for_e2e() -> Result<()> {
     browser::chromium()?;

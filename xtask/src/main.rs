@@ -26,6 +26,10 @@ cargo xtask <command>
                       memory, size or all
   bench sim [MOST]    swarms of 10, 100 and 1,000 peers in virtual time (no browser needed): a table, and curves in
                       target/sim; MOST leaves out the larger
+  bench tracker [NAME]  the tracker beside aquatic_ws, bittorrent-tracker and a bare forwarder: announces, memory, relay,
+                      or all; `ours` behind it leaves out the others
+  soak [CLIENTS [SECONDS [ROUNDS]]]
+                      10,000 clients that come and go for ten minutes, in five rounds, and what is left of them
   shots               screenshots of the page in its main states, into target/shots
   setup               only the set-up: tools for building the page, browsers and their drivers, WebTorrent
   help                this text";
@@ -56,6 +60,15 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
             build::run_e2e("demo", rest)
         }
         "bench" if rest.first().is_some_and(|name| name == "sim") => build::simulate(&rest[1..]),
+        "bench" if rest.first().is_some_and(|name| name == "tracker") => {
+            if !rest.iter().any(|word| word == "ours") {
+                browser::node()?;
+                tools::npm_packages()?;
+                tools::aquatic_ws()?;
+            }
+            build::load(&rest[1..])
+        }
+        "soak" => build::load(&[&["soak".to_owned()], rest].concat()),
         "bench" => {
             prepare_browsers()?;
             browser::node()?;

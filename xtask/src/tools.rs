@@ -15,6 +15,8 @@ const TRUNK: &str = "0.21.14";
 const BINARYEN: &str = "132";
 /// Drives Firefox; Debian has none in its packages.
 const GECKODRIVER: &str = "0.37.1";
+/// Another tracker for WebTorrent, in Rust.
+const AQUATIC: &str = "0.9.0";
 /// What the page is compiled for.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
@@ -80,6 +82,21 @@ pub(crate) fn geckodriver() -> Result<()> {
         return Ok(());
     }
     install("geckodriver", "geckodriver", GECKODRIVER, &[])
+}
+
+/// aquatic_ws, the tracker beside which ours is measured; built to be fast, unlike our tools.
+pub(crate) fn aquatic_ws() -> Result<()> {
+    if installed_version(&program("aquatic_ws")).as_deref() == Some(AQUATIC) {
+        return Ok(());
+    }
+    say(format!("installing aquatic_ws {AQUATIC} under target/tools: once, some ten minutes on two cores"));
+    let build = tools().join("build-aquatic");
+    run(cargo()
+        .args(["install", "--locked", "--force", "--root"])
+        .arg(tools())
+        .args(["aquatic_ws", "--version", AQUATIC, "--no-default-features", "--features", "mimalloc"])
+        .env("CARGO_TARGET_DIR", &build))?;
+    fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
 }
 
 /// The npm packages of the end-to-end tests: WebTorrent for browsers and bittorrent-tracker for Node, which they meet, and axe-core,

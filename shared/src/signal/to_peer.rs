@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Number;
 
 use super::{IceServer, RelayReason, SessionDescription, SignalError, ice};
@@ -190,47 +191,30 @@ pub struct RelayOpened {
 }
 
 /// Every field that any message to a peer has. Unknown fields are ignored, as other trackers send some.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct Raw {
     action: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     info_hash: Option<InfoHash>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     peer_id: Option<PeerId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     to_peer_id: Option<PeerId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     offer_id: Option<OfferId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     offer: Option<SessionDescription>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<SessionDescription>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     interval: Option<Number>,
-    #[serde(rename = "min interval", alias = "min_interval", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "min interval", alias = "min_interval")]
     min_interval: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     complete: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     incomplete: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<BTreeMap<InfoHash, SwarmCounts>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     flags: Option<Flags>,
-    #[serde(rename = "failure reason", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "failure reason")]
     failure_reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<ChannelId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     initiator: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<RelayReason>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     within: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     enxame: Option<EnxameReply>,
 }
 
@@ -239,6 +223,8 @@ struct Flags {
     #[serde(default)]
     min_request_interval: u32,
 }
+
+const ALWAYS_JSON: &str = "strings, finite numbers and maps with text keys are always JSON";
 
 impl ToPeer {
     /// Reads one text message.
@@ -256,8 +242,12 @@ impl ToPeer {
 
     /// Writes the message as JSON.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(&Raw::from(self.clone()))
-            .expect("strings, finite numbers and maps with text keys are always JSON")
+        serde_json::to_string(self).expect(ALWAYS_JSON)
+    }
+
+    /// Appends the message as JSON, without a copy of anything in it.
+    pub fn write_json(&self, to: &mut Vec<u8>) {
+        serde_json::to_writer(to, self).expect(ALWAYS_JSON);
     }
 }
 
@@ -327,81 +317,83 @@ impl Raw {
     }
 }
 
-impl From<ToPeer> for Raw {
-    fn from(message: ToPeer) -> Self {
-        match message {
-            ToPeer::Announced(reply) => Self {
-                action: "announce".into(),
-                info_hash: Some(reply.info_hash),
-                interval: Some(reply.interval.into()),
-                complete: Some(reply.complete),
-                incomplete: Some(reply.incomplete),
-                enxame: reply.enxame,
-                ..Self::default()
-            },
-            ToPeer::Offer(forwarded) => {
-                Self { offer: Some(forwarded.description.clone()), ..Self::forwarded(&forwarded) }
+/// The text message, field by field.
+impl Serialize for ToPeer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match self {
+            Self::Announced(reply) => {
+                map.serialize_entry("action", "announce")?;
+                map.serialize_entry("info_hash", &reply.info_hash)?;
+                map.serialize_entry("interval", &reply.interval)?;
+                map.serialize_entry("complete", &reply.complete)?;
+                map.serialize_entry("incomplete", &reply.incomplete)?;
+                if let Some(enxame) = &reply.enxame {
+                    map.serialize_entry("enxame", enxame)?;
+                }
             }
-            ToPeer::OfferRefused(refused) => Self {
-                action: "offer-refused".into(),
-                info_hash: Some(refused.info_hash),
-                to_peer_id: Some(refused.to_peer_id),
-                offer_id: Some(refused.offer_id),
-                ..Self::default()
-            },
-            ToPeer::Answer(forwarded) => {
-                Self { answer: Some(forwarded.description.clone()), ..Self::forwarded(&forwarded) }
+            Self::Offer(forwarded) => {
+                forwarded.serialize_into(&mut map)?;
+                map.serialize_entry("offer", &forwarded.description)?;
             }
-            ToPeer::Scraped(reply) => Self {
-                action: "scrape".into(),
-                files: Some(reply.files),
-                flags: Some(Flags { min_request_interval: reply.min_request_interval }),
-                ..Self::default()
-            },
-            ToPeer::Failed(failed) => Self {
-                action: failed.action,
-                info_hash: failed.info_hash,
-                failure_reason: Some(failed.reason),
-                ..Self::default()
-            },
-            ToPeer::RelayOpened(opened) => Self {
-                action: "relay-opened".into(),
-                info_hash: Some(opened.info_hash),
-                peer_id: Some(opened.peer_id),
-                channel: Some(opened.channel),
-                window: Some(opened.window),
-                initiator: Some(opened.initiator),
-                ..Self::default()
-            },
-            ToPeer::RelayRefused { info_hash, to_peer_id, reason } => Self {
-                action: "relay-refused".into(),
-                info_hash: Some(info_hash),
-                to_peer_id: Some(to_peer_id),
-                reason: Some(reason),
-                ..Self::default()
-            },
-            ToPeer::RelayClosed { info_hash, channel, reason } => Self {
-                action: "relay-closed".into(),
-                info_hash: Some(info_hash),
-                channel: Some(channel),
-                reason: Some(reason),
-                ..Self::default()
-            },
-            ToPeer::Reconnect { within } => {
-                Self { action: "reconnect".into(), within: Some(within), ..Self::default() }
+            Self::OfferRefused(refused) => {
+                map.serialize_entry("action", "offer-refused")?;
+                map.serialize_entry("info_hash", &refused.info_hash)?;
+                map.serialize_entry("to_peer_id", &refused.to_peer_id)?;
+                map.serialize_entry("offer_id", &refused.offer_id)?;
+            }
+            Self::Answer(forwarded) => {
+                forwarded.serialize_into(&mut map)?;
+                map.serialize_entry("answer", &forwarded.description)?;
+            }
+            Self::Scraped(reply) => {
+                map.serialize_entry("action", "scrape")?;
+                map.serialize_entry("files", &reply.files)?;
+                let flags = Flags { min_request_interval: reply.min_request_interval };
+                map.serialize_entry("flags", &flags)?;
+            }
+            Self::Failed(failed) => {
+                map.serialize_entry("action", &failed.action)?;
+                if let Some(info_hash) = &failed.info_hash {
+                    map.serialize_entry("info_hash", info_hash)?;
+                }
+                map.serialize_entry("failure reason", &failed.reason)?;
+            }
+            Self::RelayOpened(opened) => {
+                map.serialize_entry("action", "relay-opened")?;
+                map.serialize_entry("info_hash", &opened.info_hash)?;
+                map.serialize_entry("peer_id", &opened.peer_id)?;
+                map.serialize_entry("channel", &opened.channel)?;
+                map.serialize_entry("window", &opened.window)?;
+                map.serialize_entry("initiator", &opened.initiator)?;
+            }
+            Self::RelayRefused { info_hash, to_peer_id, reason } => {
+                map.serialize_entry("action", "relay-refused")?;
+                map.serialize_entry("info_hash", info_hash)?;
+                map.serialize_entry("to_peer_id", to_peer_id)?;
+                map.serialize_entry("reason", reason)?;
+            }
+            Self::RelayClosed { info_hash, channel, reason } => {
+                map.serialize_entry("action", "relay-closed")?;
+                map.serialize_entry("info_hash", info_hash)?;
+                map.serialize_entry("channel", channel)?;
+                map.serialize_entry("reason", reason)?;
+            }
+            Self::Reconnect { within } => {
+                map.serialize_entry("action", "reconnect")?;
+                map.serialize_entry("within", within)?;
             }
         }
+        map.end()
     }
 }
 
-impl Raw {
-    fn forwarded(forwarded: &Forwarded) -> Self {
-        Self {
-            action: "announce".into(),
-            info_hash: Some(forwarded.info_hash),
-            peer_id: Some(forwarded.peer_id),
-            offer_id: Some(forwarded.offer_id),
-            ..Self::default()
-        }
+impl Forwarded {
+    /// All but the description, whose field's name tells an offer from an answer.
+    fn serialize_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("action", "announce")?;
+        map.serialize_entry("info_hash", &self.info_hash)?;
+        map.serialize_entry("peer_id", &self.peer_id)?;
+        map.serialize_entry("offer_id", &self.offer_id)
     }
 }

@@ -1,5 +1,6 @@
 //! What a peer says to the tracker.
 
+use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{RelayReason, SessionDescription, SignalError};
@@ -212,11 +213,40 @@ struct Raw {
     enxame: Option<EnxameHello>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 #[serde(untagged)]
 enum OneOrMany {
     One(InfoHash),
     Many(Vec<InfoHash>),
+}
+
+/// Read as it comes: what serde derives would keep a copy until it knows which of the two it is.
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an info-hash or a list of them")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
+                InfoHash::from_byte_string(text).map(OneOrMany::One).map_err(E::custom)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMany, A::Error> {
+                let mut hashes = Vec::new();
+                while let Some(hash) = list.next_element()? {
+                    hashes.push(hash);
+                }
+                Ok(OneOrMany::Many(hashes))
+            }
+        }
+
+        deserializer.deserialize_any(Read)
+    }
 }
 
 /// A count as other clients write it: absent, `null` (JavaScript's NaN), a whole number, a fraction, a string.

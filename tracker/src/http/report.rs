@@ -63,6 +63,8 @@ pub(super) fn metrics(app: &App) -> Reply {
         "1 when the tracker is about to end.",
         app.is_draining.load(Ordering::Relaxed).into(),
     );
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    text.gauge("tasks", "Tasks of the program that have not ended.", tasks);
     let uptime = usize::try_from(app.started.elapsed().as_secs()).unwrap_or(usize::MAX);
     text.gauge("uptime_seconds", "Seconds since the start.", uptime);
     app.metrics.write(&mut text);

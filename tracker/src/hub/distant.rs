@@ -288,7 +288,7 @@ impl Hub {
         let mine = share(among(here, &offering), among(counts.kinds, &offering), count, &mut self.rng);
         let mine = mine.max(count.saturating_sub(offered.len()));
         announce.offers = offers[..mine.min(count)].to_vec();
-        let forwarded = self.registry.forward_offers(&announce, now, &mut self.rng);
+        let forwarded = self.registry.forward_offers(&mut announce, now, &mut self.rng);
         let mut rest = offers.split_off(forwarded.len());
         for (to, message) in forwarded {
             self.forward(to, message);
@@ -313,6 +313,12 @@ impl Hub {
 
     /// Asks the others how many are in these swarms, and then replies.
     pub(super) fn scrape(&mut self, connection: ConnectionId, mut scrape: Scrape) {
+        // Of what is not served nothing is told, how often it was completed included.
+        let asked = scrape.info_hashes.len();
+        scrape.info_hashes.retain(|info_hash| self.access.permits(info_hash));
+        if scrape.info_hashes.len() < asked {
+            self.metrics.reject(Rejection::AccessList);
+        }
         let mut reply = self.registry.scrape(&scrape);
         if let Some(shared) = self.joined() {
             // Each once: what is told is added up.

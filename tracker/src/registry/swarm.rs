@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
+use indexmap::map::Entry;
 use rand::Rng;
 use shared::limits::MAX_OFFERS;
 use shared::signal::{Announce, Event, Forwarded, SwarmCounts, ToPeer};
@@ -11,7 +12,7 @@ use shared::{OfferId, PeerId};
 
 use super::{OFFER_LIFETIME, is_seeder, key_of};
 use crate::ConnectionId;
-use crate::cluster::backend::{Entry, KINDS};
+use crate::cluster::backend::{Entry as Told, KINDS};
 
 /// Most unanswered offers of one peer that are remembered; the oldest is forgotten first. Several full announces fit
 /// into the time in which they can be answered.
@@ -50,13 +51,13 @@ struct PendingOffer {
 
 impl Peer {
     /// What other nodes are told of it.
-    pub(super) fn entry(&self) -> Entry {
-        Entry {
+    pub(super) fn entry(&self) -> Told {
+        Told {
             seeder: self.seeder,
             ours: self.ours,
             relay: self.relay,
             rtc: self.rtc,
-            key: self.key.as_deref().map(Entry::digest),
+            key: self.key.as_deref().map(Told::digest),
         }
     }
 }
@@ -99,7 +100,7 @@ impl Swarm {
         }
     }
 
-    /// Number of peers by [kind](Entry::kind).
+    /// Number of peers by [kind](Told::kind).
     pub(super) fn kinds(&self) -> [usize; KINDS] {
         let (strangers, their_seeders) = (self.strangers, self.stranger_seeders);
         let seeders = self.seeders - their_seeders;
@@ -107,30 +108,39 @@ impl Swarm {
     }
 
     /// All peers, as other nodes are told of them.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (PeerId, Entry)> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = (PeerId, Told)> {
         self.peers.iter().map(|(peer_id, peer)| (*peer_id, peer.entry()))
     }
 
     /// Adds the announcer, or notes what changed about it, and tells whether it completed its download.
     pub(super) fn update(&mut self, connection: ConnectionId, announce: &Announce, now: Instant) -> bool {
         let hello = announce.enxame.as_ref();
-        let known = self.remove(&announce.peer_id);
-        // Counted for a leecher that was seen here, so that repeating the word changes nothing.
-        let completed = announce.event == Event::Completed && known.as_ref().is_some_and(|peer| !peer.seeder);
-        let peer = Peer {
-            connection,
-            seeder: is_seeder(announce),
-            ours: hello.is_some(),
-            relay: hello.is_some_and(|hello| hello.relay),
-            rtc: hello.is_none_or(|hello| hello.rtc),
-            key: key_of(announce).map(str::to_owned),
-            last_announce: now,
-            offers: known.map(|peer| peer.offers).unwrap_or_default(),
-        };
-        self.seeders += usize::from(peer.seeder);
-        self.strangers += usize::from(!peer.ours);
-        self.stranger_seeders += usize::from(!peer.ours && peer.seeder);
-        self.peers.insert(announce.peer_id, peer);
+        let (seeder, ours) = (is_seeder(announce), hello.is_some());
+        let (relay, rtc) = (hello.is_some_and(|hello| hello.relay), hello.is_none_or(|hello| hello.rtc));
+        let mut completed = false;
+        match self.peers.entry(announce.peer_id) {
+            Entry::Occupied(known) => {
+                let peer = known.into_mut();
+                // Counted for a leecher that was seen here, so that repeating the word changes nothing.
+                completed = announce.event == Event::Completed && !peer.seeder;
+                self.seeders -= usize::from(peer.seeder);
+                self.strangers -= usize::from(!peer.ours);
+                self.stranger_seeders -= usize::from(!peer.ours && peer.seeder);
+                (peer.connection, peer.last_announce) = (connection, now);
+                (peer.seeder, peer.ours, peer.relay, peer.rtc) = (seeder, ours, relay, rtc);
+                if peer.key.as_deref() != key_of(announce) {
+                    peer.key = key_of(announce).map(str::to_owned);
+                }
+            }
+            Entry::Vacant(place) => {
+                let key = key_of(announce).map(str::to_owned);
+                let (last_announce, offers) = (now, VecDeque::new());
+                place.insert(Peer { connection, seeder, ours, relay, rtc, key, last_announce, offers });
+            }
+        }
+        self.seeders += usize::from(seeder);
+        self.strangers += usize::from(!ours);
+        self.stranger_seeders += usize::from(!ours && seeder);
         completed
     }
 
@@ -155,9 +165,9 @@ impl Swarm {
         rng: &mut impl Rng,
         fits: impl Fn(&Peer) -> bool,
     ) -> impl Iterator<Item = (PeerId, &Peer)> {
-        let probes = if want == 0 { 0 } else { self.peers.len().min(MIN_PROBES.max(want.saturating_mul(4))) };
-        rand::seq::index::sample(rng, self.peers.len(), probes)
-            .into_iter()
+        let len = self.peers.len();
+        let probes = if want == 0 { 0 } else { len.min(MIN_PROBES.max(want.saturating_mul(4))) };
+        draws(len, probes, rng)
             .filter_map(|index| self.peers.get_index(index))
             .filter(move |(peer_id, peer)| **peer_id != asker && fits(peer))
             .map(|(peer_id, peer)| (*peer_id, peer))
@@ -167,7 +177,7 @@ impl Swarm {
     /// Hands the announcer's offers to random peers, one each, and remembers whom.
     pub(super) fn forward_offers(
         &mut self,
-        announce: &Announce,
+        announce: &mut Announce,
         now: Instant,
         rng: &mut impl Rng,
     ) -> Vec<(ConnectionId, ToPeer)> {
@@ -181,14 +191,14 @@ impl Swarm {
             .collect();
         chosen
             .into_iter()
-            .zip(&announce.offers)
+            .zip(std::mem::take(&mut announce.offers))
             .map(|((to, connection), offer)| {
                 self.remember_offer(&announce.peer_id, to, offer.offer_id, now);
                 let forwarded = Forwarded {
                     info_hash: announce.info_hash,
                     peer_id: announce.peer_id,
                     offer_id: offer.offer_id,
-                    description: offer.offer.clone(),
+                    description: offer.offer,
                 };
                 (connection, ToPeer::Offer(forwarded))
             })
@@ -230,6 +240,25 @@ impl Swarm {
             .filter(move |(_, peer)| now.saturating_duration_since(peer.last_announce) > silence)
             .map(|(peer_id, peer)| (*peer_id, peer.connection))
     }
+}
+
+/// Up to `most` different numbers below `len` at random, each drawn only when it is asked for: mostly the first few are enough.
+fn draws(len: usize, most: usize, rng: &mut impl Rng) -> impl Iterator<Item = usize> {
+    // All are shuffled step by step, or where that would be many, what was drawn already is drawn again.
+    let mut all: Vec<usize> = if len / 2 <= most { (0..len).collect() } else { Vec::new() };
+    let mut seen = vec![false; if all.is_empty() && most > 0 { len } else { 0 }];
+    (0..most.min(len)).map(move |n| {
+        if all.is_empty() {
+            loop {
+                let drawn = rng.random_range(0..len);
+                if !std::mem::replace(&mut seen[drawn], true) {
+                    return drawn;
+                }
+            }
+        }
+        all.swap(n, rng.random_range(n..len));
+        all[n]
+    })
 }
 
 fn count(n: usize) -> u32 {

@@ -20,9 +20,8 @@ impl Bench {
         Self { registry: Registry::new(INTERVAL, None), now: Instant::now(), rng: SmallRng::seed_from_u64(7) }
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "the calls read better")]
-    fn try_announce(&mut self, connection: u64, announce: Announce) -> Result<Outcome, AnnounceError> {
-        self.registry.announce(ConnectionId(connection), &announce, self.now, &mut self.rng)
+    fn try_announce(&mut self, connection: u64, mut announce: Announce) -> Result<Outcome, AnnounceError> {
+        self.registry.announce(ConnectionId(connection), &mut announce, self.now, &mut self.rng)
     }
 
     fn announce(&mut self, connection: u64, announce: Announce) -> Outcome {

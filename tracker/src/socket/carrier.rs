@@ -1,9 +1,10 @@
-//! The stream under a WebSocket, which gathers what is to be written.
+//! What is written to one client: WebSocket frames (RFC 6455, section 5.2; a server's are not masked), gathered and then handed
+//! to the system in one write.
 //!
-//! Relay frames are most of what a tracker writes. Through tungstenite each would be copied into its buffer first; a
-//! [`Carrier`] takes their payloads as they are, between the messages that tungstenite writes, and hands everything to
-//! the system in one vectored write.
+//! Relay frames are most of what a tracker writes. Their payloads are kept as they are, between the frames that are copied, and
+//! go out in one vectored write. Between writes a carrier holds no buffer: what is gathered is put into one of the thread's.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,7 +12,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use shared::relay::{ChannelId, HEADER_LEN, data_header};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::poll_read_buf;
 
 /// Bytes gathered before the client must take some.
 const MAX_GATHERED: usize = 256 * 1024;
@@ -22,21 +24,46 @@ const MIN_SLICE: usize = 4 * 1024;
 /// Most slices of one write.
 const MAX_SLICES: usize = 32;
 
-/// A stream that gathers what is to be written.
+/// Slices for which room is kept while there are none.
+const KEPT_SLICES: usize = 16;
+
+/// What a thread's buffer grows to at least, and what it may have grown to and still be kept.
+const MIN_BUFFER: usize = 16 * 1024;
+const MAX_BUFFER: usize = 2 * MAX_GATHERED;
+
+/// The kinds of frames, each a whole message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Opcode {
+    Text = 0x81,
+    Binary = 0x82,
+    Close = 0x88,
+    Ping = 0x89,
+    Pong = 0x8a,
+}
+
+thread_local! {
+    /// What the connections of this thread gather into, one after the other.
+    static BUFFER: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+    /// A text, as it is written.
+    static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A stream, and what is gathered for it.
 ///
-/// Invariant: `gathered` is the sum of the lengths of `slices` and `tail`. Every write appends whole, so that frames of
-/// tungstenite's and relay frames never mix.
+/// Invariant: `gathered` is the sum of the lengths of `slices` and `tail`.
 #[derive(Debug)]
 pub(super) struct Carrier<S> {
     stream: S,
     slices: VecDeque<Bytes>,
     tail: BytesMut,
     gathered: usize,
+    unflushed: bool,
 }
 
-impl<S: AsyncWrite + Unpin> Carrier<S> {
+impl<S> Carrier<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, slices: VecDeque::new(), tail: BytesMut::new(), gathered: 0 }
+        Self { stream, slices: VecDeque::new(), tail: BytesMut::new(), gathered: 0, unflushed: false }
     }
 
     /// Whether more may be gathered now.
@@ -44,50 +71,76 @@ impl<S: AsyncWrite + Unpin> Carrier<S> {
         self.gathered < MAX_GATHERED
     }
 
-    /// Gathers a relay data frame, as one binary message from a server (RFC 6455, section 5.2: not masked).
-    pub(super) fn relay(&mut self, channel: ChannelId, payload: Bytes) {
-        const FINAL_BINARY: u8 = 0x82;
-        let length = HEADER_LEN + payload.len();
-        let before = self.tail.len();
-        match (u8::try_from(length), u16::try_from(length)) {
-            (Ok(short @ 0..=125), _) => self.tail.extend_from_slice(&[FINAL_BINARY, short]),
-            (_, Ok(length)) => {
-                self.tail.extend_from_slice(&[FINAL_BINARY, 126]);
-                self.tail.extend_from_slice(&length.to_be_bytes());
-            }
-            _ => {
-                self.tail.extend_from_slice(&[FINAL_BINARY, 127]);
-                self.tail.extend_from_slice(&(length as u64).to_be_bytes());
-            }
+    /// Whether something was gathered since all was written.
+    pub(super) fn is_unflushed(&self) -> bool {
+        self.unflushed
+    }
+
+    /// Gathers a frame.
+    pub(super) fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        self.header(opcode, payload.len());
+        self.append(payload);
+    }
+
+    /// Gathers a text message, which `write` appends to what it is handed.
+    pub(super) fn text(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut text = TEXT.take();
+        write(&mut text);
+        self.frame(Opcode::Text, &text);
+        if text.capacity() <= MAX_BUFFER {
+            text.clear();
+            TEXT.set(text);
         }
-        self.tail.extend_from_slice(&data_header(channel));
-        self.gathered += self.tail.len() - before + payload.len();
+    }
+
+    /// Gathers a relay data frame.
+    pub(super) fn relay(&mut self, channel: ChannelId, payload: Bytes) {
+        self.header(Opcode::Binary, HEADER_LEN + payload.len());
+        self.append(&data_header(channel));
         if payload.len() < MIN_SLICE {
-            self.tail.extend_from_slice(&payload);
+            self.append(&payload);
         } else {
+            self.gathered += payload.len();
             self.slices.push_back(self.tail.split().freeze());
             self.slices.push_back(payload);
         }
     }
 
-    /// Writes what is gathered until the client takes no more, or nothing is left.
-    fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.gathered > 0 {
-            if !self.tail.is_empty() {
-                self.slices.push_back(self.tail.split().freeze());
-            }
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            for (slice, bytes) in slices.iter_mut().zip(&self.slices) {
-                *slice = IoSlice::new(bytes);
-            }
-            let count = self.slices.len().min(MAX_SLICES);
-            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &slices[..count]))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.advance(written);
+    fn header(&mut self, opcode: Opcode, length: usize) {
+        if self.tail.capacity() == 0 {
+            self.tail = BUFFER.take();
+            self.tail.reserve(MIN_BUFFER);
         }
-        Poll::Ready(Ok(()))
+        self.unflushed = true;
+        let first = opcode as u8;
+        match (u8::try_from(length), u16::try_from(length)) {
+            (Ok(short @ 0..=125), _) => self.append(&[first, short]),
+            (_, Ok(length)) => {
+                self.append(&[first, 126]);
+                self.append(&length.to_be_bytes());
+            }
+            _ => {
+                self.append(&[first, 127]);
+                self.append(&(length as u64).to_be_bytes());
+            }
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        self.gathered += bytes.len();
+    }
+
+    /// All is written: the buffer is free for others.
+    fn release(&mut self) {
+        let mut buffer = std::mem::take(&mut self.tail);
+        if buffer.capacity() > 0 && buffer.capacity() <= MAX_BUFFER {
+            buffer.clear();
+            BUFFER.set(buffer);
+        }
+        if self.slices.capacity() > KEPT_SLICES {
+            self.slices = VecDeque::new();
+        }
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -100,71 +153,95 @@ impl<S: AsyncWrite + Unpin> Carrier<S> {
             written -= first.len();
             self.slices.pop_front();
         }
+        self.tail.advance(written);
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Carrier<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl<S: AsyncRead + Unpin> Carrier<S> {
+    /// Appends what the client has sent; none when it sends nothing more.
+    pub(super) fn poll_read(
+        &mut self,
         context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Carrier<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
+        buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        if !self.has_room() {
-            match self.poll_drain(context) {
-                Poll::Ready(result) => result?,
-                Poll::Pending if self.has_room() => {}
-                Poll::Pending => return Poll::Pending,
+        poll_read_buf(Pin::new(&mut self.stream), context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Carrier<S> {
+    /// Writes what is gathered. Ready when nothing is left.
+    pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.gathered > 0 {
+            let stream = Pin::new(&mut self.stream);
+            let written = if self.slices.is_empty() {
+                ready!(stream.poll_write(context, &self.tail))?
+            } else {
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                let tail: &[u8] = &self.tail;
+                let mut count = 0;
+                let gathered = self.slices.iter().map(|bytes| &bytes[..]).chain([tail]);
+                for (slice, bytes) in slices.iter_mut().zip(gathered) {
+                    *slice = IoSlice::new(bytes);
+                    count += 1;
+                }
+                ready!(stream.poll_write_vectored(context, &slices[..count]))?
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.advance(written);
         }
-        self.tail.extend_from_slice(bytes);
-        self.gathered += bytes.len();
-        Poll::Ready(Ok(bytes.len()))
+        self.release();
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_drain(context))?;
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_drain(context))?;
+    /// Writes what is gathered, and says that nothing more comes.
+    pub(super) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(context))?;
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use futures::{FutureExt, StreamExt};
     use shared::relay::Frame;
-    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio::io::duplex;
     use tokio_tungstenite::WebSocketStream;
     use tokio_tungstenite::tungstenite::Message;
     use tokio_tungstenite::tungstenite::protocol::Role;
 
     use super::*;
 
+    async fn flush<S: AsyncWrite + Unpin>(carrier: &mut Carrier<S>) {
+        poll_fn(|context| carrier.poll_flush(context)).await.unwrap();
+    }
+
     #[tokio::test]
-    async fn relay_frames_of_every_length_are_messages_that_a_library_reads() {
+    async fn frames_of_every_length_are_messages_that_a_library_reads() {
         let (here, there) = duplex(1 << 20);
         let mut carrier = Carrier::new(here);
         let mut client = WebSocketStream::from_raw_socket(there, Role::Client, None).await;
-        for length in [1, 120, 121, 125, MIN_SLICE - 1, MIN_SLICE, 65_530, 65_531, 135_168] {
-            let payload = Bytes::from(vec![length as u8; length]);
-            carrier.relay(ChannelId(7), payload.clone());
-            carrier.flush().await.unwrap();
-            let expected = Frame::Data { channel: ChannelId(7), payload }.encode();
-            assert_eq!(client.next().await.unwrap().unwrap(), Message::Binary(expected), "{length}");
+        for length in
+            [0, 1, 120, 121, 125, 126, MIN_SLICE - 1, MIN_SLICE, 65_530, 65_531, 65_535, 65_536, 135_168]
+        {
+            if length > 0 {
+                let payload = Bytes::from(vec![length as u8; length]);
+                carrier.relay(ChannelId(7), payload.clone());
+                flush(&mut carrier).await;
+                let expected = Frame::Data { channel: ChannelId(7), payload }.encode();
+                assert_eq!(client.next().await.unwrap().unwrap(), Message::Binary(expected), "{length}");
+            }
+            let text = "t".repeat(length);
+            carrier.text(|to| to.extend_from_slice(text.as_bytes()));
+            flush(&mut carrier).await;
+            assert_eq!(client.next().await.unwrap().unwrap(), Message::text(text), "{length}");
         }
+        assert_eq!(carrier.tail.capacity(), 0, "between writes it holds no buffer");
     }
 
     #[tokio::test]
@@ -174,14 +251,15 @@ mod tests {
         for n in 0..50_u8 {
             carrier.relay(ChannelId(1), Bytes::from(vec![n; 10]));
             carrier.relay(ChannelId(1), Bytes::from(vec![n; MIN_SLICE]));
-            carrier.write_all(&[n; 3]).await.unwrap();
+            carrier.frame(Opcode::Pong, &[n; 3]);
         }
         let reading = tokio::spawn(async move {
             let mut all = Vec::new();
             tokio::io::AsyncReadExt::read_to_end(&mut there, &mut all).await.unwrap();
             all
         });
-        carrier.shutdown().await.unwrap();
+        poll_fn(|context| carrier.poll_shutdown(context)).await.unwrap();
+        assert!(!carrier.is_unflushed());
         drop(carrier);
         let mut expected = Vec::new();
         for n in 0..50_u8 {
@@ -189,7 +267,7 @@ mod tests {
             expected.extend_from_slice(&[n; 10]);
             expected.extend_from_slice(&[0x82, 126, 0x10, 0x05, 1, 0, 0, 0, 1]);
             expected.extend_from_slice(&[n; MIN_SLICE]);
-            expected.extend_from_slice(&[n; 3]);
+            expected.extend_from_slice(&[0x8a, 3, n, n, n]);
         }
         assert!(reading.await.unwrap() == expected);
     }
@@ -198,11 +276,13 @@ mod tests {
     async fn a_client_that_takes_nothing_stops_the_gathering() {
         let (here, _there) = duplex(10);
         let mut carrier = Carrier::new(here);
-        let mut written = 0;
-        while carrier.write_all(&[0; 1000]).now_or_never().is_some() {
-            written += 1000;
-            assert!(written < 2 * MAX_GATHERED);
+        let mut gathered = 0;
+        while carrier.has_room() {
+            carrier.frame(Opcode::Binary, &[0; 1000]);
+            assert!(poll_fn(|context| carrier.poll_flush(context)).now_or_never().is_none());
+            gathered += 1000;
+            assert!(gathered < 2 * MAX_GATHERED);
         }
-        assert!(!carrier.has_room());
+        assert!(carrier.is_unflushed());
     }
 }

@@ -1,6 +1,6 @@
 //! Who may come, and to what.
 
-use shared::signal::{Announce, Event, RelayReason};
+use shared::signal::{Announce, Event, RelayReason, Scrape, ToPeer, ToTracker};
 use tracker::access::{Access, AccessFiles};
 
 use crate::client::*;
@@ -25,12 +25,12 @@ async fn a_torrent_that_is_denied_while_people_share_it_ends_for_them_and_for_no
         let (mut failed, mut closed) = (false, false);
         while !(failed && closed) {
             match client.signal().await {
-                shared::signal::ToPeer::Failed(failure) => {
+                ToPeer::Failed(failure) => {
                     assert_eq!(failure.info_hash, Some(hash(1)));
                     assert_eq!(failure.reason, "this torrent is not served here");
                     failed = true;
                 }
-                shared::signal::ToPeer::RelayClosed { reason, .. } => {
+                ToPeer::RelayClosed { reason, .. } => {
                     assert_eq!(reason, RelayReason::PeerLeft);
                     closed = true;
                 }
@@ -39,7 +39,7 @@ async fn a_torrent_that_is_denied_while_people_share_it_ends_for_them_and_for_no
         }
     }
     a.data(at_a.channel, b"x").await;
-    a.send(&shared::signal::ToTracker::Announce(ours(1))).await;
+    a.send(&ToTracker::Announce(ours(1))).await;
     assert_eq!(a.failed().await.reason, "this torrent is not served here");
     assert_eq!(
         a.announced(Announce { info_hash: hash(2), event: Event::Update, ..ours(1) }).await.incomplete,
@@ -47,6 +47,12 @@ async fn a_torrent_that_is_denied_while_people_share_it_ends_for_them_and_for_no
     );
     assert_eq!(tracker.metric("peers").await, 1);
     assert_eq!(tracker.rejections("access-list").await, 1);
+    a.send(&ToTracker::Scrape(Scrape { info_hashes: vec![hash(1), hash(2)] })).await;
+    match a.signal().await {
+        ToPeer::Scraped(reply) => assert_eq!(reply.files.into_keys().collect::<Vec<_>>(), [hash(2)]),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(tracker.rejections("access-list").await, 2);
 
     std::fs::write(&deny, "").unwrap();
     handle.reload().unwrap();

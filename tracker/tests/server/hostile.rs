@@ -205,7 +205,7 @@ async fn a_client_that_does_not_read_what_it_asks_for_is_disconnected() {
 }
 
 /// A connection after the handshake, without a library that would answer pings.
-async fn raw_socket(tracker: &Tracker) -> TcpStream {
+pub(crate) async fn raw_socket(tracker: &Tracker) -> TcpStream {
     let mut stream = TcpStream::connect(tracker.address).await.unwrap();
     let request = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

@@ -2,6 +2,7 @@
 //! - `signalling`: announces, offers, answers, scrapes, whose peer id it is;
 //! - `relaying`: channels, credits, who waits for whom, who hears of whose end;
 //! - `hostile`: what is malformed, oversized or unknown, and clients that do not answer;
+//! - `websocket`: the protocol under the messages, in the groups of the Autobahn test suite;
 //! - `bounds`: what clients may cost, and what is said to those who want more;
 //! - `access`: lists, origins, tokens, proxies;
 //! - `page`: everything over plain HTTP;
@@ -22,3 +23,4 @@ mod restarting;
 mod signalling;
 mod telling;
 mod tls;
+mod websocket;
