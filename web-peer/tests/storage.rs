@@ -348,7 +348,7 @@ async fn of_files_that_were_not_read_yet_no_piece_is_given_before_its_hash_was_f
         files.collect::<Vec<_>>()
     };
     let shelf = Shelf::in_memory(0);
-    shelf.attach(hash, files(), Some(Doubt::new(PIECE, hashes.clone())));
+    shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes)));
     let changed = LoadError::Changed { file: "from 100".into() };
     for (offset, len) in [(PIECE, 5), (PIECE * 2 - 1, 1), (PIECE - 1, 2)] {
         assert_eq!(load(&shelf, hash, u64::from(offset), len).unwrap_err(), changed, "{offset} {len}");
@@ -359,7 +359,7 @@ async fn of_files_that_were_not_read_yet_no_piece_is_given_before_its_hash_was_f
     }
     assert_eq!(load(&shelf, hash, data.len() as u64 - 1, 2).unwrap_err(), LoadError::Missing);
     // Fewer hashes than pieces: what has none is never given.
-    shelf.attach(hash, files(), Some(Doubt::new(PIECE, hashes[..20].to_vec())));
+    shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes[..20])));
     assert!(load(&shelf, hash, 5, 100).is_ok());
     assert_eq!(load(&shelf, hash, u64::from(PIECE) * 2, 1).unwrap_err(), LoadError::Missing);
 }

@@ -155,7 +155,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn attached(&mut self, now: Time, key: u32, intake: Intake, result: Result<(), StoreError>) {
+    pub(super) fn attached(&mut self, now: Time, key: u32, intake: &Intake, result: Result<(), StoreError>) {
         let hash = intake.info_hash;
         if let Err(error) = result {
             if let Some(torrent) = self.torrent(key) {

@@ -145,7 +145,7 @@ impl Peer {
                 _ => {}
             },
             Event::Hashed { key, result } => self.hashed(key, result),
-            Event::Attached { key, intake, result } => self.attached(now, key, intake, result),
+            Event::Attached { key, intake, result } => self.attached(now, key, &intake, result),
             Event::HandleFound { key, source } => self.handle_found(key, source),
             Event::Allowed { key, source, granted } => self.allowed(key, source, granted),
             Event::Returned { key, result } => self.returned(now, key, result),

@@ -51,7 +51,7 @@ pub struct Doubt {
 
 impl Doubt {
     /// `hashes` are those of all pieces, 20 bytes each; a piece without one is never found right.
-    pub fn new(piece_length: u32, hashes: Vec<u8>) -> Self {
+    pub fn new(piece_length: u32, hashes: &[u8]) -> Self {
         let hashes = hashes.as_chunks().0.to_vec();
         // A torrent's pieces are counted in 32 bits.
         let right = RefCell::new(Have::none(hashes.len() as u32));

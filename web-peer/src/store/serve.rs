@@ -78,7 +78,7 @@ async fn answer(shelf: &Shelf, request: ToStorage, parts: &[JsValue]) -> Result<
             let doubt = match unverified {
                 Some(piece_length) => {
                     let hashes: ArrayBuffer = part(parts, 0).ok_or_else(incomplete)?;
-                    Some(Doubt::new(piece_length, Uint8Array::new(&hashes).to_vec()))
+                    Some(Doubt::new(piece_length, &Uint8Array::new(&hashes).to_vec()))
                 }
                 None => None,
             };
