@@ -1,5 +1,12 @@
-// Says so in plain words when the program cannot be loaded. Everything else is in web-peer.
+// Before the program: the theme, and plain words when the program cannot be loaded. Everything else is in web-peer.
 (() => {
+  // The user's choice of light or dark, before anything is drawn (web-peer/src/ui/theme.rs).
+  try {
+    const theme = localStorage.getItem("enxame.theme");
+    if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+  } catch {
+    // A browser that keeps nothing has no choice to keep.
+  }
   const failed = () => {
     const wait = document.querySelector(".boot-wait");
     const sentence = document.querySelector(".boot-failed");

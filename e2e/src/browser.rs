@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct BrowserOptions {
     pub webrtc: bool,
     /// Scripts that run in every page before anything of the page does. Chromium only.
     pub scripts: Vec<String>,
+    /// The folder with its profile, where that shall outlive the browser; else it has a new one. Chromium only.
+    pub folder: Option<Arc<Scratch>>,
 }
 
 impl Default for BrowserOptions {
@@ -61,6 +64,7 @@ impl Default for BrowserOptions {
             window: (1280, 900),
             webrtc: true,
             scripts: Vec::new(),
+            folder: None,
         }
     }
 }
@@ -75,6 +79,12 @@ impl BrowserOptions {
     #[must_use]
     pub fn without_webrtc(self) -> Self {
         Self { webrtc: false, ..self }
+    }
+
+    /// The same with its profile in this folder: who starts it again has the browser as it was when it was killed. Chromium only.
+    #[must_use]
+    pub fn in_folder(self, folder: &Arc<Scratch>) -> Self {
+        Self { folder: Some(Arc::clone(folder)), ..self }
     }
 
     /// The same with one more script that runs in every page before anything of the page does. Chromium only.
@@ -94,7 +104,7 @@ pub struct Browser {
     downloads: PathBuf,
     processes: Processes,
     // Last, since the processes write to it until they are killed.
-    _folder: Scratch,
+    _folder: Arc<Scratch>,
 }
 
 /// The session, and the tab that its commands go to.
@@ -126,7 +136,10 @@ impl Browser {
     pub async fn start(options: &BrowserOptions) -> Result<Self> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
-        let folder = Scratch::new()?;
+        let folder = match &options.folder {
+            Some(folder) => Arc::clone(folder),
+            None => Arc::new(Scratch::new()?),
+        };
         let downloads = folder.path().join("downloads");
         fs::create_dir_all(&downloads).context("cannot make the folder of downloads")?;
 

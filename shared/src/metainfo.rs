@@ -420,8 +420,8 @@ fn check_part(part: &str) -> Result<(), MetainfoError> {
 /// Separators of Unix and Windows, and the end of a C string.
 const FORBIDDEN: [char; 3] = ['/', '\\', '\0'];
 
-/// The nearest name that [`check_part`] lets pass.
-fn safe_part(part: &str) -> String {
+/// A part of a path as a torrent has it: the nearest name without what [`Info::from_bytes`] refuses.
+pub fn safe_part(part: &str) -> String {
     let mut safe = part.replace(FORBIDDEN, "_");
     safe.truncate(safe.floor_char_boundary(MAX_NAME_BYTES));
     if matches!(safe.as_str(), "" | "." | "..") { "_".into() } else { safe }

@@ -63,6 +63,7 @@ fn empty(_: u64) -> Snapshot {
         storage: StorageView { kind: StorageKind::Private, limit: None },
         peer_id: "2d".repeat(20),
         limits: RateLimits::default(),
+        polite_upload: None,
         rtc: RtcView {
             available: true,
             mode: TransportMode::Auto,
@@ -244,6 +245,7 @@ fn trouble(_: u64) -> Snapshot {
         storage: StorageView { kind: StorageKind::Memory, limit: Some(1_024 * MIB) },
         peer_id: String::new(),
         limits: RateLimits::default(),
+        polite_upload: None,
         rtc: RtcView { mode: TransportMode::Relay, ..empty(0).rtc },
         streaming: StreamingView::default(),
         torrents: vec![full, mismatch],

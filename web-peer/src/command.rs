@@ -1,6 +1,7 @@
 //! What the user wants done: the only thing that goes from the user interface to the driver.
 
 use engine::Priority;
+use js_sys::Promise;
 use shared::InfoHash;
 use web_sys::File;
 
@@ -11,8 +12,24 @@ use crate::snapshot::RateLimits;
 pub struct ChosenFile {
     /// Path parts from the chosen folder down, the file's own name last; one part for a file chosen by itself.
     pub path: Vec<String>,
-    /// The browser's handle; nothing has been read yet.
+    /// The file; nothing has been read yet.
     pub file: File,
+    /// What becomes the handle (`FileSystemHandle`) of what the user chose, the file itself or the folder above all, where the
+    /// browser has handles: by it the file is found again after a reload.
+    pub source: Option<Promise>,
+}
+
+/// What the user says of files before they are seeded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SeedOptions {
+    /// The torrent's name, if not that of the file or folder; where several torrents come of one choice, it is for none.
+    pub name: Option<String>,
+    /// Stands in the `.torrent` file.
+    pub comment: Option<String>,
+    /// Bytes in a piece, if not as many as fit the size.
+    pub piece_length: Option<u32>,
+    /// Trackers beside the page's own: `ws://…` or `wss://…`.
+    pub trackers: Vec<String>,
 }
 
 /// What the user wants done.
@@ -20,13 +37,15 @@ pub struct ChosenFile {
 pub enum Command {
     /// Seed these: one file alone is a single-file torrent; files of one folder are one torrent named like the folder;
     /// several files chosen by themselves are a torrent each; a `.torrent` file is added as a download.
-    Seed(Vec<ChosenFile>),
+    Seed(Vec<ChosenFile>, SeedOptions),
     /// Download this: a hash, a magnet, or a link to the page with either behind `#`.
     Add(String),
     /// The same, but of several files none is fetched before the user has chosen it.
     AddToChoose(String),
     /// Stand still.
     Pause(InfoHash),
+    /// Read the user's own files again, which the browser asks them about.
+    AllowFiles(InfoHash),
     /// Go on; also out of an error.
     Resume(InfoHash),
     /// Forget the torrent and what was downloaded of it.

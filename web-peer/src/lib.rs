@@ -7,10 +7,12 @@
 //! - [`store`]: the storage worker, which verifies, keeps and reads pieces;
 //! - [`stream`]: files under an address, while they come, through the service worker;
 //! - [`save`]: a finished torrent becomes files again;
+//! - [`handles`]: how files that are seeded from disk are found again after a reload;
 //! - [`ui`]: shows a [`snapshot`] and sends [`command`]s.
 //!
 //! Below them: [`dedicated`] starts workers and carries messages, [`digest`] is SHA-1 inside them, [`buffers`] are what
-//! bytes travel in, [`media`] says what a file is by its name.
+//! bytes travel in, [`media`] says what a file is by its name, [`metered`] whether
+//! bytes are dear.
 //!
 //! `transport`, `store`, `verify`, `stream` and `ui` never import each other.
 
@@ -20,8 +22,10 @@ pub mod command;
 pub mod dedicated;
 pub mod digest;
 pub mod driver;
+pub mod handles;
 pub mod intake;
 pub mod media;
+pub mod metered;
 pub mod page;
 pub mod save;
 pub mod snapshot;

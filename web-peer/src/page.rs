@@ -9,7 +9,7 @@ use web_sys::{Url, UrlSearchParams, Window};
 
 use crate::driver::{self, ICE_KEY, LIMITS_KEY, Settings};
 use crate::snapshot::{RateLimits, TransportMode};
-use crate::{command::Command, ui};
+use crate::{command::Command, metered, ui};
 
 /// Starts the peer in this page.
 pub fn start() {
@@ -24,6 +24,10 @@ pub fn start() {
 
     let commands = handle.clone();
     ui::mount(snapshot, move |command| commands.send(command));
+
+    handle.connection_changed();
+    let watching = handle.clone();
+    metered::watch(move || watching.connection_changed());
 
     // A link to a torrent opens it, also when it is pasted into the address bar of an open page.
     open_fragment(&window, &handle);

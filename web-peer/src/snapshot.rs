@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub streaming: StreamingView,
     /// How fast all torrents together may go.
     pub limits: RateLimits,
+    /// While the connection is metered and the user has set no limit for what is sent: the one in force, in bytes a second.
+    pub polite_upload: Option<u64>,
     /// Torrents in the order in which they were added.
     pub torrents: Vec<TorrentView>,
     /// What went wrong and belongs to no torrent, oldest first; shown until dismissed.
@@ -227,9 +229,15 @@ impl TorrentView {
     pub fn can_save(&self) -> bool {
         let wanted = self.wanted();
         self.torrent.state != State::Hashing
+            && !self.needs_files()
             && !self.files.is_empty()
             && (self.torrent.pieces.have == self.torrent.pieces.total
                 || (wanted.files > 0 && wanted.verified == wanted.total))
+    }
+
+    /// Whether it stands still until the user's own files are here again.
+    pub fn needs_files(&self) -> bool {
+        matches!(self.waiting, Some(Waiting::Files | Waiting::Permission))
     }
 
     /// Whether something is here that was wanted, and nothing is missing of it, but not the whole torrent.
@@ -327,6 +335,10 @@ pub enum Waiting {
     Metadata,
     /// Peers that are linked, but have nothing that is missing here, or do not serve it now.
     Pieces,
+    /// The user's own files that it was seeded from: they must be chosen or dropped again.
+    Files,
+    /// The user's leave to read those files again.
+    Permission,
 }
 
 /// What is wrong, as a kind with its details; the user interface has the words for it in every language.
@@ -353,6 +365,11 @@ pub enum Trouble {
     /// A file to seed that could not be read: gone, or changed since it was chosen.
     FileUnreadable {
         /// The file's name.
+        name: String,
+    },
+    /// A file that was seeded came back with other bytes than the torrent has.
+    FileChanged {
+        /// Its path in the torrent.
         name: String,
     },
     /// A folder or selection without any file.

@@ -104,6 +104,7 @@ fn nothing() -> Snapshot {
         storage: StorageView { kind: StorageKind::Private, limit: None },
         peer_id: "2d".repeat(20),
         limits: RateLimits::default(),
+        polite_upload: None,
         rtc: RtcView {
             available: true,
             mode: TransportMode::Auto,
@@ -380,7 +381,7 @@ async fn files_dropped_anywhere_are_seeded_and_the_page_shows_that_they_may_be()
     until(|| !page.commands.borrow().is_empty()).await;
     assert!(!veil.class_list().contains("shown"));
     let commands = page.commands.borrow();
-    let [Command::Seed(files)] = commands.as_slice() else { panic!("{commands:?}") };
+    let [Command::Seed(files, _)] = commands.as_slice() else { panic!("{commands:?}") };
     let paths: Vec<_> = files.iter().map(|chosen| chosen.path.clone()).collect();
     assert_eq!(paths, [["olá.txt"], ["b.txt"]]);
     assert_eq!(files[0].file.size(), 5.0);

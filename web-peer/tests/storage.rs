@@ -10,7 +10,7 @@ use shared::InfoHash;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
-use web_peer::store::shelf::{Entry, Lengths, Shelf};
+use web_peer::store::shelf::{Doubt, Entry, Lengths, Shelf};
 use web_peer::store::{LoadError, StoreError, Verdict};
 use web_sys::{
     Blob, File, FileSystemDirectoryHandle, FileSystemFileHandle, FileSystemGetDirectoryOptions,
@@ -291,7 +291,7 @@ async fn a_torrent_of_no_bytes_is_complete_and_an_empty_file() {
         shelf.remove(hash).await.unwrap();
     }
     let shelf = Shelf::in_memory(0);
-    shelf.attach(hash, vec![("empty".into(), blob_of(b""))]);
+    shelf.attach(hash, vec![("empty".into(), blob_of(b""))], None);
     assert_eq!(shelf.blob(hash, 0, 0).await.unwrap().size(), 0.0);
 }
 
@@ -326,7 +326,7 @@ async fn seeded_files_are_read_where_they_lie_also_over_their_ends() {
     let shelf = Shelf::in_memory(0);
     let cuts = [0, 10, 10, 700_000, 1_300_000];
     let files = cuts.windows(2).map(|cut| (format!("from {}", cut[0]), blob_of(&data[cut[0]..cut[1]])));
-    shelf.attach(hash, files.collect());
+    shelf.attach(hash, files.collect(), None);
     for (offset, len) in [(0, 16_384), (5, 10), (699_999, 2), (524_287, 2), (1_299_990, 10), (0, 1_300_000)] {
         let read = load(&shelf, hash, offset as u64, len as u32).unwrap().to_vec();
         assert_eq!(read, data[offset..offset + len], "{offset} {len}");
@@ -336,13 +336,42 @@ async fn seeded_files_are_read_where_they_lie_also_over_their_ends() {
 }
 
 #[wasm_bindgen_test]
+async fn of_files_that_were_not_read_yet_no_piece_is_given_before_its_hash_was_found_right() {
+    let hash = hash("in doubt");
+    let data = bytes(12, PIECE as usize * 3 + 10);
+    let mut hashes: Vec<u8> = data.chunks(PIECE as usize).flat_map(sha1).collect();
+    // The file that the second piece begins in has other bytes than it had.
+    hashes[20] ^= 1;
+    let cuts = [0, 100, PIECE as usize * 3 - 5, data.len()];
+    let files = || {
+        let files = cuts.windows(2).map(|cut| (format!("from {}", cut[0]), blob_of(&data[cut[0]..cut[1]])));
+        files.collect::<Vec<_>>()
+    };
+    let shelf = Shelf::in_memory(0);
+    shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes)));
+    let changed = LoadError::Changed { file: "from 100".into() };
+    for (offset, len) in [(PIECE, 5), (PIECE * 2 - 1, 1), (PIECE - 1, 2)] {
+        assert_eq!(load(&shelf, hash, u64::from(offset), len).unwrap_err(), changed, "{offset} {len}");
+    }
+    for (offset, len) in [(0, PIECE as usize), (PIECE as usize * 2, 7), (PIECE as usize * 3 - 9, 19)] {
+        let read = load(&shelf, hash, offset as u64, len as u32).unwrap().to_vec();
+        assert_eq!(read, data[offset..offset + len], "{offset} {len}");
+    }
+    assert_eq!(load(&shelf, hash, data.len() as u64 - 1, 2).unwrap_err(), LoadError::Missing);
+    // Fewer hashes than pieces: what has none is never given.
+    shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes[..20])));
+    assert!(load(&shelf, hash, 5, 100).is_ok());
+    assert_eq!(load(&shelf, hash, u64::from(PIECE) * 2, 1).unwrap_err(), LoadError::Missing);
+}
+
+#[wasm_bindgen_test]
 async fn a_seeded_file_that_changed_or_vanished_is_named() {
     let hash = hash("changed");
     let shelf = Shelf::in_memory(0);
     for (name, vanish) in [("changed.bin", false), ("vanished.bin", true)] {
         let handle = own_file(name, &bytes(8, 100_000)).await;
         let file: File = done(handle.get_file()).await;
-        shelf.attach(hash, vec![("other".into(), blob_of(b"12345")), (name.into(), file.into())]);
+        shelf.attach(hash, vec![("other".into(), blob_of(b"12345")), (name.into(), file.into())], None);
         assert!(shelf.blob(hash, 0, 100_005).await.is_ok());
         if vanish {
             done::<JsValue>(root().await.remove_entry(name)).await;

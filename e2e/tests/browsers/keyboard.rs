@@ -56,10 +56,10 @@ async fn the_keyboard_alone_shares_downloads_and_saves() -> Result<()> {
     let (seeder, downloader) = tokio::try_join!(crate::open(&tracker), crate::open(&tracker))?;
 
     // The browser's own window for choosing is no part of the page: that a key opens it is, and what was chosen comes as always.
-    let catch = "document.querySelector('[data-testid=file-input]').addEventListener('click', (event) => {
-            event.preventDefault();
-            window.opened = event.isTrusted;
-        }, { once: true })";
+    let catch = "window.showOpenFilePicker = async () => {
+            window.opened = navigator.userActivation.isActive;
+            throw new DOMException('thought better of it', 'AbortError');
+        }";
     seeder.run(catch, vec![]).await?;
     press(&seeder, "file-input", Key::Space).await?;
     seeder.wait_for_script("the window for choosing", "return window.opened === true").await?;

@@ -1,9 +1,10 @@
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use e2e::samples::Scratch;
-use e2e::{MIB, Tracker};
+use e2e::{MIB, Page, Tracker};
 use futures::future::try_join_all;
+use serde_json::Value;
 
 /// What may come faster than a limit: what was asked for before the limit was reached, and what a bucket holds.
 const SLACK: f64 = 0.7;
@@ -11,6 +12,23 @@ const SLACK: f64 = 0.7;
 /// The time that so many bytes take at least at a limit in kB/s.
 fn at_least(bytes: u64, limit: u64) -> Duration {
     Duration::from_secs_f64(bytes as f64 / (limit * 1000) as f64 * SLACK)
+}
+
+/// The browser says that data is to be saved: less is sent, and the page says so, until the user sets a limit.
+async fn assert_polite_on_a_metered_connection(page: &Page) -> Result<()> {
+    let said = "return document.querySelector('[data-testid=metered]')?.innerText ?? ''";
+    assert_eq!(page.run(said, vec![]).await?, "");
+    let meter = "Object.defineProperty(navigator.connection, 'saveData', { value: true });
+        navigator.connection.dispatchEvent(new Event('change'));";
+    page.run(meter, vec![]).await?;
+    let start = Instant::now();
+    while !page.run(said, vec![]).await?.as_str().is_some_and(|text| text.contains("no more than 50.0 kB/s"))
+    {
+        ensure!(start.elapsed() < Duration::from_secs(60), "the page does not say that it sends less");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(page.snapshot_json().await?["politeUpload"], 50_000);
+    Ok(())
 }
 
 /// Two torrents share the page's limit, and neither waits for the other; a torrent's own limit holds on the other side; and
@@ -57,7 +75,13 @@ async fn limits_hold_for_all_torrents_together_and_for_one_alone() -> Result<()>
     let took = start.elapsed();
     assert!(took >= at_least(EACH, OWN), "one torrent took {took:?} at {OWN} kB/s");
 
+    assert_polite_on_a_metered_connection(&downloader).await?;
     downloader.limit("up", Some(77)).await?;
+    assert_eq!(
+        downloader.snapshot_json().await?["politeUpload"],
+        Value::Null,
+        "the user's own takes its place"
+    );
     downloader.limit_torrent(&hashes[0], "down", Some(88)).await?;
     downloader.reload().await?;
     let kept = downloader.wait_for_torrent(&hashes[0], "it is found again", |_| true).await?.limits;

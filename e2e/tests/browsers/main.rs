@@ -28,6 +28,7 @@ mod quota;
 mod reload;
 mod seeded_file_changes;
 mod seeder_leaves;
+mod seeding_again;
 mod share;
 mod strangers_misbehave;
 mod swarm;

@@ -13,10 +13,10 @@ use super::Event;
 use super::peer::Peer;
 use super::torrent::{Phase, Torrent};
 use crate::browser_error;
-use crate::command::{ChosenFile, Command};
+use crate::command::{ChosenFile, Command, SeedOptions};
 use crate::intake::{self, Group, Intake, IntakeError};
 use crate::snapshot::{RateLimits, Trouble};
-use crate::store::{StoreError, Wishes};
+use crate::store::{Seeded, StoreError, Wishes};
 use crate::transport::address;
 
 /// Who we say we are in the extended handshake (BEP 10 `v`).
@@ -39,10 +39,15 @@ pub(super) struct Start {
 impl Peer {
     pub(super) fn command(&mut self, now: Time, command: Command) {
         match command {
-            Command::Seed(files) => self.seed(files),
+            Command::Seed(files, options) => self.seed(files, options),
             Command::Add(text) => self.add_pasted(now, &text, false),
             Command::AddToChoose(text) => self.add_pasted(now, &text, true),
             Command::Pause(hash) => self.pause(now, hash),
+            Command::AllowFiles(hash) => {
+                if let Some(key) = self.by_hash(hash).map(|torrent| torrent.key) {
+                    self.allow_files(key);
+                }
+            }
             Command::Resume(hash) => self.resume(now, hash),
             Command::Remove(hash) => self.remove(now, hash),
             Command::RemoveRow(key) => self.drop_row(key),
@@ -96,22 +101,34 @@ impl Peer {
         self.torrents.last_mut().expect("one was pushed")
     }
 
-    pub(super) fn seed(&mut self, files: Vec<ChosenFile>) {
+    pub(super) fn seed(&mut self, files: Vec<ChosenFile>, mut options: SeedOptions) {
         let groups = intake::group(files);
+        if groups.len() > 1 {
+            options.name = None;
+        }
         if groups.is_empty() {
             self.alert(Trouble::NothingToSeed);
         }
         for group in groups {
             match group {
                 Group::Torrent(file) => self.read_torrent_file(file),
-                Group::Files { name, files } => self.hash(name, files),
+                Group::Files { name, files } => {
+                    if let Some(files) = self.welcome(&name, files) {
+                        self.hash(name, files, options.clone());
+                    }
+                }
             }
         }
     }
 
-    pub(super) fn hash(&mut self, name: String, files: Vec<ChosenFile>) {
+    fn hash(&mut self, name: String, files: Vec<ChosenFile>, options: SeedOptions) {
         let total = files.iter().map(|chosen| chosen.file.size() as u64).sum();
-        let key = self.push(Phase::Hashing { name, done: 0, total }).key;
+        let source = intake::source(&files);
+        let torrent = self.push(Phase::Hashing { name, done: 0, total });
+        torrent.source = source;
+        torrent.comment.clone_from(&options.comment);
+        torrent.named_trackers.clone_from(&options.trackers);
+        let key = torrent.key;
         let (pool, events) = (self.pool.clone(), self.events.clone());
         spawn_local(async move {
             let progress = {
@@ -120,7 +137,7 @@ impl Peer {
                     let _ = events.unbounded_send(Event::HashingProgress { key, done, total });
                 }
             };
-            let result = intake::intake(files, &pool, progress).await;
+            let result = intake::intake(files, &options, &pool, progress).await;
             let _ = events.unbounded_send(Event::Hashed { key, result });
         });
     }
@@ -131,14 +148,14 @@ impl Peer {
         match result {
             Ok(intake) => spawn_local(async move {
                 let files = intake.files.clone();
-                let result = store.attach(intake.info_hash, intake.info.clone(), files).await;
+                let result = store.attach(intake.info_hash, intake.info.clone(), files, true).await;
                 let _ = events.unbounded_send(Event::Attached { key, intake, result });
             }),
             Err(error) => torrent.stillborn(error.into()),
         }
     }
 
-    pub(super) fn attached(&mut self, now: Time, key: u32, intake: Intake, result: Result<(), StoreError>) {
+    pub(super) fn attached(&mut self, now: Time, key: u32, intake: &Intake, result: Result<(), StoreError>) {
         let hash = intake.info_hash;
         if let Err(error) = result {
             if let Some(torrent) = self.torrent(key) {
@@ -148,14 +165,25 @@ impl Peer {
         }
         // The files are those of a torrent that is in the list: that row becomes the seeder's.
         let (mut magnet, mut limits) = (None, RateLimits::default());
+        let mut is_download = false;
         if let Some(torrent) = self.by_hash(hash) {
             let older = torrent.key;
+            // What was downloaded stays in the store, and is what comes back another day.
+            is_download = !torrent.from_files || torrent.seeded.is_none();
             (magnet, limits) = (torrent.magnet.take(), torrent.wishes.limits);
             self.leave_swarm(now, older);
             self.drop_row(older);
         }
-        let content = Content::Known { info: intake.info, have: None };
+        let content = Content::Known { info: intake.info.clone(), have: None };
         let limits_in_force = self.limits_of(limits);
+        if let Some(chosen) = self.torrent(key).map(|torrent| std::mem::take(&mut torrent.named_trackers))
+            && !chosen.is_empty()
+        {
+            let magnet = magnet.get_or_insert_with(|| Magnet::new(hash));
+            magnet
+                .trackers
+                .extend(chosen.into_iter().filter(|url| !magnet.trackers.contains(url)).collect::<Vec<_>>());
+        }
         // Whoever has it already ends that by linking.
         let config = SessionConfig {
             first_seeder: true,
@@ -167,13 +195,22 @@ impl Peer {
         let Some(torrent) = self.torrent(key) else { return };
         match Session::new(now, config, seed) {
             Ok(session) => {
+                let name = match &torrent.phase {
+                    Phase::Hashing { name, .. } => name.clone(),
+                    _ => String::new(),
+                };
                 torrent.phase = Phase::Live(Box::new(session));
                 torrent.from_files = true;
+                torrent.seeded = (!is_download).then(|| Seeded { name, stamp: intake::stamp(&intake.files) });
+                // The browser's clock, in whole milliseconds.
+                torrent.added = js_sys::Date::now() as u64;
                 torrent.wishes.limits = limits;
                 torrent.limits = limits_in_force;
                 torrent.magnet = magnet;
                 torrent.trackers = trackers;
                 self.join_swarm(now, key);
+                self.remember(hash);
+                self.keep_handle(key);
             }
             Err(error) => torrent.stillborn(Trouble::StoreFailed { detail: error.to_string() }),
         }
@@ -261,7 +298,7 @@ impl Peer {
         }
     }
 
-    fn config(
+    pub(super) fn config(
         &self,
         info_hash: InfoHash,
         name_hint: String,
@@ -282,6 +319,7 @@ impl Peer {
         let Some(torrent) = self.by_hash(hash) else { return };
         let key = torrent.key;
         torrent.halted = false;
+        torrent.wants_pause = true;
         self.leave_swarm(now, key);
         if let Some(session) = self.torrent(key).and_then(Torrent::session_mut) {
             session.pause(now);
@@ -292,6 +330,10 @@ impl Peer {
     pub(super) fn resume(&mut self, now: Time, hash: InfoHash) {
         let Some(torrent) = self.by_hash(hash) else { return };
         let key = torrent.key;
+        if torrent.returning.is_some() {
+            torrent.wants_pause = false;
+            return self.allow_files(key);
+        }
         torrent.trouble = None;
         torrent.halted = false;
         if let Some(session) = torrent.session_mut() {
@@ -304,6 +346,7 @@ impl Peer {
     pub(super) fn remove(&mut self, now: Time, hash: InfoHash) {
         let Some(key) = self.by_hash(hash).map(|torrent| torrent.key) else { return };
         self.leave_swarm(now, key);
+        self.forget_handle(key);
         self.drop_row(key);
         if let Some(store) = self.store.clone() {
             spawn_local(async move { store.remove(hash).await });

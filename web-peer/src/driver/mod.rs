@@ -19,6 +19,7 @@ mod direct;
 mod files;
 mod links;
 mod peer;
+mod returning;
 mod saving;
 mod storage;
 mod streaming;
@@ -40,9 +41,11 @@ use futures::future::{Either, select};
 use shared::signal::IceServer;
 use shared::{PeerId, PieceIndex};
 use wasm_bindgen_futures::spawn_local;
+use web_sys::FileSystemHandle;
 
 use crate::command::Command;
 use crate::intake::{Intake, IntakeError};
+use crate::metered;
 use crate::snapshot::{
     IceView, RateLimits, RtcView, SavingView, Snapshot, StorageKind, StorageView, StreamingView,
     TrackerState, TrackerView, TransportMode,
@@ -54,6 +57,7 @@ use crate::transport::socket::SocketEvent;
 use alarm::{Alarm, now};
 pub(crate) use commands::ICE_KEY;
 use peer::Peer;
+use returning::Return;
 use streaming::Chunk;
 use trackers::TrackerId;
 pub(crate) use wishes::LIMITS_KEY;
@@ -91,6 +95,8 @@ pub(crate) enum Event {
     Socket(TrackerId, u32, SocketEvent),
     Rtc(RtcId, RtcEvent),
     NetworkIsBack,
+    /// Whether the connection is metered.
+    Metered(bool),
     StoreReady(Store, Vec<Remembered>),
     HashingProgress {
         key: u32,
@@ -105,6 +111,21 @@ pub(crate) enum Event {
         key: u32,
         intake: Intake,
         result: Result<(), StoreError>,
+    },
+    /// The handle of files that were seeded is looked for; this is there.
+    HandleFound {
+        key: u32,
+        source: Option<FileSystemHandle>,
+    },
+    /// The user was asked whether files may be read again.
+    Allowed {
+        key: u32,
+        source: FileSystemHandle,
+        granted: bool,
+    },
+    Returned {
+        key: u32,
+        result: Return,
     },
     TorrentFile {
         name: String,
@@ -167,6 +188,11 @@ impl Handle {
         let _ = self.events.unbounded_send(Event::NetworkIsBack);
     }
 
+    /// The browser may know anew whether the connection is metered.
+    pub fn connection_changed(&self) {
+        let _ = self.events.unbounded_send(Event::Metered(metered::is_metered()));
+    }
+
     /// The state at this moment.
     pub fn snapshot(&self) -> Snapshot {
         self.peer.borrow().snapshot(now())
@@ -178,6 +204,7 @@ pub fn first_snapshot(settings: &Settings) -> Snapshot {
     Snapshot {
         peer_id: settings.peer_id.to_string(),
         limits: settings.limits,
+        polite_upload: None,
         tracker: TrackerView { url: settings.tracker.clone(), state: TrackerState::Connecting },
         storage: StorageView { kind: StorageKind::Opening, limit: None },
         rtc: RtcView {

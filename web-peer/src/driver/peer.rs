@@ -10,6 +10,7 @@ use shared::InfoHash;
 
 use super::direct::Direct;
 use super::links::Link;
+use super::returning::Returning;
 use super::streaming::Streaming;
 use super::torrent::{Phase, Torrent};
 use super::trackers::{Tracker, Trackers};
@@ -37,6 +38,8 @@ pub(super) struct Peer {
     pub(super) links: HashMap<LinkId, Link>,
     /// What all torrents together may send and fetch; the halves that each has alone are not used.
     pub(super) limits: Limits,
+    /// Whether the connection is metered.
+    pub(super) metered: bool,
     pub(super) torrents: Vec<Torrent>,
     pub(super) alerts: Vec<Alert>,
     pub(super) next_key: u32,
@@ -56,6 +59,7 @@ impl Peer {
             settings,
             events,
             store: None,
+            metered: false,
             early: Vec::new(),
             pool: HashPool::new(),
             links: HashMap::new(),
@@ -87,6 +91,7 @@ impl Peer {
         Snapshot {
             peer_id: self.settings.peer_id.to_string(),
             limits: self.settings.limits,
+            polite_upload: self.polite_upload(),
             tracker: TrackerView { url: own.url.clone(), state: own.state },
             storage: self.store.as_ref().map_or(opening, Store::kind),
             rtc: self.direct.view(self.ice_view()),
@@ -128,14 +133,22 @@ impl Peer {
             Event::Socket(tracker, number, event) => self.socket_event(now, tracker, number, event),
             Event::Rtc(id, event) => self.rtc_event(now, id, event),
             Event::NetworkIsBack => self.connect_all(now),
+            Event::Metered(metered) => self.set_metered(now, metered),
             Event::StoreReady(store, remembered) => self.store_ready(now, store, remembered),
-            Event::HashingProgress { key, done: hashed, total: of } => {
-                if let Some(Torrent { phase: Phase::Hashing { done, total, .. }, .. }) = self.torrent(key) {
+            Event::HashingProgress { key, done: hashed, total: of } => match self.torrent(key) {
+                Some(Torrent { phase: Phase::Hashing { done, total, .. }, .. }) => {
                     (*done, *total) = (hashed, of);
                 }
-            }
+                Some(Torrent { returning: Some(returning), .. }) => {
+                    *returning = Returning::Checking { done: hashed, total: of };
+                }
+                _ => {}
+            },
             Event::Hashed { key, result } => self.hashed(key, result),
-            Event::Attached { key, intake, result } => self.attached(now, key, intake, result),
+            Event::Attached { key, intake, result } => self.attached(now, key, &intake, result),
+            Event::HandleFound { key, source } => self.handle_found(key, source),
+            Event::Allowed { key, source, granted } => self.allowed(key, source, granted),
+            Event::Returned { key, result } => self.returned(now, key, result),
             Event::TorrentFile { name, content } => self.torrent_file(now, name, content),
             Event::StoreOpened { key, result } => self.store_opened(now, key, result),
             Event::Stored { key, piece, verdict } => self.stored(now, key, piece, verdict),

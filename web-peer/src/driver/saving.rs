@@ -67,7 +67,7 @@ impl Peer {
         let own = self.settings.tracker.clone();
         let Some(torrent) = self.by_hash(hash) else { return };
         let Some(info) = torrent.session().and_then(Session::info).cloned() else { return };
-        let key = torrent.key;
+        let (key, comment) = (torrent.key, torrent.comment.clone());
         let trackers = torrent.magnet_with(hash, &own).trackers;
         let name = format!("{}.torrent", info.name());
         let metainfo = Metainfo {
@@ -75,6 +75,7 @@ impl Peer {
             // A tier each (BEP 12), since programs with tiers ask only one of a tier.
             announce_list: trackers.into_iter().map(|tracker| vec![tracker]).collect(),
             created_by: Some(CLIENT.to_owned()),
+            comment,
             ..Metainfo::new(Info::clone(&info))
         };
         let parts = js_sys::Array::of1(&js_sys::Uint8Array::from(metainfo.to_bytes().as_slice()));

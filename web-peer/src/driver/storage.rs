@@ -1,7 +1,7 @@
 //! What the store answers, and what it should remember.
 
 use bytes::Bytes;
-use engine::{Content, LoadId, State, Time};
+use engine::{Content, LoadId, Time};
 use shared::magnet::{self, Magnet};
 use shared::{InfoHash, PieceIndex};
 use wasm_bindgen_futures::spawn_local;
@@ -20,25 +20,29 @@ impl Peer {
             let mut magnet =
                 magnet::parse_pasted(&record.magnet).unwrap_or_else(|_| Magnet::new(record.info_hash));
             magnet.info_hash = record.info_hash;
-            let content = match record.info {
-                Some(info) => Content::Known { info, have: Some(have) },
-                None => Content::Unknown,
-            };
-            self.begin(
-                now,
-                magnet,
-                content,
-                Start { paused: record.paused, added: record.added, wishes: record.wishes },
-            );
+            let hash = record.info_hash;
+            let start = Start { paused: record.paused, added: record.added, wishes: record.wishes };
+            match (record.info, record.seeded) {
+                (Some(info), Some(seeded)) => self.begin_returning(now, magnet, info, start, seeded),
+                (Some(info), None) => {
+                    self.begin(now, magnet, Content::Known { info, have: Some(have) }, start);
+                }
+                (None, _) => self.begin(now, magnet, Content::Unknown, start),
+            }
+            if let Some(torrent) = self.by_hash(hash) {
+                torrent.comment = record.comment;
+            }
         }
+        self.sweep_handles();
         for command in std::mem::take(&mut self.early) {
             self.command(now, command);
         }
     }
 
-    /// What the store should know of a download, so that the next tab can go on with it.
+    /// What the store should know of a torrent, so that the next tab can go on with it. Of one that is seeded from the user's own
+    /// files while the store has a download of the same, that is the download's.
     pub(super) fn record(torrent: &Torrent) -> Option<Record> {
-        let session = torrent.session().filter(|_| !torrent.from_files)?;
+        let session = torrent.session().filter(|_| !torrent.from_files || torrent.seeded.is_some())?;
         let magnet = torrent.magnet.clone().unwrap_or_else(|| Magnet::new(session.info_hash()));
         let info = session.info();
         Some(Record {
@@ -50,8 +54,10 @@ impl Peer {
                 .unwrap_or_default(),
             magnet: magnet.to_string(),
             added: torrent.added,
-            paused: session.state() == State::Paused && !torrent.halted,
+            paused: torrent.is_paused(),
             wishes: torrent.wishes.clone(),
+            comment: torrent.comment.clone(),
+            seeded: torrent.seeded.clone(),
         })
     }
 

@@ -113,7 +113,11 @@ impl Peer {
         if self.streaming.open.len() >= MOST_STREAMS {
             return;
         }
-        let Some(torrent) = self.by_hash(request.info_hash) else { return };
+        // Of files that are to come back nothing is here, and nobody else is asked for it.
+        let Some(torrent) = self.by_hash(request.info_hash).filter(|torrent| torrent.returning.is_none())
+        else {
+            return;
+        };
         let key = torrent.key;
         let Some(session) = torrent.session() else { return };
         let Some(info) = session.info().cloned() else { return };

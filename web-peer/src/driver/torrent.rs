@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 
 use engine::{ByteCounts, Limits, Notice, PieceCounts, Rates, Session, State, Time, TorrentSnapshot};
+use js_sys::Promise;
 use shared::magnet::Magnet;
 use shared::{InfoHash, PeerId};
 
+use super::returning::Returning;
 use super::trackers::{TrackerId, Trackers};
 use super::{Settings, files};
 use crate::snapshot::{
     BannedView, SavingView, TorrentTrackerView, TorrentView, TrackerState, Trouble, Waiting,
 };
-use crate::store::Wishes;
+use crate::store::{Seeded, Wishes};
 
 /// Peers of which it is remembered who named them, at most; the others are looked for at any tracker.
 const MAX_NAMED: usize = 500;
@@ -54,6 +56,18 @@ pub(super) struct Torrent {
     banned: Vec<BannedView>,
     /// Its bytes come from files that the user chose, not from the store.
     pub(super) from_files: bool,
+    /// What is remembered of these files, so that they are found again; `None` where a download of the same torrent is.
+    pub(super) seeded: Option<Seeded>,
+    /// What its `.torrent` file says about it.
+    pub(super) comment: Option<String>,
+    /// While it is being hashed: the trackers that it shall have.
+    pub(super) named_trackers: Vec<String>,
+    /// What becomes their handle; see [`ChosenFile`](crate::command::ChosenFile).
+    pub(super) source: Option<Promise>,
+    /// They are not here yet: what is waited for. Its session stands still meanwhile.
+    pub(super) returning: Option<Returning>,
+    /// Whether it stands still when they are.
+    pub(super) wants_pause: bool,
     /// Its trackers, the page's own first.
     pub(super) trackers: Vec<TrackerId>,
     /// Peers that a relay channel was asked for, and of which tracker.
@@ -76,6 +90,12 @@ impl Torrent {
             limits: Limits::default(),
             banned: Vec::new(),
             from_files: false,
+            seeded: None,
+            comment: None,
+            named_trackers: Vec::new(),
+            source: None,
+            returning: None,
+            wants_pause: false,
             trackers: Vec::new(),
             dialing: Vec::new(),
             named: HashMap::new(),
@@ -189,6 +209,10 @@ impl Torrent {
         if self.halted {
             torrent.state = State::Error;
         }
+        if let Some(Returning::Checking { done, .. }) = self.returning {
+            torrent.state = State::Hashing;
+            torrent.bytes.verified = done;
+        }
         let files = self.session().map(files::views).unwrap_or_default();
         let (link, magnet) = match self.info_hash() {
             Some(hash) => (
@@ -202,7 +226,10 @@ impl Torrent {
         let reached = trackers.iter().any(|tracker| tracker.state == TrackerState::Connected);
         let mut view = TorrentView {
             key: self.key,
-            waiting: waiting(&torrent, reached),
+            waiting: match self.returning {
+                Some(returning) => returning.waiting(),
+                None => waiting(&torrent, reached),
+            },
             trouble: self.trouble.clone(),
             saving: self.saving,
             seconds_left: None,

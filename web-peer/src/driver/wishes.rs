@@ -10,6 +10,10 @@ use crate::snapshot::RateLimits;
 /// Where the browser keeps the limits of all torrents together: [`RateLimits`] as JSON.
 pub(crate) const LIMITS_KEY: &str = "enxame.limits";
 
+/// What may be sent while the connection is metered and the user has set no limit, in bytes a second: enough to be worth meeting,
+/// and under 200 MB an hour.
+const POLITE: u64 = 50_000;
+
 /// Limits for all torrents together.
 pub(super) fn shared(rates: RateLimits) -> Limits {
     let limits = Limits::default();
@@ -29,18 +33,34 @@ impl Peer {
 
     pub(super) fn set_limits(&mut self, now: Time, rates: RateLimits) {
         self.settings.limits = rates;
-        self.limits.shared_up.set(rates.up);
+        self.enforce_limits(now);
+        let storage = web_sys::window().and_then(|window| window.local_storage().ok().flatten());
+        if let (Some(storage), Ok(json)) = (storage, serde_json::to_string(&rates)) {
+            // A browser that keeps nothing forgets this with the tab, too.
+            let _ = storage.set_item(LIMITS_KEY, &json);
+        }
+    }
+
+    /// Whoever pays for each byte should not send without end unasked.
+    pub(super) fn set_metered(&mut self, now: Time, metered: bool) {
+        self.metered = metered;
+        self.enforce_limits(now);
+    }
+
+    /// The limit for what is sent that is in force because the connection is metered, in bytes a second.
+    pub(super) fn polite_upload(&self) -> Option<u64> {
+        (self.metered && self.settings.limits.up.is_none()).then_some(POLITE)
+    }
+
+    fn enforce_limits(&mut self, now: Time) {
+        let rates = self.settings.limits;
+        self.limits.shared_up.set(rates.up.or(self.polite_upload()));
         self.limits.shared_down.set(rates.down);
         // Who waited for the old limit need not wait as long for the new one.
         self.torrents
             .iter_mut()
             .filter_map(Torrent::session_mut)
             .for_each(|session| session.handle_timeout(now));
-        let storage = web_sys::window().and_then(|window| window.local_storage().ok().flatten());
-        if let (Some(storage), Ok(json)) = (storage, serde_json::to_string(&rates)) {
-            // A browser that keeps nothing forgets this with the tab, too.
-            let _ = storage.set_item(LIMITS_KEY, &json);
-        }
     }
 
     pub(super) fn set_torrent_limits(&mut self, now: Time, hash: InfoHash, rates: RateLimits) {

@@ -1,11 +1,15 @@
 //! Files and blobs laid end to end: the bytes of a torrent that is seeded from the user's own files.
 
+use std::cell::RefCell;
+
 use js_sys::{Array, ArrayBuffer, Uint8Array};
 use wasm_bindgen::JsValue;
 use web_sys::{Blob, FileReaderSync};
 
+use super::have::Have;
 use super::protocol::{LoadError, StoreError};
 use super::read_ahead::ReadAhead;
+use crate::digest::{self, DIGEST_LEN};
 use crate::{browser_error, buffers};
 
 /// Reads a whole blob at once, which only workers can.
@@ -35,6 +39,26 @@ struct Laid {
     blob: Blob,
 }
 
+/// The pieces of files that were not read since the page was opened: taken for what they were on the file system's word
+/// alone, and compared with their hashes before they are first given to anybody.
+#[derive(Debug)]
+pub struct Doubt {
+    piece_length: u64,
+    hashes: Vec<[u8; DIGEST_LEN]>,
+    /// Those found right.
+    right: RefCell<Have>,
+}
+
+impl Doubt {
+    /// `hashes` are those of all pieces, 20 bytes each; a piece without one is never found right.
+    pub fn new(piece_length: u32, hashes: &[u8]) -> Self {
+        let hashes = hashes.as_chunks().0.to_vec();
+        // A torrent's pieces are counted in 32 bits.
+        let right = RefCell::new(Have::none(hashes.len() as u32));
+        Self { piece_length: u64::from(piece_length.max(1)), hashes, right }
+    }
+}
+
 /// The user's files in the torrent's order. Never copied: read where they lie, when somebody asks.
 ///
 /// Invariant: each begins where the one before it ends.
@@ -43,11 +67,12 @@ pub(super) struct Attached {
     files: Vec<Laid>,
     total: u64,
     read_ahead: ReadAhead,
+    doubt: Option<Doubt>,
 }
 
 impl Attached {
     /// Lays files end to end. A file's length is what it was when it was chosen.
-    pub(super) fn new(files: impl IntoIterator<Item = (String, Blob)>) -> Self {
+    pub(super) fn new(files: impl IntoIterator<Item = (String, Blob)>, doubt: Option<Doubt>) -> Self {
         let mut total = 0;
         let files = files
             .into_iter()
@@ -58,7 +83,7 @@ impl Attached {
                 Laid { name, offset, len, blob }
             })
             .collect();
-        Self { files, total, read_ahead: ReadAhead::default() }
+        Self { files, total, read_ahead: ReadAhead::default(), doubt }
     }
 
     /// The parts of files that these bytes are, in order; `None` where they go beyond the end.
@@ -78,7 +103,38 @@ impl Attached {
 
     /// Reads as many bytes as `into` has.
     pub(super) fn read(&self, offset: u64, into: &Uint8Array) -> Result<(), LoadError> {
+        if let Some(doubt) = &self.doubt {
+            self.dispel(doubt, offset, u64::from(into.length()))?;
+        }
         self.read_ahead.read(offset, into, 0..self.total, |offset, len| self.fetch(offset, len))
+    }
+
+    /// Compares the pieces that these bytes lie in with their hashes, each once.
+    fn dispel(&self, doubt: &Doubt, offset: u64, len: u64) -> Result<(), LoadError> {
+        let end = offset.checked_add(len).filter(|end| *end <= self.total).ok_or(LoadError::Missing)?;
+        for piece in offset / doubt.piece_length..end.div_ceil(doubt.piece_length) {
+            let index = u32::try_from(piece).map_err(|_| LoadError::Missing)?;
+            if doubt.right.borrow().has(index) {
+                continue;
+            }
+            let start = piece * doubt.piece_length;
+            let expected = doubt.hashes.get(index as usize).ok_or(LoadError::Missing)?;
+            // No longer than a piece, so it fits.
+            let bytes = self.fetch(start, doubt.piece_length.min(self.total - start) as u32)?;
+            let found = digest::in_wasm(&bytes);
+            buffers::let_go(bytes.length());
+            if found != *expected {
+                return Err(LoadError::Changed { file: self.name_at(start) });
+            }
+            doubt.right.borrow_mut().set(index);
+        }
+        Ok(())
+    }
+
+    /// The file that this byte is in.
+    fn name_at(&self, offset: u64) -> String {
+        let index = self.files.partition_point(|file| file.offset + file.len <= offset);
+        self.files.get(index).map(|file| file.name.clone()).unwrap_or_default()
     }
 
     fn fetch(&self, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {

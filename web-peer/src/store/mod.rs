@@ -44,7 +44,7 @@ use crate::dedicated::{Dedicated, Message, Part, WorkerGone, part};
 use crate::snapshot::{StorageKind, StorageView};
 
 pub use self::protocol::{LoadError, StoreError, Verdict};
-pub use self::record::{Record, Remembered, Wishes};
+pub use self::record::{Record, Remembered, Seeded, Wishes};
 pub use self::serve::serve;
 pub use self::zip::Zip;
 
@@ -77,6 +77,8 @@ struct Inner {
     /// What pieces and loads travel in.
     pool: Pool,
     view: Cell<StorageView>,
+    /// This tab's, where the store is the private file system.
+    folder: Option<String>,
     remembered: RefCell<Vec<Remembered>>,
     /// Zips begun; each has a number of its own.
     zips: Cell<u32>,
@@ -97,10 +99,12 @@ impl Store {
         let preferred = session.as_ref().and_then(|session| session.get_item(SESSION_KEY).ok().flatten());
         let mut view = StorageView { kind: StorageKind::Memory, limit: Some(0) };
         let mut found = Vec::new();
+        let mut own = None;
         let reply: Result<Reply, _> = worker.request(&ToStorage::Open { preferred }, Vec::new()).await;
         if let Ok(Message { body: FromStorage::Opened { folder, limit, remembered }, parts }) = reply {
             let kind = if folder.is_some() { StorageKind::Private } else { StorageKind::Memory };
             view = StorageView { kind, limit };
+            own.clone_from(&folder);
             if let (Some(session), Some(folder)) = (session, folder) {
                 // Without it a reload adopts the folder like any other.
                 drop(session.set_item(SESSION_KEY, &folder));
@@ -123,6 +127,7 @@ impl Store {
                 worker,
                 pool: Pool::default(),
                 view: Cell::new(view),
+                folder: own,
                 remembered: RefCell::new(found),
                 zips: Cell::new(0),
                 open: RefCell::default(),
@@ -135,15 +140,23 @@ impl Store {
         self.inner.view.get()
     }
 
+    /// The name of this tab's folder, which no other open tab has; `None` where nothing outlives the tab.
+    pub fn folder(&self) -> Option<&str> {
+        self.inner.folder.as_deref()
+    }
+
     /// The torrents that the predecessor of this tab left, in the order in which they were added. Told once. Those whose
     /// info dictionary is known are open, as after [`create`](Self::create).
     ///
-    /// Those whose data was the user's own files ([`attach`](Self::attach)) were left without data, since a page cannot
-    /// get at such files again by itself; they are here only if they were [remembered](Self::remember).
+    /// Those whose data was the user's own files ([`attach`](Self::attach)) are not open: the store has nothing of them but
+    /// the record, which says so (`seeded`).
     pub async fn remembered(&self) -> Vec<Remembered> {
         let found = self.inner.remembered.take();
         let opened = found.into_iter().map(|found| async {
             let Remembered { record, have } = found;
+            if record.seeded.is_some() {
+                return Remembered { have: Vec::new(), record };
+            }
             // One that cannot be opened says so when it is first used.
             match parse(&record) {
                 Ok(Some(info)) => Remembered { have: self.open_torrent(info).await.unwrap_or(have), record },
@@ -200,11 +213,18 @@ impl Store {
     }
 
     /// Serves this torrent from the user's own files, given in the torrent's order. They are read when somebody asks
-    /// and never copied. Nothing is remembered.
+    /// and never copied. Nothing is remembered. Files that are not `verified` are taken at their word only until somebody
+    /// asks for a piece: that is compared with its hash before it is first given.
     ///
     /// # Errors
     /// [`StoreError::BadInfo`]; [`StoreError::Changed`] when a file's length is not that of the torrent's file.
-    pub async fn attach(&self, hash: InfoHash, info: Bytes, files: Vec<File>) -> Result<(), StoreError> {
+    pub async fn attach(
+        &self,
+        hash: InfoHash,
+        info: Bytes,
+        files: Vec<File>,
+        verified: bool,
+    ) -> Result<(), StoreError> {
         let info = Info::from_bytes(info).map_err(|error| StoreError::BadInfo(error.to_string()))?;
         if info.info_hash() != hash {
             return Err(StoreError::BadInfo("it is another torrent's".into()));
@@ -217,8 +237,12 @@ impl Store {
             return Err(StoreError::BadInfo("it has another number of files".into()));
         }
         let names = files.iter().map(File::name).collect();
-        let parts = files.into_iter().map(|file| Part::Shared(file.into())).collect();
-        self.request(&ToStorage::Attach { info_hash: hash, names }, parts).await?;
+        let mut parts: Vec<_> = files.into_iter().map(|file| Part::Shared(file.into())).collect();
+        let unverified = (!verified).then(|| info.geometry().piece_length());
+        if unverified.is_some() {
+            parts.insert(0, Part::copied(info.piece_hashes().as_flattened()));
+        }
+        self.request(&ToStorage::Attach { info_hash: hash, names, unverified }, parts).await?;
         self.inner.open.borrow_mut().insert(hash, Rc::new(info));
         Ok(())
     }

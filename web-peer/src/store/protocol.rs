@@ -15,8 +15,10 @@ pub(super) enum ToStorage {
     Remember { info_hash: InfoHash },
     /// Open the store of one torrent. Answered by `Have`.
     Create { info_hash: InfoHash, lengths: Lengths },
-    /// Serve this torrent from these files. Beside it: the files. Answered by `Done`.
-    Attach { info_hash: InfoHash, names: Vec<String> },
+    /// Serve this torrent from these files. Beside it: the files. With `unverified`, the length of its pieces, no byte is
+    /// given before its piece's hash was found right; the buffer of those hashes stands before the files then. Answered by
+    /// `Done`.
+    Attach { info_hash: InfoHash, names: Vec<String>, unverified: Option<u32> },
     /// Verify a piece and keep it. Beside it: its buffer, lent. Answered by `Verdict`.
     Store { info_hash: InfoHash, piece: u32, offset: u64, expected: [u8; 20] },
     /// Read. Beside it: a buffer to fill, lent. Answered by `Loaded`.

@@ -28,6 +28,21 @@ pub struct Record {
     /// What the user wants of it.
     #[serde(default)]
     pub wishes: Wishes,
+    /// What its `.torrent` file says about it.
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// Where its bytes are the user's own files and nothing of them is in the store: which.
+    #[serde(default)]
+    pub seeded: Option<Seeded>,
+}
+
+/// The user's own files, as they were when their hashes were last found right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seeded {
+    /// What was chosen is called: the file's name, or the folder's.
+    pub name: String,
+    /// Lengths and times of all of them, in so many digits that no two ever have the same; told apart, and not read.
+    pub stamp: String,
 }
 
 /// What the user wants of a torrent, apart from pausing it.
@@ -49,7 +64,8 @@ pub struct Wishes {
 pub struct Remembered {
     /// What was remembered. If `info` is there, its hash is right.
     pub record: Record,
-    /// Which pieces are there, verified when they were stored; empty where `info` is not known.
+    /// Which pieces are there, verified when they were stored; empty where `info` is not known, and where the bytes are the
+    /// user's own files.
     pub have: Vec<bool>,
 }
 
@@ -121,6 +137,8 @@ mod tests {
                 priorities: vec![(3, Priority::Skip), (70_000, Priority::High)],
                 choose_first: false,
             },
+            comment: Some("ç".into()),
+            seeded: Some(Seeded { name: "música".into(), stamp: "00ff".into() }),
         };
         Written { record, lengths: Some(Lengths { total: 100, piece: 64 }) }
     }
@@ -135,8 +153,9 @@ mod tests {
     fn a_record_of_an_earlier_version_wants_everything() {
         let mut json = serde_json::to_value(written()).unwrap();
         json["record"].as_object_mut().unwrap().remove("wishes");
+        json["record"].as_object_mut().unwrap().remove("seeded");
         let found = read(json.to_string().as_bytes()).unwrap();
-        assert_eq!(found.record.wishes, Wishes::default());
+        assert_eq!((found.record.wishes, found.record.seeded), (Wishes::default(), None));
         json["record"]["wishes"] = serde_json::json!({ "sequential": true });
         assert!(read(json.to_string().as_bytes()).unwrap().record.wishes.sequential);
     }

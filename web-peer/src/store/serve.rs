@@ -7,7 +7,7 @@ use wasm_bindgen::JsValue;
 use web_sys::Blob;
 
 use super::protocol::{FromStorage, StoreError, ToStorage};
-use super::shelf::Shelf;
+use super::shelf::{Doubt, Shelf};
 use crate::dedicated::{self, Message, Part, part};
 
 type Answer = Message<FromStorage, Part>;
@@ -68,13 +68,21 @@ async fn answer(shelf: &Shelf, request: ToStorage, parts: &[JsValue]) -> Result<
             let have = shelf.create(info_hash, lengths).await?;
             Message { body: FromStorage::Have, parts: vec![Part::copied(have.as_bytes())] }
         }
-        ToStorage::Attach { info_hash, names } => {
-            let files: Vec<_> =
-                names.into_iter().enumerate().map_while(|(i, name)| Some((name, part(parts, i)?))).collect();
-            if files.len() != parts.len() {
+        ToStorage::Attach { info_hash, names, unverified } => {
+            let first = usize::from(unverified.is_some());
+            let files = names.into_iter().enumerate();
+            let files: Vec<_> = files.map_while(|(i, name)| Some((name, part(parts, first + i)?))).collect();
+            if first + files.len() != parts.len() {
                 return Err(incomplete());
             }
-            shelf.attach(info_hash, files);
+            let doubt = match unverified {
+                Some(piece_length) => {
+                    let hashes: ArrayBuffer = part(parts, 0).ok_or_else(incomplete)?;
+                    Some(Doubt::new(piece_length, &Uint8Array::new(&hashes).to_vec()))
+                }
+                None => None,
+            };
+            shelf.attach(info_hash, files, doubt);
             Message::bare(FromStorage::Done)
         }
         ToStorage::Store { info_hash, piece, offset, expected } => {

@@ -24,6 +24,7 @@ use super::zipping::Zipping;
 use crate::digest::Hasher;
 use crate::{browser_error, buffers};
 
+pub use super::blobs::Doubt;
 pub use super::have::Have;
 pub use super::protocol::Entry;
 pub use super::record::Lengths;
@@ -171,9 +172,9 @@ impl Shelf {
         places.values().map(|place| if let Place::Memory(memory) = place { memory.total() } else { 0 }).sum()
     }
 
-    /// Reads this torrent from the user's own files from now on.
-    pub fn attach(&self, hash: InfoHash, files: Vec<(String, Blob)>) {
-        self.places.borrow_mut().insert(hash, Place::Attached(Rc::new(Attached::new(files))));
+    /// Reads this torrent from the user's own files from now on; with `doubt`, no piece before its hash was found right.
+    pub fn attach(&self, hash: InfoHash, files: Vec<(String, Blob)>, doubt: Option<Doubt>) {
+        self.places.borrow_mut().insert(hash, Place::Attached(Rc::new(Attached::new(files, doubt))));
     }
 
     fn place(&self, hash: InfoHash) -> Option<Place> {

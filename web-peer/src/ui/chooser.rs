@@ -1,13 +1,16 @@
 //! What starts a torrent: the card for dropping and choosing files, the form for a hash or a link, and, while the
 //! list is empty, how it all works.
 
-use leptos::ev::{Event, SubmitEvent};
+use leptos::ev::{Event, MouseEvent, SubmitEvent};
 use leptos::prelude::*;
 use web_sys::HtmlInputElement;
 
 use super::parts::icon;
+use super::phrase::Phrase;
+use super::seeding::seed_options;
 use super::{Ui, gather, phrase};
 use crate::command::Command;
+use crate::handles;
 
 /// The card with the buttons that choose files or a folder.
 pub(super) fn seed_card(ui: Ui) -> AnyView {
@@ -17,9 +20,10 @@ pub(super) fn seed_card(ui: Ui) -> AnyView {
         // So that choosing the same file again is a change again.
         field.set_value("");
         if !files.is_empty() {
-            ui.send(Command::Seed(files));
+            ui.seed(files);
         }
     };
+    let refused = StoredValue::new(false);
     // The same but for what may be chosen: `webkitdirectory` makes it folders.
     let chooser =
         |class: &'static str, icon_name: &'static str, word, test_id: &'static str, folders: bool| {
@@ -33,6 +37,7 @@ pub(super) fn seed_card(ui: Ui) -> AnyView {
                         class="visually-hidden"
                         data-testid=test_id
                         on:change=choose
+                        on:click=move |event| pick(ui, &event, folders, refused)
                     />
                 </label>
             }
@@ -48,9 +53,36 @@ pub(super) fn seed_card(ui: Ui) -> AnyView {
                 {chooser("button primary", "file", "seed.files", "file-input", false)}
                 {chooser("button", "folder", "seed.folder", "folder-input", true)}
             </div>
+            {seed_options(ui)}
         </section>
     }
     .into_any()
+}
+
+/// Where the browser has a window that gives handles, that one is opened and not the field's own: by them the files are found
+/// again after a reload. If the browser refuses, from then on the field's own is.
+fn pick(ui: Ui, event: &MouseEvent, folders: bool, refused: StoredValue<bool>) {
+    if refused.get_value() || !handles::can_pick(folders) {
+        return;
+    }
+    event.prevent_default();
+    let field = event_target::<HtmlInputElement>(event);
+    leptos::task::spawn_local(async move {
+        match gather::picked(folders).await {
+            Ok((files, complete)) => {
+                if !complete {
+                    ui.notice.set(Some(Phrase::plain("seed.folder_failed")));
+                }
+                if !files.is_empty() {
+                    ui.seed(files);
+                }
+            }
+            Err(_) => {
+                refused.set_value(true);
+                field.click();
+            }
+        }
+    });
 }
 
 /// The form that adds a download.

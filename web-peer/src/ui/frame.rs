@@ -13,6 +13,7 @@ use super::parts::{Button, Text, button, each_once, flag, icon, list, logo, some
 use super::phrase::{self, Phrase, Value};
 use super::settings::settings;
 use super::storage::storage;
+use super::theme::theme;
 use super::torrent::torrent_row;
 use super::{Ui, remember_language};
 use crate::snapshot::StorageKind;
@@ -38,7 +39,7 @@ pub(super) fn frame(ui: Ui) -> AnyView {
             </a>
             {header(ui)}
             <main>
-                {offline(ui)} {memory_warning(ui)} {closed_ways(ui)} {alerts(ui)} <div class="columns">
+                {offline(ui)} {memory_warning(ui)} {closed_ways(ui)} {metered(ui)} {alerts(ui)} <div class="columns">
                     <div class="start">{seed_card(ui)} {add_form(ui)}</div>
                     <div class="rest">
                         {sometimes(move || empty.get().then(|| steps(ui)))}
@@ -137,6 +138,16 @@ fn closed_ways(ui: Ui) -> impl IntoView {
     notice("transport-notice", "relay", words)
 }
 
+/// On a connection that is paid for by the byte less is sent than elsewhere: without this, nobody would know why.
+fn metered(ui: Ui) -> impl IntoView {
+    let polite = Memo::new(move |_| ui.snapshot.with(|snapshot| snapshot.polite_upload));
+    let words = text(move || {
+        let rate = polite.get().map(|rate| ui.speech().rate(rate as f64));
+        rate.map(|rate| ui.say(&Phrase::plain("limits.metered").text("rate", &rate))).unwrap_or_default()
+    });
+    notice("metered", "globe", words)
+}
+
 /// A sentence above everything else, while there is one.
 fn notice(test_id: &'static str, icon_name: &'static str, words: Text) -> impl IntoView {
     sometimes(move || {
@@ -171,7 +182,7 @@ fn footer(ui: Ui) -> AnyView {
     view! {
         <footer class="bottom">
             <p>{ui.word("page.foot_open_tab")} " " {kept}</p>
-            <div lang=other.tag()>{switch}</div>
+            {theme(ui)} <div lang=other.tag()>{switch}</div>
             {storage(ui)} {limits(ui)} {settings(ui)}
         </footer>
     }

@@ -6,15 +6,12 @@ use js_sys::{Array, Function, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    DataTransfer, File, FileList, FileSystemDirectoryEntry, FileSystemDirectoryReader, FileSystemEntry,
-    FileSystemFileEntry,
+    DataTransfer, DataTransferItem, File, FileList, FileSystemDirectoryEntry, FileSystemDirectoryReader,
+    FileSystemEntry, FileSystemFileEntry,
 };
 
 use crate::command::ChosenFile;
-
-/// Most files taken from one drop. Each costs some hundred bytes in the torrent, and a drop of a whole disk must not
-/// keep the page busy for ever.
-const MAX_DROPPED_FILES: usize = 100_000;
+use crate::handles::{self, MOST_FILES};
 
 /// The files of a field (`<input type=file>`) or of a paste. Files of a chosen folder carry their path.
 pub(super) fn from_list(list: &FileList) -> Vec<ChosenFile> {
@@ -29,7 +26,24 @@ fn chosen(file: File) -> ChosenFile {
     if path.is_empty() {
         path.push(file.name());
     }
-    ChosenFile { path, file }
+    ChosenFile { path, file, source: None }
+}
+
+/// The files that the user chooses in the browser's own window for files with handles, or for a folder. The second value says
+/// whether everything could be read.
+///
+/// # Errors
+/// What the browser threw.
+pub(super) async fn picked(folder: bool) -> Result<(Vec<ChosenFile>, bool), JsValue> {
+    let mut files = Vec::new();
+    let mut complete = true;
+    for handle in handles::pick(folder).await? {
+        let source = handles::source(&handle);
+        let (found, all) = handles::files(handle, &source).await;
+        files.extend(found);
+        complete &= all;
+    }
+    Ok((files, complete))
 }
 
 /// One thing that was dropped.
@@ -38,8 +52,16 @@ enum Dropped {
     Entry(FileSystemEntry),
 }
 
-/// What was dropped, taken out of the event: the browser empties it as soon as the event has been handled.
-pub(super) struct Drop(VecDeque<(Vec<String>, Dropped)>);
+/// The handle of what was dropped, to be, where the browser has handles.
+fn handle(item: &DataTransferItem) -> Option<Promise> {
+    // Not in the bindings, since it is no standard yet.
+    let method = Reflect::get(item, &JsValue::from_str("getAsFileSystemHandle")).ok()?;
+    method.dyn_ref::<Function>()?.call0(item).ok()?.dyn_into().ok()
+}
+
+/// What was dropped, taken out of the event: the browser empties it as soon as the event has been handled. With each the path
+/// that leads to it, and what becomes its handle.
+pub(super) struct Drop(VecDeque<(Vec<String>, Dropped, Option<Promise>)>);
 
 impl Drop {
     pub(super) fn of(transfer: &DataTransfer) -> Self {
@@ -49,14 +71,14 @@ impl Drop {
             let Some(item) = items.get(place).filter(|item| item.kind() == "file") else { continue };
             // Entries tell folders from files; where there is none (made by a script), the file itself will do.
             if let Ok(Some(entry)) = item.webkit_get_as_entry() {
-                dropped.push_back((Vec::new(), Dropped::Entry(entry)));
+                dropped.push_back((Vec::new(), Dropped::Entry(entry), handle(&item)));
             } else if let Ok(Some(file)) = item.get_as_file() {
-                dropped.push_back((Vec::new(), Dropped::File(file)));
+                dropped.push_back((Vec::new(), Dropped::File(file), None));
             }
         }
         if let Some(files) = transfer.files().filter(|_| dropped.is_empty()) {
             dropped
-                .extend(from_list(&files).into_iter().map(|chosen| (Vec::new(), Dropped::File(chosen.file))));
+                .extend(from_list(&files).into_iter().map(|one| (Vec::new(), Dropped::File(one.file), None)));
         }
         Self(dropped)
     }
@@ -70,21 +92,21 @@ impl Drop {
         let mut waiting = self.0;
         let mut files = Vec::new();
         let mut complete = true;
-        while let Some((mut path, dropped)) = waiting.pop_front() {
-            if files.len() >= MAX_DROPPED_FILES {
+        while let Some((mut path, dropped, source)) = waiting.pop_front() {
+            if files.len() >= MOST_FILES {
                 return (files, false);
             }
             match dropped {
                 Dropped::File(file) => {
                     path.push(file.name());
-                    files.push(ChosenFile { path, file });
+                    files.push(ChosenFile { path, file, source });
                 }
                 Dropped::Entry(entry) if entry.is_directory() => {
                     path.push(entry.name());
                     match children(entry.unchecked_ref()).await {
                         Ok(children) => {
-                            let children =
-                                children.into_iter().map(|child| (path.clone(), Dropped::Entry(child)));
+                            let place = |child| (path.clone(), Dropped::Entry(child), source.clone());
+                            let children = children.into_iter().map(place);
                             // In front, so that a folder's files stay together.
                             for child in children.rev() {
                                 waiting.push_front(child);
@@ -96,7 +118,7 @@ impl Drop {
                 Dropped::Entry(entry) => match file(entry.unchecked_ref()).await {
                     Ok(file) => {
                         path.push(entry.name());
-                        files.push(ChosenFile { path, file });
+                        files.push(ChosenFile { path, file, source });
                     }
                     Err(_) => complete = false,
                 },
@@ -124,7 +146,7 @@ async fn children(folder: &FileSystemDirectoryEntry) -> Result<Vec<FileSystemEnt
             break;
         }
         children.extend(some);
-        if children.len() > MAX_DROPPED_FILES {
+        if children.len() > MOST_FILES {
             break;
         }
     }

@@ -88,7 +88,7 @@ fn take_drop(ui: Ui, transfer: &DataTransfer) {
         }
         // An empty folder goes too: the driver has the words for it.
         if complete || !files.is_empty() {
-            ui.send(Command::Seed(files));
+            ui.seed(files);
         }
     });
 }
@@ -97,7 +97,7 @@ fn take_drop(ui: Ui, transfer: &DataTransfer) {
 fn take_paste(ui: Ui, transfer: &DataTransfer) -> bool {
     match transfer.files().filter(|files| files.length() > 0) {
         Some(files) => {
-            ui.send(Command::Seed(from_list(&files)));
+            ui.seed(from_list(&files));
             true
         }
         None => take_text(ui, transfer),

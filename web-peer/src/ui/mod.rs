@@ -3,9 +3,9 @@
 //!
 //! - `phrase`, `figures`: which sentence and which unit, decided without a browser;
 //! - `catalogue`, `speech`: the sentences in the page's language, with numbers as `Intl` writes them;
-//! - `frame`: header, footer and what is between them; `chooser`: what starts a torrent; `torrent`, `files`, `piece_map`, `peers`,
+//! - `frame`: header, footer and what is between them; `chooser`, `seeding`: what starts a torrent; `torrent`, `files`, `piece_map`, `peers`,
 //!   `trackers`, `options`: the list; `preview`: a file played or shown; `sharing`, `qr`: ways to pass a torrent on; `settings`: what direct links are made with;
-//!   `limits`: how fast it may go; `storage`: what is used of the browser's; `leaving`: what is asked before the page is left; `alerts`, `announcer`: what went wrong, and
+//!   `limits`: how fast it may go; `storage`: what is used of the browser's; `theme`: light or dark; `leaving`: what is asked before the page is left; `alerts`, `announcer`: what went wrong, and
 //!   what screen readers hear;
 //! - `parts`: texts, buttons, drawings and lists, of which all of it is made;
 //! - `gestures`, `gather`, `clipboard`: dropping, pasting, reading dropped folders, copying.
@@ -32,10 +32,12 @@ mod phrase;
 mod piece_map;
 mod preview;
 mod qr;
+mod seeding;
 mod settings;
 mod sharing;
 mod speech;
 mod storage;
+mod theme;
 mod torrent;
 mod trackers;
 
@@ -78,6 +80,8 @@ struct Ui {
     notice: RwSignal<Option<Phrase>>,
     /// What screen readers hear next.
     spoken: RwSignal<String>,
+    /// What is said of files before they are seeded.
+    seeding: RwSignal<seeding::Written>,
     /// The field for a hash, a magnet or a link.
     add_field: NodeRef<leptos::html::Input>,
 }
@@ -101,6 +105,7 @@ impl Ui {
             language: switch,
             notice: RwSignal::new(None),
             spoken: RwSignal::new(String::new()),
+            seeding: RwSignal::new(seeding::Written::kept()),
             add_field: NodeRef::new(),
         }
     }

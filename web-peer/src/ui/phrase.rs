@@ -2,6 +2,7 @@
 //! words (which sentence a state, a wait or a failure gets) is here, without a browser, so it is tested natively.
 
 use engine::{PeerSnapshot, Priority, State, Transport, WhyRelayed};
+use shared::limits::{MAX_TRACKER_URL_BYTES, MAX_TRACKERS};
 
 use crate::snapshot::{
     BannedView, IceChoice, RateLimits, RtcView, StorageKind, TorrentView, TrackerKind, TrackerState,
@@ -58,6 +59,7 @@ impl Phrase {
 /// What a torrent is doing.
 pub(super) fn state(view: &TorrentView) -> Phrase {
     Phrase::plain(match view.torrent.state {
+        _ if view.needs_files() => "state.needs_files",
         State::Seeding if view.wants_nothing() => "state.nothing_chosen",
         State::Seeding if view.is_complete_in_part() => "state.chosen",
         State::Hashing => "state.hashing",
@@ -85,7 +87,7 @@ pub(super) fn state_name(state: State) -> &'static str {
 /// user alone.
 pub(super) fn waiting(view: &TorrentView) -> Option<Phrase> {
     let state = view.torrent.state;
-    if matches!(state, State::Hashing | State::Paused | State::Error) {
+    if matches!(state, State::Hashing | State::Paused | State::Error) && !view.needs_files() {
         return None;
     }
     // Not stuck, but somebody who has just dropped a file wants to know what comes next.
@@ -107,6 +109,8 @@ pub(super) fn waiting(view: &TorrentView) -> Option<Phrase> {
         Waiting::Peers => "waiting.peers",
         Waiting::Metadata => "waiting.metadata",
         Waiting::Pieces => "waiting.pieces",
+        Waiting::Files => "waiting.files",
+        Waiting::Permission => "waiting.permission",
     }))
 }
 
@@ -182,6 +186,7 @@ pub(super) fn trouble(trouble: &Trouble) -> Phrase {
         Trouble::BadMetainfo { name, .. } => Phrase::plain("trouble.bad_metainfo").text("name", name),
         Trouble::AlreadyAdded { name } => Phrase::plain("trouble.already_added").text("name", name),
         Trouble::FileUnreadable { name } => Phrase::plain("trouble.file_unreadable").text("name", name),
+        Trouble::FileChanged { name } => Phrase::plain("trouble.file_changed").text("name", name),
         Trouble::NothingToSeed => Phrase::plain("trouble.nothing_to_seed"),
         Trouble::HashMismatch { peer, piece } => {
             let key = if peer.is_empty() { "trouble.hash_mismatch_unknown" } else { "trouble.hash_mismatch" };
@@ -385,6 +390,22 @@ pub(super) fn names_a_torrent(text: &str) -> bool {
     [Some(text), fragment].into_iter().flatten().any(|text| is_hash(text) || is_magnet(text))
 }
 
+/// The trackers in what was written, one a word, each once; and the first word that is none a browser can use.
+pub(super) fn trackers_in(written: &str) -> (Vec<String>, Option<String>) {
+    let is_socket = |word: &&str| {
+        let host = word.strip_prefix("wss://").or_else(|| word.strip_prefix("ws://"));
+        word.len() <= MAX_TRACKER_URL_BYTES && host.is_some_and(|host| !host.is_empty())
+    };
+    let words = || written.split([' ', '\n', '\r', '\t', ',']).filter(|word| !word.is_empty());
+    let mut trackers: Vec<String> = Vec::new();
+    for word in words().filter(is_socket).take(MAX_TRACKERS - 1) {
+        if !trackers.iter().any(|tracker| tracker == word) {
+            trackers.push(word.to_owned());
+        }
+    }
+    (trackers, words().find(|word| !is_socket(word)).map(|word| word.chars().take(60).collect()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -412,6 +433,17 @@ mod tests {
         {
             assert!(!names_a_torrent(text), "{text}");
         }
+    }
+
+    #[test]
+    fn trackers_are_told_from_what_a_browser_cannot_use() {
+        assert_eq!(trackers_in("  \n"), (Vec::new(), None));
+        let (trackers, wrong) =
+            trackers_in("wss://a.example, ws://b.example:1/x\nwss://a.example udp://c wss://");
+        assert_eq!(trackers, ["wss://a.example", "ws://b.example:1/x"]);
+        assert_eq!(wrong.as_deref(), Some("udp://c"));
+        let many: Vec<String> = (0..200).map(|number| format!("ws://{number}")).collect();
+        assert_eq!(trackers_in(&many.join(" ")).0.len(), MAX_TRACKERS - 1);
     }
 
     #[test]

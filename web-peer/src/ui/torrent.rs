@@ -8,7 +8,7 @@ use super::alerts::alert_box;
 use super::clipboard::{copy_button, copy_hash};
 use super::files::files;
 use super::options::options;
-use super::parts::{Button, Flag, Text, button, icon, is_blank, not, sometimes, text};
+use super::parts::{Button, Flag, Text, button, icon, is_blank, sometimes, text};
 use super::peers::peers;
 use super::phrase::{self, Phrase, Value};
 use super::piece_map::piece_map;
@@ -18,7 +18,7 @@ use super::trackers::trackers;
 use super::{Ui, figures};
 use crate::command::Command;
 use crate::save;
-use crate::snapshot::TorrentView;
+use crate::snapshot::{TorrentView, Waiting};
 
 /// One row: finds its torrent in every new snapshot by its key.
 #[derive(Clone, Copy)]
@@ -144,7 +144,7 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
                         <span>{count}</span>
                     </p>
                 </div>
-                {controls(row, known)}
+                {controls(row)}
             </header>
             {progress(row, name)}
             {rates(row)}
@@ -175,7 +175,7 @@ fn mark(view: &TorrentView) -> &'static str {
 }
 
 /// Pause or resume, and remove.
-fn controls(row: Row, known: Flag) -> AnyView {
+fn controls(row: Row) -> AnyView {
     let ui = row.ui;
     // Resuming is also the way out of an error.
     let stands = row.flag(|view| matches!(view.torrent.state, State::Paused | State::Error));
@@ -183,7 +183,8 @@ fn controls(row: Row, known: Flag) -> AnyView {
         move |standing: &'static str, moving: &'static str| if stands.get() { standing } else { moving };
     let toggle = Button {
         class: "quiet",
-        hidden: not(known),
+        // While its files are not here there is nothing to pause, and nothing to go on with.
+        hidden: row.flag(|view| !has_hash(view) || view.needs_files()),
         ..Button::new(
             "pause",
             text(move || choose("play", "pause").to_owned()),
@@ -295,6 +296,7 @@ pub(super) fn rate(ui: Ui, way: &'static str, rate: Text) -> AnyView {
 }
 
 fn waiting(row: Row) -> impl IntoView {
+    let asks = row.flag(|view| view.waiting == Some(Waiting::Permission));
     let phrase = row.text(move |view| phrase::waiting(view).map(|phrase| row.ui.say(&phrase)));
     let blank = is_blank(phrase);
     sometimes(move || {
@@ -303,10 +305,19 @@ fn waiting(row: Row) -> impl IntoView {
                 <p class="waiting" data-testid="waiting">
                     {icon("clock")} <span>{phrase}</span>
                 </p>
+                {sometimes(move || asks.get().then(|| allow(row)))}
             }
             .into_any()
         })
     })
+}
+
+/// Has the browser ask the user whether this page may read their files again.
+fn allow(row: Row) -> AnyView {
+    let shape =
+        Button { class: "primary", ..Button::new("allow-files", "file", row.ui.word("action.allow_files")) };
+    let press = move || row.order(Command::AllowFiles);
+    view! { <div class="buttons">{button(shape, press)}</div> }.into_any()
 }
 
 fn trouble(row: Row) -> impl IntoView {
