@@ -13,6 +13,7 @@ use super::peers::peers;
 use super::phrase::{self, Phrase, Value};
 use super::piece_map::piece_map;
 use super::preview::{self, preview};
+use super::rate_chart::rate_chart;
 use super::sharing::sharing;
 use super::trackers::trackers;
 use super::{Ui, figures};
@@ -144,13 +145,12 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
             {waiting(row)}
             {trouble(row)}
             {sometimes(move || known.get().then(|| share(row, open)))}
-            {sometimes(move || known.get().then(|| sharing(row)))}
             {preview(row, open)}
-            {files(row, open)}
-            {piece_map(row)}
-            {peers(row)}
-            {trackers(row)}
-            {sometimes(move || known.get().then(|| options(row)))}
+            <div class="folds">
+                {files(row, open)} {peers(row)} {rate_chart(row)} {piece_map(row)}
+                {sometimes(move || known.get().then(|| sharing(row)))} {trackers(row)}
+                {sometimes(move || known.get().then(|| options(row)))}
+            </div>
         </article>
     }
     .into_any()
