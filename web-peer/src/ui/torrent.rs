@@ -102,7 +102,7 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
     let words = row.text(move |view| Some(ui.say(&phrase::state(view))));
     let mark = row.text(|view| Some(mark(view).to_owned()));
     // What invites: the link while nobody has it from here, saving once it has come from others.
-    let own = row.watch(|view| (view.torrent.bytes.downloaded == 0).then(String::new));
+    let own = row.watch(|view| is_own(view).then(String::new));
     let name = row.text(move |view| {
         let name = view.torrent.name.clone();
         Some(if name.is_empty() { ui.word("list.unnamed") } else { name })
@@ -156,11 +156,18 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
     .into_any()
 }
 
+/// Whether all of it was here from the start.
+fn is_own(view: &TorrentView) -> bool {
+    let pieces = view.torrent.pieces;
+    view.torrent.bytes.downloaded == 0 && pieces.have == pieces.total
+}
+
 /// The icon of a state.
 fn mark(view: &TorrentView) -> &'static str {
     match view.torrent.state {
         State::Hashing => "clock",
         State::Metadata | State::Downloading => "down",
+        State::Seeding if view.wants_nothing() => "file",
         State::Seeding => "check",
         State::Paused => "pause",
         State::Error => "warning",

@@ -1,6 +1,6 @@
 //! How soon the page answers its user while a large file arrives.
 
-use std::pin::pin;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -73,17 +73,20 @@ pub(crate) async fn input(report: &mut Report) -> Result<()> {
 /// Types into the field for a hash, as people do, until this ends.
 async fn type_until<T>(page: &Page, happening: impl Future<Output = Result<T>>) -> Result<T> {
     page.run("document.querySelector('[data-testid=add-input]').focus()", vec![]).await?;
-    let mut happening = pin!(happening);
+    // Both go on while either waits for the browser, which answers one at a time.
+    tokio::select! {
+        ended = happening => ended,
+        Err(error) = type_on(page) => Err(error),
+    }
+}
+
+async fn type_on(page: &Page) -> Result<Infallible> {
     let mut beat = tokio::time::interval(BETWEEN_KEYS);
     loop {
-        tokio::select! {
-            ended = &mut happening => return ended,
-            _ = beat.tick() => {
-                for kind in ["keyDown", "keyUp"] {
-                    let key = json!({ "type": kind, "key": "a", "code": "KeyA", "text": "a" });
-                    page.devtools("Input.dispatchKeyEvent", key).await?;
-                }
-            }
+        beat.tick().await;
+        for kind in ["keyDown", "keyUp"] {
+            let key = json!({ "type": kind, "key": "a", "code": "KeyA", "text": "a" });
+            page.devtools("Input.dispatchKeyEvent", key).await?;
         }
     }
 }
