@@ -15,7 +15,8 @@ mod firefox;
 mod node;
 mod page;
 pub mod process;
-pub mod redis;
+#[path = "../../tracker/examples/redis_server/mod.rs"]
+pub mod redis_server;
 pub mod samples;
 mod site;
 mod slow_line;

@@ -235,6 +235,21 @@ impl Page {
         snapshot.torrent(info_hash).cloned().context("the torrent is gone")
     }
 
+    /// Waits until a script gives something that is true, and gives that; `what` says in words what is waited for.
+    pub async fn wait_for_script(&self, what: &str, script: &str) -> Result<Value> {
+        let start = Instant::now();
+        loop {
+            let said = self.run(script, vec![]).await?;
+            if !matches!(said, Value::Null | Value::Bool(false)) {
+                return Ok(said);
+            }
+            if start.elapsed() > SHORT {
+                return Err(self.failure(anyhow!("waited for '{what}'")).await);
+            }
+            sleep(POLL).await;
+        }
+    }
+
     /// Waits until the snapshot is as `is_right` wants it. Fails when nothing in it has changed for a long time.
     pub async fn wait_until(&self, what: &str, is_right: impl Fn(&Snapshot) -> bool) -> Result<Snapshot> {
         let mut last_json = Value::Null;

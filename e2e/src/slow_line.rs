@@ -1,11 +1,14 @@
-//! A line to the tracker on which what arrives is slow.
+//! A line to the tracker on which what arrives is slow, and stops where it is told to.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -16,6 +19,7 @@ const CHUNK: usize = 16 << 10;
 #[derive(Debug)]
 pub struct SlowLine {
     address: SocketAddr,
+    most: watch::Sender<u64>,
     task: JoinHandle<()>,
 }
 
@@ -30,13 +34,20 @@ impl SlowLine {
     pub async fn start(tracker: SocketAddr, speed: u64) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for a slow line")?;
         let address = listener.local_addr().context("the slow line has no address")?;
+        let (most, stops) = watch::channel(u64::MAX);
+        let passed = Arc::new(AtomicU64::new(0));
         let task = tokio::spawn(async move {
             while let Ok((page, _)) = listener.accept().await {
                 // Whatever goes wrong with one connection shows in the page that made it.
-                tokio::spawn(forward(page, tracker, speed));
+                tokio::spawn(forward(page, tracker, speed, Arc::clone(&passed), stops.clone()));
             }
         });
-        Ok(Self { address, task })
+        Ok(Self { address, most, task })
+    }
+
+    /// Lets so many bytes pass from the tracker, over all connections from the start on, and no more until told another number.
+    pub fn pass_at_most(&self, bytes: u64) {
+        self.most.send_replace(bytes);
     }
 
     /// `ws://127.0.0.1:…/ws`.
@@ -45,7 +56,13 @@ impl SlowLine {
     }
 }
 
-async fn forward(mut page: TcpStream, tracker: SocketAddr, speed: u64) -> Result<()> {
+async fn forward(
+    mut page: TcpStream,
+    tracker: SocketAddr,
+    speed: u64,
+    passed: Arc<AtomicU64>,
+    mut stops: watch::Receiver<u64>,
+) -> Result<()> {
     let socket = TcpSocket::new_v4()?;
     // Else the system takes megabytes off the tracker's hands, and what is behind them waits for seconds.
     socket.set_recv_buffer_size(1 << 16)?;
@@ -62,6 +79,11 @@ async fn forward(mut page: TcpStream, tracker: SocketAddr, speed: u64) -> Result
             }
             due = due.max(Instant::now()) + Duration::from_secs_f64(read as f64 / speed as f64);
             sleep_until(due).await;
+            let passed = passed.fetch_add(read as u64, Ordering::Relaxed) + read as u64;
+            // Without whom to ask the line is gone, and so is this connection soon.
+            if stops.wait_for(|most| passed <= *most).await.is_err() {
+                return Ok(0);
+            }
             to_page.write_all(&chunk[..read]).await?;
         }
     };

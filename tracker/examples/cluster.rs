@@ -5,11 +5,11 @@
 //! clients announces itself again and again, waiting for each reply. Relay: one sender at one node, one receiver at the other,
 //! every byte through Redis.
 
+mod redis_server;
 #[allow(dead_code, reason = "shared with the other example")]
 mod relayed;
 
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -22,6 +22,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tracker::cluster::{ClusterSettings, HEARTBEAT, Place, Redis};
 use tracker::{Page, Settings};
 
+use redis_server::RedisServer;
 use relayed::{Socket, connect, peer, signal, through_trackers, unbounded};
 
 /// Bytes of one transfer.
@@ -39,8 +40,9 @@ fn main() -> anyhow::Result<()> {
     let (trackers, clients) = (thread()?, thread()?);
     let redis = RedisServer::start()?;
     let alone = trackers.block_on(start(None))?;
-    let nodes = trackers
-        .block_on(async { anyhow::Ok([start(Some(&redis.url)).await?, start(Some(&redis.url)).await?]) })?;
+    let nodes = trackers.block_on(async {
+        anyhow::Ok([start(Some(&redis.url())).await?, start(Some(&redis.url())).await?])
+    })?;
     clients.block_on(async {
         // Until the two know of each other.
         tokio::time::sleep(2 * HEARTBEAT).await;
@@ -113,44 +115,4 @@ async fn announces(address: SocketAddr, n: u8, round: usize) -> anyhow::Result<V
         }
     }
     Ok(times)
-}
-
-/// Ended with the measurement.
-struct RedisServer {
-    child: Child,
-    url: String,
-}
-
-impl RedisServer {
-    fn start() -> anyhow::Result<Self> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut command = Command::new("redis-server");
-        command.args([
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            &port.to_string(),
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("no redis-server")?;
-        let server = Self { child, url: format!("redis://127.0.0.1:{port}") };
-        for _ in 0..500 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Ok(server);
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        bail!("redis-server does not start");
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -1,10 +1,8 @@
-use std::time::{Duration, Instant};
-
 use anyhow::{Result, bail, ensure};
 use e2e::samples::{Scratch, sha256};
 use e2e::{MIB, Page, Tracker};
 use fantoccini::key::Key;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// More steps than the page has.
 const MOST_STEPS: usize = 200;
@@ -50,21 +48,6 @@ async fn press(page: &Page, test_id: &str, key: Key) -> Result<()> {
     page.type_keys(&char::from(key).to_string()).await
 }
 
-/// Waits until a script gives what is wanted.
-async fn wait_until(page: &Page, script: &str, wanted: &Value) -> Result<()> {
-    let start = Instant::now();
-    loop {
-        let found = page.run(script, vec![]).await?;
-        if found == *wanted {
-            return Ok(());
-        }
-        if start.elapsed() > Duration::from_secs(60) {
-            bail!("{script} gives {found}");
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 /// From choosing a file to the saved copy without a mouse: everything is reached by Tab, seen when it is, and pressed by keys.
 #[tokio::test]
 async fn the_keyboard_alone_shares_downloads_and_saves() -> Result<()> {
@@ -79,21 +62,22 @@ async fn the_keyboard_alone_shares_downloads_and_saves() -> Result<()> {
         }, { once: true })";
     seeder.run(catch, vec![]).await?;
     press(&seeder, "file-input", Key::Space).await?;
-    wait_until(&seeder, "return window.opened ?? null", &json!(true)).await?;
+    seeder.wait_for_script("the window for choosing", "return window.opened === true").await?;
     let info_hash = crate::seed(&seeder, &original).await?;
-    let copied = "return document.querySelector('[data-testid=copy-link]')?.innerText.trim() ?? null";
-    wait_until(&seeder, copied, &json!("Copy link")).await?;
+    let can_copy =
+        "return document.querySelector('[data-testid=copy-link]')?.innerText.trim() === 'Copy link'";
+    seeder.wait_for_script("the button that copies", can_copy).await?;
     press(&seeder, "copy-link", Key::Enter).await?;
     let copied = "const [button, by_hand] = ['[data-testid=copy-link]', '.by-hand'].map((at) => document.querySelector(at));
         const said = document.querySelector('[role=status]')?.textContent;
         return button?.innerText.trim() === 'Copied' || said === 'Copied' || Boolean(by_hand)";
-    wait_until(&seeder, copied, &json!(true)).await?;
+    seeder.wait_for_script("the link is copied", copied).await?;
 
     tab_to(&downloader, "add-input").await?;
     downloader.type_keys(&format!("{info_hash}{}", char::from(Key::Enter))).await?;
     downloader.wait_until_complete(&info_hash).await?;
-    let can_save = "return document.querySelector('[data-testid=save]')?.disabled ?? null";
-    wait_until(&downloader, can_save, &json!(false)).await?;
+    let can_save = "return document.querySelector('[data-testid=save]')?.disabled === false";
+    downloader.wait_for_script("the button that saves", can_save).await?;
     let saved = downloader.saved_by(press(&downloader, "save", Key::Enter)).await?;
     assert_eq!(sha256(&saved)?, sha256(&original)?, "the bytes are the same");
 

@@ -1,6 +1,4 @@
-use std::time::{Duration, Instant};
-
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use e2e::samples::Scratch;
 use e2e::{MIB, State, Tracker};
 use serde_json::json;
@@ -19,12 +17,8 @@ async fn leaving_asks_while_somebody_downloads_from_here_and_not_otherwise() -> 
     let (seeder, downloader) = tokio::try_join!(crate::open(&tracker), crate::open(&tracker))?;
     // The page that is shown is behind the snapshot by a moment.
     let wait_until_would_ask = async |wanted: bool, why: &str| {
-        let start = Instant::now();
-        while seeder.run(WOULD_ASK, vec![]).await? != json!(wanted) {
-            ensure!(start.elapsed() < Duration::from_secs(60), "{why}, and it would ask: {}", !wanted);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Ok(())
+        let script = format!("return (() => {{ {WOULD_ASK} }})() === {wanted}");
+        seeder.wait_for_script(&format!("{why}: asking is {wanted}"), &script).await.map(drop)
     };
     assert_eq!(seeder.run(WOULD_ASK, vec![]).await?, json!(false), "nothing is here");
     let info_hash = crate::seed(&seeder, &original).await?;

@@ -9,7 +9,6 @@ mod empty_file;
 mod firefox;
 mod folder;
 mod folder_of_many;
-mod hidden_tab;
 mod hostile_tracker;
 mod keyboard;
 mod leaving;

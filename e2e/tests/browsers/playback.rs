@@ -1,8 +1,7 @@
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use e2e::samples::Scratch;
 use e2e::{BrowserOptions, MIB, Page, SlowLine, Tracker};
@@ -12,9 +11,8 @@ use serde_json::{Value, json};
 const FILM: (u32, u32, u32) = (40, 8, 2_600_000);
 /// Shorter, the player would read all of it ahead.
 const FILM_BYTES: u64 = 9 * MIB;
-/// Bytes a second of the downloader's line: some 25 seconds for the film, so that a test which is in its middle stays there.
+/// Bytes a second of the downloader's line: some 25 seconds for the film.
 const SPEED: u64 = 400 << 10;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Has this page's browser make a film.
 async fn film(page: &Page, samples: &Scratch) -> Result<PathBuf> {
@@ -25,21 +23,6 @@ async fn film(page: &Page, samples: &Scratch) -> Result<PathBuf> {
     let path = samples.path().join("filme 映画.webm");
     fs::write(&path, base64::engine::general_purpose::STANDARD.decode(text)?)?;
     Ok(path)
-}
-
-/// Waits until a script gives something that is true, and gives that.
-pub(crate) async fn until(page: &Page, what: &str, script: &str) -> Result<Value> {
-    let start = Instant::now();
-    loop {
-        let said = page.run(script, vec![]).await?;
-        if !matches!(said, Value::Null | Value::Bool(false)) {
-            return Ok(said);
-        }
-        if start.elapsed() > PATIENCE {
-            bail!(page.failure(anyhow::anyhow!("waited for '{what}'")).await);
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 /// A film begins while most of it is still elsewhere, and what is jumped to comes before what lies between.
@@ -54,23 +37,23 @@ async fn a_film_plays_before_it_is_complete_and_seeks_to_what_is_not_there() -> 
     assert!(total > FILM_BYTES, "the film has only {total} bytes");
     let info_hash = crate::seed(&seeder, &original).await?;
 
+    // The line stops on the way, so that what is shown is shown by what had come, however slow the machine is.
+    line.pass_at_most(total * 6 / 10);
     viewer.add(&info_hash).await?;
     viewer.press(&info_hash, "preview").await?;
     let plays = "const player = document.querySelector('[data-testid=player]');
         return Boolean(player && player.currentTime > 0.5 && player.videoWidth === 320)";
-    until(&viewer, "the film plays", plays).await?;
-    let begun = viewer.torrent(&info_hash).await?;
-    assert!(begun.progress() < 0.6, "it plays at {} of the download", begun.progress());
+    viewer.wait_for_script("the film plays", plays).await?;
 
+    // Not enough to come to that place in order.
+    line.pass_at_most(total * 8 / 10);
     let jump = "const player = document.querySelector('[data-testid=player]');
         player.pause(); player.currentTime = player.duration * 0.85;";
     viewer.run(jump, vec![]).await?;
     let there = "const player = document.querySelector('[data-testid=player]');
-        const done = !player.seeking && player.readyState >= 2 && player.currentTime > player.duration * 0.84;
-        return done && window.enxame.snapshot().torrents[0].bytes.verified";
-    let verified = until(&viewer, "what is jumped to is shown", there).await?;
-    let share = verified.as_f64().context("bytes are a number")? / total as f64;
-    assert!(share < 0.8, "at {share} of the download it could have come in order");
+        return !player.seeking && player.readyState >= 2 && player.currentTime > player.duration * 0.84";
+    viewer.wait_for_script("what is jumped to is shown", there).await?;
+    line.pass_at_most(u64::MAX);
 
     viewer.wait_until_complete(&info_hash).await?;
     crate::assert_saves(&viewer, &info_hash, &original).await
@@ -195,8 +178,7 @@ async fn pictures_texts_and_documents_open_in_the_page() -> Result<()> {
     let open = "document.querySelectorAll('[data-testid=files] [data-testid=preview]')[arguments[0]].click()";
 
     page.run(open, vec![json!(0)]).await?;
-    until(
-        &page,
+    page.wait_for_script(
         "the picture",
         "return document.querySelector('[data-testid=picture]')?.naturalWidth === 192",
     )
@@ -204,12 +186,15 @@ async fn pictures_texts_and_documents_open_in_the_page() -> Result<()> {
     page.run(open, vec![json!(1)]).await?;
     let text = "const text = document.querySelector('[data-testid=text]');
         return text && !text.hidden && text.textContent";
-    assert_eq!(until(&page, "the text", text).await?, "<b>ação</b> 数据");
+    assert_eq!(page.wait_for_script("the text", text).await?, "<b>ação</b> 数据");
     page.run(open, vec![json!(2)]).await?;
-    until(&page, "the empty text", "return document.querySelector('[data-testid=text]')?.textContent === ''")
-        .await?;
+    page.wait_for_script(
+        "the empty text",
+        "return document.querySelector('[data-testid=text]')?.textContent === ''",
+    )
+    .await?;
     page.press(&info_hash, "preview-close").await?;
-    until(&page, "closed", "return !document.querySelector('[data-testid=preview-panel]')").await?;
+    page.wait_for_script("closed", "return !document.querySelector('[data-testid=preview-panel]')").await?;
     Ok(())
 }
 
@@ -225,7 +210,7 @@ async fn without_a_service_worker_the_page_says_so_and_saves() -> Result<()> {
     let info_hash = crate::seed(&page, &text).await?;
     page.press(&info_hash, "preview").await?;
     let says = "return document.querySelector('[data-testid=preview-says]')?.innerText";
-    let said = until(&page, "a sentence", says).await?;
+    let said = page.wait_for_script("a sentence", says).await?;
     assert!(said.as_str().is_some_and(|said| said.contains("https") && said.contains("saved")), "{said}");
     assert_eq!(page.snapshot_json().await?["streaming"]["state"], "unavailable");
     crate::assert_saves(&page, &info_hash, &text).await

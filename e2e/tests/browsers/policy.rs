@@ -34,7 +34,7 @@ async fn a_transfer_asks_no_third_party_and_obeys_the_policy() -> Result<()> {
     downloader.unfold_files(&info_hash).await?;
     downloader.press(&info_hash, "preview").await?;
     let shown = "return Boolean(document.querySelector('[data-testid=text]:not([hidden])'))";
-    crate::playback::until(&downloader, "the text is shown", shown).await?;
+    downloader.wait_for_script("the text is shown", shown).await?;
 
     let own = tracker.url().trim_end_matches('/').to_owned();
     for page in [&seeder, &downloader] {

@@ -45,14 +45,9 @@ async fn a_full_storage_is_told_and_the_download_goes_on_when_there_is_room() ->
     downloader.press(&info_hash, "pause").await?;
     downloader.wait_until_complete(&info_hash).await?;
     crate::assert_saves(&downloader, &info_hash, &original).await?;
-    let shown = "return document.querySelector('[data-testid=storage]:not([hidden])')?.innerText ?? ''";
-    let start = Instant::now();
-    while !downloader.run(shown, vec![]).await?.as_str().is_some_and(|text| text.contains("in use")) {
-        if start.elapsed() > Duration::from_secs(60) {
-            bail!("the page does not say how much is used");
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let shown =
+        "return document.querySelector('[data-testid=storage]:not([hidden])')?.innerText.includes('in use')";
+    downloader.wait_for_script("how much is used", shown).await?;
 
     let before = used(&downloader).await?;
     assert!(before >= TOTAL, "{before} bytes are used");

@@ -1,12 +1,12 @@
 use anyhow::Result;
-use e2e::redis::Redis;
+use e2e::redis_server::RedisServer;
 use e2e::samples::Scratch;
 use e2e::{MIB, Page, Tracker};
 
 /// A seeder at one tracker and a downloader at another, which are one: they meet, and transfer by either way.
 #[tokio::test]
 async fn pages_of_two_trackers_that_are_one_transfer_directly_and_by_relay() -> Result<()> {
-    let (redis, samples) = (Redis::start()?, Scratch::new()?);
+    let (redis, samples) = (RedisServer::start()?, Scratch::new()?);
     let url = redis.url();
     let flags = ["--cluster", url.as_str(), "--cluster-heartbeat", "500ms"];
     let nodes = [Tracker::start_with(&flags)?, Tracker::start_with(&flags)?];

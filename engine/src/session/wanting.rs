@@ -10,6 +10,7 @@ use std::time::Duration;
 use shared::PieceIndex;
 use shared::wire::{Bitfield, Message};
 
+use super::downloading::ask_in_parts;
 use super::{Session, Torrent};
 use crate::api::{LinkId, Notice, Priority, Time};
 
@@ -174,14 +175,7 @@ impl Session {
                 .filter(|(other, _)| *other < wait / 2);
             let Some((_, link)) = quickest.filter(|_| torrent.pieces.is_single(span)) else { continue };
             let Some(peer) = self.swarm.links.get_mut(&link) else { continue };
-            let mut begin = span.begin();
-            while begin < span.end() {
-                let len = peer.request_len(now).min(span.end() - begin);
-                let Some(part) = torrent.geometry.span(span.piece().as_u32(), begin, len) else { break };
-                torrent.pieces.requested(part);
-                peer.ask(now, part);
-                begin = part.end();
-            }
+            ask_in_parts(now, torrent, peer, span);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A Redis server, where trackers meet that are one.
+//! A Redis server, where trackers meet that are one: for the measurement here, and for the end-to-end tests.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -11,12 +11,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A Redis server on a free port of this machine, that keeps nothing; ended when dropped.
 #[derive(Debug)]
-pub struct Redis {
+pub struct RedisServer {
     child: Child,
     port: u16,
 }
 
-impl Redis {
+impl RedisServer {
     /// Starts one.
     pub fn start() -> Result<Self> {
         let began = Instant::now();
@@ -58,7 +58,7 @@ impl Redis {
     }
 }
 
-impl Drop for Redis {
+impl Drop for RedisServer {
     fn drop(&mut self) {
         // It may be gone already.
         let _ = self.child.kill();
