@@ -42,17 +42,15 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 fn without_trunk(index: &str) -> String {
     let mut written = String::new();
     let mut rest = index;
-    // What is only for Trunk goes: programs, and files that are copied.
-    while let Some((before, link)) = rest.split_once("<link data-trunk") {
+    while let Some((before, link)) = rest.split_once("<link") {
         written.push_str(before);
         let (link, after) = link.split_once("/>").unwrap_or((link, ""));
-        if link.contains("rel=\"css\"") {
-            written.push_str(&format!(
-                "<link{} />",
-                link.trim_end().replace("rel=\"css\"", "rel=\"stylesheet\"")
-            ));
-        } else if link.contains("rel=\"icon\"") {
-            written.push_str(&format!("<link{link}/>"));
+        let shown = link.replacen(" data-trunk", "", 1).replace("rel=\"css\"", "rel=\"stylesheet\"");
+        // What is only for Trunk goes: programs, and files that are copied.
+        let is_kept =
+            !link.contains("data-trunk") || link.contains("rel=\"css\"") || link.contains("rel=\"icon\"");
+        if is_kept {
+            written.push_str(&format!("<link{shown}/>"));
         }
         rest = after;
     }
