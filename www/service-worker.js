@@ -1,4 +1,4 @@
-// The page's service worker. It does two things:
+// The page's service worker. It does two things, and passes on touches of notifications:
 //
 // - `stream/<client>/…`: responses whose bytes a tab gives (web-peer/src/stream): it has the store, and asks its peers for what
 //   is missing. One chunk at a time is asked for, when the browser has room for it.
@@ -29,6 +29,13 @@ addEventListener("message", (event) => {
   const answer = () => event.ports[0].postMessage(event.source.id);
   // A page that was loaded past the service worker (a forced reload) is taken in, too.
   event.waitUntil(clients.claim().then(answer, answer));
+});
+
+// On Android a notification is the service worker's (web-peer/src/ui/notifier.rs); touching it opens the page.
+addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  const open = (tabs) => (tabs.length > 0 ? tabs[0].focus() : clients.openWindow(scope));
+  event.waitUntil(clients.matchAll({ type: "window" }).then(open).catch(() => {}));
 });
 
 addEventListener("fetch", (event) => {

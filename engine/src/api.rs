@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use shared::signal::SessionDescription;
 use shared::{BlockSpan, InfoHash, OfferId, PeerId, PieceIndex};
 
@@ -54,7 +55,7 @@ pub struct LinkId(pub u64);
 pub struct LoadId(pub u64);
 
 /// How a link carries its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// From peer to peer (WebRTC).
@@ -123,7 +124,7 @@ pub enum DirectFailure {
 }
 
 /// Why a peer's bytes go through the tracker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhyRelayed {
     /// A direct link is being tried, or is about to be.
@@ -280,7 +281,7 @@ pub enum Priority {
 }
 
 /// What a torrent is doing; the words of the automation contract (`data-state`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Its files are being hashed (before there is a session).
@@ -298,7 +299,7 @@ pub enum State {
 }
 
 /// Bytes a second.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
 pub struct Rates {
     /// Received.
     pub down: f64,
@@ -307,7 +308,7 @@ pub struct Rates {
 }
 
 /// Bytes of a torrent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct ByteCounts {
     /// In all its files; zero before the metadata is known.
     pub total: u64,
@@ -320,7 +321,7 @@ pub struct ByteCounts {
 }
 
 /// Pieces of a torrent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct PieceCounts {
     /// In all.
     pub total: u32,
@@ -343,7 +344,7 @@ pub enum PieceState {
 }
 
 /// One peer as the user sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerSnapshot {
     /// Its peer id, in hexadecimal.
@@ -379,11 +380,11 @@ pub struct PeerSnapshot {
 }
 
 /// One torrent as the user sees it. The first fields are the automation contract.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TorrentSnapshot {
     /// Forty hexadecimal digits.
-    #[serde(serialize_with = "as_hex")]
+    #[serde(serialize_with = "as_hex", deserialize_with = "from_hex")]
     pub info_hash: InfoHash,
     /// From the metadata, else from the magnet; empty when neither says.
     pub name: String,
@@ -401,4 +402,8 @@ pub struct TorrentSnapshot {
 
 fn as_hex<S: serde::Serializer>(hash: &InfoHash, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(hash)
+}
+
+fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<InfoHash, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }

@@ -11,8 +11,8 @@
 //! - [`ui`]: shows a [`snapshot`] and sends [`command`]s.
 //!
 //! Below them: [`dedicated`] starts workers and carries messages, [`digest`] is SHA-1 inside them, [`buffers`] are what
-//! bytes travel in, [`media`] says what a file is by its name, [`metered`] whether
-//! bytes are dear.
+//! bytes travel in, [`media`] says what a file is by its name, [`metered`] whether bytes are dear; [`recorded`] reads
+//! snapshots that were written down, for looking at the page without any of the above.
 //!
 //! `transport`, `store`, `verify`, `stream` and `ui` never import each other.
 
@@ -27,6 +27,7 @@ pub mod intake;
 pub mod media;
 pub mod metered;
 pub mod page;
+pub mod recorded;
 pub mod save;
 pub mod snapshot;
 pub mod store;

@@ -5,7 +5,7 @@ use engine::{PeerSnapshot, PieceState, Priority, State, TorrentSnapshot};
 use serde::{Deserialize, Serialize};
 
 /// Everything at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
     /// Who this tab is in every swarm: its peer id, in hexadecimal.
@@ -38,7 +38,7 @@ pub struct RateLimits {
 }
 
 /// The page's tracker.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TrackerView {
     /// `ws://…` or `wss://…`.
@@ -48,7 +48,7 @@ pub struct TrackerView {
 }
 
 /// Whether the tracker can be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrackerState {
     /// First attempt under way.
@@ -60,7 +60,7 @@ pub enum TrackerState {
 }
 
 /// What a tracker speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrackerKind {
     /// Our extension: it names peers, and relays.
@@ -70,7 +70,7 @@ pub enum TrackerKind {
 }
 
 /// One tracker of one torrent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TorrentTrackerView {
     /// `ws://…` or `wss://…`.
@@ -90,7 +90,7 @@ pub struct TorrentTrackerView {
 }
 
 /// Direct links of this tab.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RtcView {
     /// Whether this browser has WebRTC.
@@ -106,7 +106,7 @@ pub struct RtcView {
 }
 
 /// The ICE servers in force.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IceView {
     /// Their addresses.
@@ -116,7 +116,7 @@ pub struct IceView {
 }
 
 /// Whose choice the ICE servers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IceChoice {
     /// The user's.
@@ -129,7 +129,7 @@ pub enum IceChoice {
 }
 
 /// The ways that peers may be reached; the words of the page's `transport` switch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TransportMode {
     /// Directly where that is possible, else through the tracker.
@@ -142,7 +142,7 @@ pub enum TransportMode {
 }
 
 /// Where downloads are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StorageView {
     /// The kind of store.
@@ -152,7 +152,7 @@ pub struct StorageView {
 }
 
 /// Whether files have addresses from which the page plays and shows them.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StreamingView {
     /// Whether they have.
@@ -162,7 +162,7 @@ pub struct StreamingView {
 }
 
 /// Whether files have addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StreamingState {
     /// The service worker is being started.
@@ -175,7 +175,7 @@ pub enum StreamingState {
 }
 
 /// The kind of store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StorageKind {
     /// Being opened.
@@ -187,7 +187,7 @@ pub enum StorageKind {
 }
 
 /// One torrent.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TorrentView {
     /// Names the row for as long as it is in the list; the info-hash cannot, since it is not known while hashing.
@@ -204,6 +204,8 @@ pub struct TorrentView {
     pub sequential: bool,
     /// How fast it may go.
     pub limits: RateLimits,
+    /// How fast it was over the last minutes.
+    pub history: RateHistory,
     /// Whether this tab is the first that has all of it, and gives each piece to somebody else (BEP 16).
     pub super_seeding: bool,
     /// Peers that sent wrong data and are not asked again, in the order in which they were found out.
@@ -269,8 +271,19 @@ impl TorrentView {
     }
 }
 
+/// How fast a torrent was over the last minutes: means of equal steps of time, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RateHistory {
+    /// Seconds of each step.
+    pub step: u64,
+    /// Bytes a second received, for each step.
+    pub down: Vec<u64>,
+    /// Bytes a second sent; as many.
+    pub up: Vec<u64>,
+}
+
 /// One file of a torrent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileView {
     /// Path inside the torrent, parts joined by `/`; for a single file its name.
@@ -302,7 +315,7 @@ pub struct Wanted {
 }
 
 /// A peer that sent bytes that are not the torrent's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BannedView {
     /// Its peer id, in hexadecimal.
@@ -314,7 +327,7 @@ pub struct BannedView {
 }
 
 /// How far saving into a folder is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SavingView {
     /// Files that are there.
@@ -324,7 +337,7 @@ pub struct SavingView {
 }
 
 /// What a torrent that does not move is waiting for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Waiting {
     /// The tracker: the socket is not open.
@@ -342,7 +355,7 @@ pub enum Waiting {
 }
 
 /// What is wrong, as a kind with its details; the user interface has the words for it in every language.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum Trouble {
     /// What was pasted is not a hash, a magnet or a link to a torrent.
@@ -408,7 +421,7 @@ pub enum Trouble {
 }
 
 /// Something that went wrong and belongs to no torrent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Alert {
     /// Names it for `Command::Dismiss`.
@@ -442,6 +455,7 @@ mod tests {
             piece_states: Vec::new(),
             sequential: false,
             limits: RateLimits::default(),
+            history: RateHistory::default(),
             super_seeding: false,
             banned: Vec::new(),
             trackers: Vec::new(),

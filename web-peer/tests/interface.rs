@@ -16,9 +16,9 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_peer::command::Command;
 use web_peer::snapshot::{
-    Alert, FileView, IceChoice, IceView, RateLimits, RtcView, Snapshot, StorageKind, StorageView,
-    StreamingView, TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView, TransportMode,
-    Trouble, Waiting,
+    Alert, FileView, IceChoice, IceView, RateHistory, RateLimits, RtcView, Snapshot, StorageKind,
+    StorageView, StreamingView, TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView,
+    TransportMode, Trouble, Waiting,
 };
 use web_sys::{
     ClipboardEvent, ClipboardEventInit, DataTransfer, DragEvent, DragEventInit, Element, File, HtmlElement,
@@ -142,6 +142,7 @@ fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
         piece_states: Vec::new(),
         sequential: false,
         limits: RateLimits::default(),
+        history: RateHistory::default(),
         super_seeding: false,
         banned: Vec::new(),
         waiting: None,
@@ -682,4 +683,114 @@ async fn the_map_of_ten_thousand_pieces_shows_each_and_keeps_up() {
     // The fastest, since whatever else the machine does is no fault of the map.
     assert!(fastest < 100.0, "a change of the map took {fastest} ms");
     until(|| has([1, 2, 3]) > 2 * have).await;
+}
+
+/// A `Notification` that answers as told and remembers what was shown, instead of the browser's.
+const NOTIFICATIONS: &str = "
+    window.shown = [];
+    window.Notification = class { constructor(title) { window.shown.push(title); } close() {} };
+    window.Notification.permission = 'default';
+    window.Notification.requestPermission = async () => (window.Notification.permission = window.answer);
+    document.hasFocus = () => false;";
+
+fn shown() -> Vec<String> {
+    let shown = js_sys::Reflect::get(&web_sys::window().unwrap(), &"shown".into()).unwrap();
+    js_sys::Array::from(&shown).iter().map(|title| title.as_string().unwrap()).collect()
+}
+
+fn answer(permission: &str) {
+    js_sys::Reflect::set(&web_sys::window().unwrap(), &"answer".into(), &permission.into()).unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn who_asked_for_it_is_notified_once_of_each_download_that_becomes_complete() {
+    js_sys::eval(NOTIFICATIONS).unwrap();
+    let storage = web_sys::window().unwrap().local_storage().unwrap().unwrap();
+    storage.remove_item("enxame.notify").unwrap();
+    let coming = |verified| {
+        let state = if verified == 10 { State::Seeding } else { State::Downloading };
+        let mut coming = torrent(1, state, verified, 10);
+        coming.torrent.bytes.downloaded = verified;
+        with(vec![coming, torrent(2, state, verified, 10)])
+    };
+    let page = Page::open(coming(1));
+    settle().await;
+    page.show(coming(10)).await;
+    assert!(shown().is_empty(), "nobody asked for it");
+
+    answer("denied");
+    let field: HtmlInputElement = page.get("notify").unchecked_into();
+    field.click();
+    until(|| !page.text("notify-says").is_empty()).await;
+    assert!(!field.checked());
+    js_sys::eval("window.Notification.permission = 'default'").unwrap();
+    answer("granted");
+    field.click();
+    until(|| storage.get_item("enxame.notify").unwrap().is_some()).await;
+    settle().await;
+    assert!(field.checked() && page.text("notify-says").is_empty());
+    page.show(coming(1)).await;
+    page.show(coming(10)).await;
+    page.show(coming(10)).await;
+    // Of the second nothing was fetched: it was here.
+    assert_eq!(shown(), ["file 1 is complete."]);
+
+    // What comes while the tab is in front is seen there.
+    js_sys::eval("document.hasFocus = () => true").unwrap();
+    page.show(coming(1)).await;
+    page.show(coming(10)).await;
+    assert_eq!(shown().len(), 1);
+    drop(page);
+
+    // It is still wanted after a reload, unless the browser has changed its mind.
+    let page = Page::open(coming(1));
+    settle().await;
+    assert!(page.get("notify").unchecked_into::<HtmlInputElement>().checked());
+    drop(page);
+    js_sys::eval("window.Notification.permission = 'denied'").unwrap();
+    let page = Page::open(coming(1));
+    settle().await;
+    assert!(!page.get("notify").unchecked_into::<HtmlInputElement>().checked());
+    storage.remove_item("enxame.notify").unwrap();
+    js_sys::eval("delete document.hasFocus").unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn the_icon_closes_a_ring_while_something_comes_and_is_the_pages_own_again_afterwards() {
+    let link = document().create_element("link").unwrap();
+    link.set_attribute("rel", "icon").unwrap();
+    link.set_attribute("href", "own.svg").unwrap();
+    document().head().unwrap().append_child(&link).unwrap();
+    let href = || link.get_attribute("href").unwrap();
+    let page = Page::open(with(vec![torrent(1, State::Downloading, 1, 10)]));
+    settle().await;
+    assert!(href().starts_with("data:image/svg+xml,") && href().contains("'10 100'"), "{}", href());
+    // There and back: it is made anew with the language.
+    for _ in 0..2 {
+        page.get("language").click();
+        settle().await;
+    }
+    page.show(with(vec![torrent(1, State::Downloading, 5, 10)])).await;
+    assert!(href().contains("'50 100'"), "{}", href());
+    page.show(with(vec![torrent(1, State::Seeding, 10, 10)])).await;
+    assert_eq!(href(), "own.svg");
+    link.remove();
+}
+
+#[wasm_bindgen_test]
+async fn the_chart_of_rates_is_drawn_while_it_is_open_and_says_what_it_shows() {
+    let mut moving = torrent(1, State::Downloading, 1, 10);
+    let page = Page::open(with(vec![moving.clone()]));
+    settle().await;
+    assert!(page.get("rate-chart").hidden(), "nothing has moved");
+    moving.history = RateHistory { step: 2, down: vec![0, 10_000], up: vec![5_000, 0] };
+    page.show(with(vec![moving])).await;
+    let chart = page.get("rate-chart");
+    let drawn = || chart.query_selector("path.down").unwrap().unwrap().get_attribute("d").unwrap();
+    assert!(!chart.hidden() && drawn().is_empty());
+    chart.set_attribute("open", "").unwrap();
+    until(|| !drawn().is_empty()).await;
+    assert_eq!(drawn(), "M28 200L29 0");
+    let label = chart.query_selector("[role=img]").unwrap().unwrap().get_attribute("aria-label").unwrap();
+    assert!(label.contains("5.0 kB/s came on average and 10.0 kB/s at most"), "{label}");
 }

@@ -101,9 +101,15 @@ fn with_page(tracker: &mut Command) -> &mut Command {
 
 /// Runs one of the programs of `e2e`, and passes on whether it succeeded.
 pub(crate) fn run_e2e(program: &str, flags: &[String]) -> Result<ExitCode> {
+    run_e2e_with(program, flags, &ROOT.join("dist"))
+}
+
+/// The same, with the page of this folder.
+pub(crate) fn run_e2e_with(program: &str, flags: &[String], page: &Path) -> Result<ExitCode> {
     let mut command = cargo();
     command.args(["run", "--quiet", "--release", "--package", "e2e", "--bin", program, "--"]);
-    let status = command.args(flags).envs(e2e_environment()).status().context("cannot start cargo")?;
+    command.args(flags).envs(e2e_environment()).env("ENXAME_PAGE_DIR", page);
+    let status = command.status().context("cannot start cargo")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

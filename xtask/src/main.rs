@@ -1,12 +1,13 @@
 //! `cargo xtask`: the commands of the project. Each does all of the set-up it needs, and skips what is there.
 //!
 //! In reading order: [`workspace`] (where things are, and how commands are started), [`tools`] (what is installed
-//! under `target/tools`), [`browser`] (browsers and what else the machine needs), [`build`] (the page and the tracker),
+//! under `target/tools`), [`browser`] (browsers and what else the machine needs), [`build`] (the page and the tracker), [`recorded`] (the page for screenshots),
 //! [`check`] (`cargo xtask test`).
 
 mod browser;
 mod build;
 mod check;
+mod recorded;
 mod tools;
 mod workspace;
 
@@ -23,14 +24,15 @@ cargo xtask <command>
   test --only STEP    one of the steps (may be repeated); `test --list` names them
   demo                one seeder and three downloaders in headless Chromium, live in the terminal
   bench [NAME]        figures beside the machine's bare limits and beside WebTorrent: direct, relay, seed, first,
-                      memory, size or all
+                      memory, input, size or all
   bench sim [MOST]    swarms of 10, 100 and 1,000 peers in virtual time (no browser needed): a table, and curves in
                       target/sim; MOST leaves out the larger
   bench tracker [NAME]  the tracker beside aquatic_ws, bittorrent-tracker and a bare forwarder: announces, memory, relay,
                       or all; `ours` behind it leaves out the others
   soak [CLIENTS [SECONDS [ROUNDS]]]
                       10,000 clients that come and go for ten minutes, in five rounds, and what is left of them
-  shots               screenshots of the page in its main states, into target/shots
+  shots [NAME]...     screenshots of the page in its main states (e2e/recorded), into target/shots
+  record              bring the page into those states anew, and write them down (e2e/recorded)
   setup               only the set-up: tools for building the page, browsers and their drivers, WebTorrent
   help                this text";
 
@@ -76,8 +78,14 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
             build::run_e2e("bench", rest)
         }
         "shots" => {
+            browser::chromium()?;
+            build::tracker()?;
+            let page = recorded::page()?;
+            build::run_e2e_with("shots", rest, &page)
+        }
+        "record" => {
             prepare_browsers()?;
-            build::run_e2e("shots", rest)
+            build::run_e2e("record", rest)
         }
         "setup" => {
             tools::for_page()?;

@@ -1,18 +1,64 @@
-//! `cargo xtask shots`: screenshots of the page in its main states, in both themes, at three widths, into
-//! `target/shots`. For people who change the look: nothing is compared.
+//! `cargo xtask shots [NAME]...`: screenshots of the page in its main states, in both themes and at three widths, into
+//! `target/shots`. For people who change the look: nothing is compared. The states are recorded snapshots (`e2e/recorded`), so there
+//! is no transfer to wait for, and the pictures are the same each time. A page that can be scrolled sideways is an error, at 320
+//! pixels too.
 
-use std::fs;
-use std::time::Duration;
-
-use anyhow::{Context, Result};
-use e2e::samples::Scratch;
-use e2e::{BrowserOptions, MIB, Page, Tracker, output_folder};
-use serde_json::json;
+use anyhow::{Context, Result, bail, ensure};
+use e2e::{Page, Tracker, output_folder};
+use serde_json::{Value, json};
 
 const WIDTHS: [u32; 3] = [360, 800, 1280];
+const NARROWEST: u32 = 320;
+const THEMES: [&str; 2] = ["light", "dark"];
+/// What is seen at once; the pictures are as high as the page is.
 const HEIGHT: u32 = 900;
-const LIE: &str = include_str!("../../tests/browsers/scripts/liar.js");
-const NOBODY_HAS_IT: &str = "0123456789abcdef0123456789abcdef01234567";
+/// Higher ones are cut.
+const MOST_HEIGHT: u64 = 6000;
+
+/// One state of the page.
+struct Scene {
+    /// Of the pictures.
+    name: &'static str,
+    /// The recorded snapshot.
+    recorded: &'static str,
+    language: &'static str,
+    /// What the user did: run in the page.
+    act: &'static str,
+}
+
+const fn scene(name: &'static str, recorded: &'static str, act: &'static str) -> Scene {
+    Scene { name, recorded, language: "en", act }
+}
+
+const UNFOLD: &str = "document.querySelectorAll('details').forEach((fold) => { fold.open = true; });";
+const QR: &str = "document.querySelector('[data-testid=sharing]').open = true;";
+const MAP: &str = "document.querySelectorAll('[data-testid=piece-map], [data-testid=rate-chart]').forEach((fold) => { fold.open = true; });";
+const SETTINGS: &str =
+    "document.querySelectorAll('footer details').forEach((fold) => { fold.open = true; });";
+const PREVIEW: &str = "document.querySelector('[data-testid=preview]').click();";
+const FILES: &str = "document.querySelector('[data-testid=files]').open = true;";
+
+const SCENES: [Scene; 19] = [
+    scene("empty", "empty", ""),
+    Scene { language: "pt-BR", ..scene("empty-pt-BR", "empty", "") },
+    scene("seeding", "seeding", ""),
+    scene("downloading", "downloading", ""),
+    Scene { language: "pt-BR", ..scene("downloading-pt-BR", "downloading", UNFOLD) },
+    scene("chart-and-map", "downloading", MAP),
+    scene("complete", "complete", ""),
+    scene("paused", "paused", ""),
+    scene("banned", "banned", ""),
+    scene("nobody", "nobody", ""),
+    scene("full", "full", ""),
+    scene("files", "files", FILES),
+    scene("choosing", "choosing", ""),
+    scene("qr", "complete", QR),
+    scene("settings", "links", SETTINGS),
+    scene("links", "links", ""),
+    scene("preview", "preview", PREVIEW),
+    scene("map-of-10000", "map", MAP),
+    scene("many", "many", ""),
+];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -20,128 +66,71 @@ async fn main() -> Result<()> {
 }
 
 async fn shoot_all() -> Result<()> {
-    let (mut tracker, samples) = (Tracker::start()?, Scratch::new()?);
-    let film = samples.file("férias na praia 2026.mp4", 160 * MIB, 1)?;
-    samples.file("album/01 abertura.flac", 3 * MIB, 2)?;
-    samples.file("album/encarte/capa.png", MIB, 3)?;
-    let album = samples.path().join("album");
-    let english = tracker.url_with("lang=en");
-    let page = Page::open(&english).await?;
-    let other = Page::open(&english).await?;
-
-    shoot(&page, "1-empty").await?;
-
-    let film_hash = page.seed(&[&film]).await?.into_iter().next().context("the film has no hash")?;
-    let album_hash = page.seed_folder(&album).await?;
-    shoot(&page, "2-seeding").await?;
-
-    other.add(&film_hash).await?;
-    other.wait_for_torrent(&film_hash, "under way", |torrent| torrent.progress() > 0.05).await?;
-    shoot_once(&other, "3-downloading", WIDTHS[2], "light").await?;
-    shoot_once(&page, "4-uploading", WIDTHS[0], "dark").await?;
-    other.wait_until_complete(&film_hash).await?;
-    shoot(&other, "5-complete").await?;
-
-    other.add(NOBODY_HAS_IT).await?;
-    other.add("this is no hash").await?;
-    other.wait_for_alert().await?;
-    shoot(&other, "6-waiting-and-alert").await?;
-
-    let readme = samples.path().join("leia-me.txt");
-    fs::write(&readme, "Férias na praia, 2026\n\nFilmes e fotos de janeiro.\n".repeat(8))?;
-    let viewer = Page::open(&english).await?;
-    let texts = viewer.seed(&[&readme]).await?;
-    viewer.wait_until_streaming().await?;
-    viewer.press(texts.first().context("the text has no hash")?, "preview").await?;
-    let shown = "return Boolean(document.querySelector('[data-testid=text]:not([hidden])'))";
-    while viewer.run(shown, vec![]).await? != json!(true) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    for name in &names {
+        ensure!(SCENES.iter().any(|scene| scene.name == name), "there is no state '{name}'");
     }
-    shoot(&viewer, "10-preview").await?;
-
-    tracker.stop();
-    other.wait_until("unreachable", |snapshot| snapshot.tracker.state == "unreachable").await?;
-    shoot(&other, "7-tracker-unreachable").await?;
-    tracker.start_again()?;
-
-    let options = BrowserOptions { language: "pt-BR".to_owned(), ..BrowserOptions::default() };
-    let portuguese = Page::open_with(tracker.url(), &options).await?;
-    shoot(&portuguese, "8-pt-BR-empty").await?;
-    portuguese.add(&film_hash).await?;
-    portuguese.wait_for_torrent(&film_hash, "under way", |torrent| torrent.progress() > 0.02).await?;
-    shoot(&portuguese, "9-pt-BR-downloading").await?;
-    shoot_wishes(&tracker, &album_hash).await?;
-    shoot_liar(&film).await?;
+    // It serves the page's files; nobody connects to it.
+    let tracker = Tracker::start()?;
+    let page = Page::open(&tracker.url_with("state=empty")).await?;
+    for scene in SCENES.iter().filter(|scene| names.is_empty() || names.iter().any(|name| name == scene.name))
+    {
+        shoot(&page, &tracker, scene).await.with_context(|| scene.name)?;
+    }
     println!("{}", output_folder().join("shots").display());
     Ok(())
 }
 
-/// Files to choose from, limits, and what is done with both.
-async fn shoot_wishes(tracker: &Tracker, album: &str) -> Result<()> {
-    let page = Page::open(&tracker.url_with("lang=en")).await?;
-    page.change("[data-testid=add-choose]", &json!(true)).await?;
-    page.add(album).await?;
-    page.wait_for_torrent(album, "its files are known", |torrent| torrent.files.len() == 2).await?;
-    page.wait_for_text(album, "No file chosen").await?;
-    unfold(&page).await?;
-    shoot(&page, "10-choosing").await?;
-    page.limit("up", Some(500)).await?;
-    page.limit_torrent(album, "down", Some(2000)).await?;
-    page.change("[data-testid=sequential]", &json!(true)).await?;
-    page.prioritize(album, 0, "high").await?;
-    page.wait_for_text(album, "What you chose is complete").await?;
-    shoot(&page, "11-chosen").await
-}
-
-/// One of two seeders lies.
-async fn shoot_liar(film: &std::path::Path) -> Result<()> {
-    let tracker = Tracker::start()?;
-    let url = tracker.url_with("lang=en&ice=&transport=direct");
-    let lying = BrowserOptions::default().with_script(LIE);
-    let (honest, liar, page) =
-        tokio::try_join!(Page::open(&url), Page::open_with(&url, &lying), Page::open(&url))?;
-    let hash = honest.seed(&[film]).await?.into_iter().next().context("the film has no hash")?;
-    liar.seed(&[film]).await?;
-    honest.limit("up", Some(2000)).await?;
-    page.add(&hash).await?;
-    page.wait_for_torrent(&hash, "the liar is banned", |torrent| !torrent.banned.is_empty()).await?;
-    page.wait_for_text(&hash, "banned").await?;
-    shoot(&page, "12-banned").await?;
-    page.press(&hash, "pause").await?;
-    page.go_to(&tracker.url_with("lang=pt-BR&ice=&transport=direct")).await?;
-    unfold(&page).await?;
-    shoot_once(&page, "13-pt-BR-settings", WIDTHS[0], "light").await
-}
-
-/// Opens every list that folds.
-async fn unfold(page: &Page) -> Result<()> {
-    let script = "document.querySelectorAll('details').forEach((fold) => { fold.open = true; })";
-    page.run(script, vec![]).await?;
-    Ok(())
-}
-
-/// One screenshot for each theme and width.
-async fn shoot(page: &Page, state: &str) -> Result<()> {
-    for theme in ["light", "dark"] {
+async fn shoot(page: &Page, tracker: &Tracker, scene: &Scene) -> Result<()> {
+    let query = format!("lang={}&state={}", scene.language, scene.recorded);
+    page.go_to(&tracker.url_with(&query)).await?;
+    page.run(scene.act, vec![]).await?;
+    size(page, NARROWEST, HEIGHT).await?;
+    assert_nothing_is_beside_the_page(page, NARROWEST).await?;
+    for theme in THEMES {
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
+        page.devtools("Emulation.setEmulatedMedia", features).await?;
         for width in WIDTHS {
-            shoot_once(page, state, width, theme).await?;
+            size(page, width, HEIGHT).await?;
+            assert_nothing_is_beside_the_page(page, width).await?;
+            let high = page.run("return document.documentElement.scrollHeight", vec![]).await?;
+            let high = high.as_u64().unwrap_or_default().clamp(u64::from(HEIGHT), MOST_HEIGHT);
+            size(page, width, u32::try_from(high)?).await?;
+            let file = format!("shots/{}-{width}-{theme}.png", scene.name);
+            page.screenshot(&output_folder().join(file)).await?;
         }
     }
     Ok(())
 }
 
-async fn shoot_once(page: &Page, state: &str, width: u32, theme: &str) -> Result<()> {
-    let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
-    page.devtools("Emulation.setEmulatedMedia", features).await?;
-    let size = json!({ "width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": false });
+/// Makes the window this large, and waits until all is drawn.
+async fn size(page: &Page, width: u32, height: u32) -> Result<()> {
+    let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
     page.devtools("Emulation.setDeviceMetricsOverride", size).await?;
-    // The colours fade over to the other theme; what turns for ever is not waited for.
+    // The colours fade over to the other theme; what turns for ever is not waited for. What is drawn with a snapshot
+    // has the new width and colours with the next.
     let drawn = "const done = arguments[0];
         const ends = (animation) => animation.effect.getComputedTiming().iterations !== Infinity;
-        requestAnimationFrame(() => requestAnimationFrame(() => {
-            const fading = document.getAnimations().filter(ends).map((animation) => animation.finished);
-            Promise.allSettled(fading).then(() => done());
-        }));";
-    page.run_async(drawn, vec![]).await?;
-    page.screenshot(&output_folder().join(format!("shots/{state}-{width}-{theme}.png"))).await
+        const frame = () => new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next)));
+        const fading = () => document.getAnimations().filter(ends).map((animation) => animation.finished);
+        const again = () => window.enxame.show(JSON.stringify(window.enxame.snapshot()));
+        const pictures = () => Promise.allSettled([...document.images].map((image) => image.decode()));
+        frame().then(() => Promise.allSettled(fading())).then(again).then(pictures).then(frame)
+            .then(() => done(null), (error) => done(String(error)));";
+    match page.run_async(drawn, vec![]).await? {
+        Value::Null => Ok(()),
+        error => bail!("the page cannot be drawn: {error}"),
+    }
+}
+
+/// Nobody should have to scroll sideways; the error names what sticks out.
+async fn assert_nothing_is_beside_the_page(page: &Page, width: u32) -> Result<()> {
+    let beside = "const wide = document.documentElement.clientWidth;
+        if (document.documentElement.scrollWidth <= wide) return [];
+        return [...document.querySelectorAll('body *')]
+            .filter((element) => element.getBoundingClientRect().right > wide + 0.5)
+            .map((element) => element.outerHTML.slice(0, 120)).slice(0, 10);";
+    let beside = page.run(beside, vec![]).await?;
+    ensure!(beside == json!([]), "at {width} pixels the page is wider than the window: {beside:#}");
+    Ok(())
 }

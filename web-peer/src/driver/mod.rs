@@ -17,6 +17,7 @@ mod announcer;
 mod commands;
 mod direct;
 mod files;
+mod history;
 mod links;
 mod peer;
 mod returning;

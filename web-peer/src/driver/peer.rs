@@ -81,6 +81,7 @@ impl Peer {
     pub(super) fn take_snapshot(&mut self, now: Time) -> Snapshot {
         // Rates fall while nothing happens, so what is linked stays "changed".
         self.changed = !self.links.is_empty();
+        self.torrents.iter_mut().for_each(|torrent| torrent.record_rates(now));
         self.snapshot(now)
     }
 

@@ -7,6 +7,7 @@ use js_sys::Promise;
 use shared::magnet::Magnet;
 use shared::{InfoHash, PeerId};
 
+use super::history::History;
 use super::returning::Returning;
 use super::trackers::{TrackerId, Trackers};
 use super::{Settings, files};
@@ -52,6 +53,8 @@ pub(super) struct Torrent {
     pub(super) wishes: Wishes,
     /// The session's limits.
     pub(super) limits: Limits,
+    /// How fast it was.
+    history: History,
     /// Peers that sent wrong data.
     banned: Vec<BannedView>,
     /// Its bytes come from files that the user chose, not from the store.
@@ -88,6 +91,7 @@ impl Torrent {
             saving: None,
             wishes: Wishes::default(),
             limits: Limits::default(),
+            history: History::default(),
             banned: Vec::new(),
             from_files: false,
             seeded: None,
@@ -118,6 +122,13 @@ impl Torrent {
 
     pub(super) fn info_hash(&self) -> Option<InfoHash> {
         self.session().map(Session::info_hash)
+    }
+
+    /// Remembers how fast it is.
+    pub(super) fn record_rates(&mut self, now: Time) {
+        if let Phase::Live(session) = &self.phase {
+            self.history.record(now, [session.downloaded(), session.uploaded()]);
+        }
     }
 
     /// Whether it takes part in its swarm now.
@@ -237,6 +248,7 @@ impl Torrent {
             piece_states: self.session().filter(is_mapped).map(Session::piece_states).unwrap_or_default(),
             sequential: self.wishes.sequential,
             limits: self.wishes.limits,
+            history: self.history.view(),
             super_seeding: self.session().is_some_and(Session::is_super_seeding),
             banned: self.banned.clone(),
             trackers,

@@ -1,4 +1,4 @@
-//! What changes without the user: told to screen readers, and in short in the tab's title.
+//! What changes without the user: told to screen readers, and in short in the tab's title and icon.
 
 use std::collections::HashMap;
 
@@ -6,6 +6,7 @@ use engine::State;
 use leptos::prelude::*;
 
 use super::Ui;
+use super::favicon::favicon;
 use super::parts::text;
 use super::phrase::{self, Phrase};
 use crate::snapshot::{Snapshot, TrackerState};
@@ -32,18 +33,17 @@ pub(super) fn announcer(ui: Ui) -> AnyView {
         now
     });
 
-    let title = text(move || {
-        let downloading = ui.snapshot.with(total_download);
-        match downloading {
-            Some((done, total)) => {
-                // Whole ones: every change of the title is work for the whole browser.
-                let percent = ui.speech().percent(done.saturating_mul(100) / total.max(1), 100);
-                ui.say(&Phrase::plain("page.title_progress").text("percent", &percent))
-            }
-            None => "Enxame".to_owned(),
+    // Whole ones: every change of the title is work for the whole browser.
+    let downloaded = Memo::new(move |_| ui.snapshot.with(percent_downloaded));
+    let title = text(move || match downloaded.get() {
+        Some(percent) => {
+            let percent = ui.speech().percent(percent, 100);
+            ui.say(&Phrase::plain("page.title_progress").text("percent", &percent))
         }
+        None => "Enxame".to_owned(),
     });
     Effect::new(move |_| document().set_title(&title.get()));
+    favicon(downloaded);
 
     view! {
         <p class="visually-hidden" role="status" aria-live="polite">
@@ -90,10 +90,11 @@ fn changes(before: &Seen, now: &Seen) -> Vec<Phrase> {
     changes
 }
 
-/// Bytes verified and in all, of what is being downloaded; `None` when nothing is.
-fn total_download(snapshot: &Snapshot) -> Option<(u64, u64)> {
-    let sizes = snapshot.torrents.iter().filter(|view| view.torrent.state == State::Downloading);
-    sizes
-        .map(|view| (view.wanted().verified, view.wanted().total))
-        .reduce(|(done, total), next| (done.saturating_add(next.0), total.saturating_add(next.1)))
+/// How much is here of all that is being downloaded, in whole percent; `None` when nothing is.
+fn percent_downloaded(snapshot: &Snapshot) -> Option<u64> {
+    let downloads = snapshot.torrents.iter().filter(|view| view.torrent.state == State::Downloading);
+    let sizes = downloads.map(|view| (view.wanted().verified, view.wanted().total));
+    let (done, total) =
+        sizes.reduce(|(done, total), next| (done.saturating_add(next.0), total.saturating_add(next.1)))?;
+    Some((u128::from(done) * 100 / u128::from(total.max(1))).min(100) as u64)
 }

@@ -9,6 +9,7 @@ use super::chooser::{add_form, seed_card, steps};
 use super::gestures::gestures;
 use super::leaving::leaving;
 use super::limits::limits;
+use super::notifier::notifier;
 use super::parts::{Button, Text, button, each_once, flag, icon, list, logo, sometimes, text};
 use super::phrase::{self, Phrase, Value};
 use super::settings::settings;
@@ -183,7 +184,7 @@ fn footer(ui: Ui) -> AnyView {
         <footer class="bottom">
             <p>{ui.word("page.foot_open_tab")} " " {kept}</p>
             {theme(ui)} <div lang=other.tag()>{switch}</div>
-            {storage(ui)} {limits(ui)} {settings(ui)}
+            {storage(ui)} {notifier(ui)} {limits(ui)} {settings(ui)}
         </footer>
     }
     .into_any()

@@ -3,10 +3,11 @@
 //!
 //! - `phrase`, `figures`: which sentence and which unit, decided without a browser;
 //! - `catalogue`, `speech`: the sentences in the page's language, with numbers as `Intl` writes them;
-//! - `frame`: header, footer and what is between them; `chooser`, `seeding`: what starts a torrent; `torrent`, `files`, `piece_map`, `peers`,
-//!   `trackers`, `options`: the list; `preview`: a file played or shown; `sharing`, `qr`: ways to pass a torrent on; `settings`: what direct links are made with;
-//!   `limits`: how fast it may go; `storage`: what is used of the browser's; `theme`: light or dark; `leaving`: what is asked before the page is left; `alerts`, `announcer`: what went wrong, and
-//!   what screen readers hear;
+//! - `frame`: header, footer and what is between them; `chooser`, `seeding`: what starts a torrent; `torrent`, `files`,
+//!   `rate_chart`, `piece_map`, `peers`, `trackers`, `options`: the list; `preview`: a file played or shown; `sharing`, `qr`: ways to
+//!   pass a torrent on; `settings`: what direct links are made with; `limits`: how fast it may go; `storage`: what is used of the
+//!   browser's; `theme`: light or dark; `leaving`: what is asked before the page is left; `alerts`, `announcer`: what went wrong, and
+//!   what screen readers hear; `favicon`: how far all downloads are, in the tab's icon; `notifier`: what is said when one is complete;
 //! - `parts`: texts, buttons, drawings and lists, of which all of it is made;
 //! - `gestures`, `gather`, `clipboard`: dropping, pasting, reading dropped folders, copying.
 //!
@@ -18,6 +19,7 @@ mod announcer;
 mod catalogue;
 mod chooser;
 mod clipboard;
+mod favicon;
 mod figures;
 mod files;
 mod frame;
@@ -25,6 +27,7 @@ mod gather;
 mod gestures;
 mod leaving;
 mod limits;
+mod notifier;
 mod options;
 mod parts;
 mod peers;
@@ -32,6 +35,7 @@ mod phrase;
 mod piece_map;
 mod preview;
 mod qr;
+mod rate_chart;
 mod seeding;
 mod settings;
 mod sharing;

@@ -31,6 +31,10 @@ pub(super) enum Value {
     Count(u64),
     /// A share, 0 to 1, shown in percent.
     Share(f64),
+    /// Bytes a second.
+    Rate(u64),
+    /// Seconds.
+    Seconds(u64),
 }
 
 impl Phrase {

@@ -120,13 +120,15 @@ pub(super) fn piece_map(row: Row) -> AnyView {
     view! {
         <details class="fold pieces-fold" data-testid="piece-map" hidden=unknown on:toggle=toggle>
             <summary>{icon("chevron")} <span>{ui.word("map.title")}</span></summary>
-            <canvas
-                class="piece-map"
-                node_ref=canvas
-                role="img"
-                aria-label=text(move || label.get())
-                data-testid="piece-canvas"
-            ></canvas>
+            <div class="piece-room">
+                <canvas
+                    class="piece-map"
+                    node_ref=canvas
+                    role="img"
+                    aria-label=text(move || label.get())
+                    data-testid="piece-canvas"
+                ></canvas>
+            </div>
             <ul class="swatches">{legend.into_iter().collect_view()}</ul>
         </details>
     }

@@ -54,6 +54,8 @@ impl Speech {
             Value::Text(text) => text.clone(),
             Value::Bytes(count) => self.bytes(*count),
             Value::Count(count) => self.figure(Figure { value: *count as f64, decimals: 0, unit: "" }),
+            Value::Rate(bytes) => self.rate(*bytes as f64),
+            Value::Seconds(seconds) => self.duration(*seconds as f64),
             Value::Share(share) => self.figure(figures::percent_of(*share)),
         }
     }

@@ -13,6 +13,7 @@ use super::peers::peers;
 use super::phrase::{self, Phrase, Value};
 use super::piece_map::piece_map;
 use super::preview::{self, preview};
+use super::rate_chart::rate_chart;
 use super::sharing::sharing;
 use super::trackers::trackers;
 use super::{Ui, figures};
@@ -108,7 +109,7 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
     let words = row.text(move |view| Some(ui.say(&phrase::state(view))));
     let mark = row.text(|view| Some(mark(view).to_owned()));
     // What invites: the link while nobody has it from here, saving once it has come from others.
-    let own = row.watch(|view| (view.torrent.bytes.downloaded == 0).then(String::new));
+    let own = row.watch(|view| is_own(view).then(String::new));
     let name = row.text(move |view| {
         let name = view.torrent.name.clone();
         Some(if name.is_empty() { ui.word("list.unnamed") } else { name })
@@ -151,16 +152,21 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
             {waiting(row)}
             {trouble(row)}
             {sometimes(move || known.get().then(|| share(row, open)))}
-            {sometimes(move || known.get().then(|| sharing(row)))}
             {preview(row, open)}
-            {files(row, open)}
-            {piece_map(row)}
-            {peers(row)}
-            {trackers(row)}
-            {sometimes(move || known.get().then(|| options(row)))}
+            <div class="folds">
+                {files(row, open)} {peers(row)} {rate_chart(row)} {piece_map(row)}
+                {sometimes(move || known.get().then(|| sharing(row)))} {trackers(row)}
+                {sometimes(move || known.get().then(|| options(row)))}
+            </div>
         </article>
     }
     .into_any()
+}
+
+/// Whether all of it was here from the start.
+fn is_own(view: &TorrentView) -> bool {
+    let pieces = view.torrent.pieces;
+    view.torrent.bytes.downloaded == 0 && pieces.have == pieces.total
 }
 
 /// The icon of a state.
@@ -168,6 +174,7 @@ fn mark(view: &TorrentView) -> &'static str {
     match view.torrent.state {
         State::Hashing => "clock",
         State::Metadata | State::Downloading => "down",
+        State::Seeding if view.wants_nothing() => "file",
         State::Seeding => "check",
         State::Paused => "pause",
         State::Error => "warning",

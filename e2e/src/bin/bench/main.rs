@@ -5,6 +5,7 @@ mod bare;
 mod channel;
 mod direct;
 mod figures;
+mod input;
 mod report;
 
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ bench [NAME]... [--runs N] [--without-ours]
   seed     MiB/s from the choice of a 1 GiB file to its hash
   first    milliseconds from pasting a hash to the first verified piece
   memory   MiB that the browsers grow by while 1 GiB moves
+  input    milliseconds until a key is answered while 1 GiB arrives
   size     kB and milliseconds until a page that is opened for the first time takes input; kB of all that is built
   bare     only the machine's limits: relay, hashing and round trip without anything of ours
   all      all of them but `bare` (the default)
@@ -62,7 +64,7 @@ async fn run() -> Result<()> {
             "--without-ours" => has_ours = false,
             "direct" => names.extend(DIRECT.map(str::to_owned)),
             "all" | "channel" | "start" | "growth" | "talk" | "relay" | "socket" | "seed" | "first"
-            | "memory" | "size" | "bare" => names.push(word),
+            | "memory" | "input" | "size" | "bare" => names.push(word),
             _ => bail!("there is no figure '{word}'\n\n{HELP}"),
         }
     }
@@ -103,6 +105,9 @@ async fn run() -> Result<()> {
     }
     if wanted("memory") {
         figures::memory(&mut report).await.context("memory")?;
+    }
+    if wanted("input") {
+        input::input(&mut report).await.context("input")?;
     }
     report.print();
     report.write()
