@@ -1,7 +1,7 @@
 //! WebSocket messages out of bytes, as a server reads them (RFC 6455, section 5): masked frames in, whole messages out.
 //!
 //! A [`Reader`] is pure: it is handed bytes, and does no IO. Between messages it keeps none, so a connection that is silent costs
-//! no buffer: [`Scratch`] is what all connections of a thread read into. That, and payloads that are handed on where they were
+//! no buffer: all connections of a thread read into one (`SCRATCH`). That, and payloads that are handed on where they were
 //! read, is why this is not tungstenite's reader, which keeps (and fills with zeros before each read) a buffer for each
 //! connection. The tests hold it against that one.
 
