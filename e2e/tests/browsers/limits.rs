@@ -36,6 +36,7 @@ async fn assert_polite_on_a_metered_connection(page: &Page) -> Result<()> {
 #[tokio::test]
 async fn limits_hold_for_all_torrents_together_and_for_one_alone() -> Result<()> {
     const EACH: u64 = 4 * MIB;
+    const SMALL: u64 = 400_000;
     const SHARED: u64 = 1500;
     const OWN: u64 = 1000;
     let (tracker, samples) = (Tracker::start()?, Scratch::new()?);
@@ -43,6 +44,7 @@ async fn limits_hold_for_all_torrents_together_and_for_one_alone() -> Result<()>
         samples.file("um.bin", EACH, 74)?,
         samples.file("dois.bin", EACH, 75)?,
         samples.file("tres.bin", EACH, 76)?,
+        samples.file("quatro.bin", SMALL, 77)?,
     ];
     let (seeder, downloader) = tokio::try_join!(crate::open(&tracker), crate::open(&tracker))?;
     let mut hashes = Vec::new();
@@ -75,13 +77,17 @@ async fn limits_hold_for_all_torrents_together_and_for_one_alone() -> Result<()>
     let took = start.elapsed();
     assert!(took >= at_least(EACH, OWN), "one torrent took {took:?} at {OWN} kB/s");
 
-    assert_polite_on_a_metered_connection(&downloader).await?;
+    assert_polite_on_a_metered_connection(&seeder).await?;
+    let start = Instant::now();
+    downloader.add_unseen(&hashes[3]).await?;
+    downloader.wait_until_complete(&hashes[3]).await?;
+    let took = start.elapsed();
+    assert!(took >= at_least(SMALL, 50), "{SMALL} bytes took {took:?} on a metered connection");
+    seeder.limit("up", Some(66)).await?;
+    let polite = &seeder.snapshot_json().await?["politeUpload"];
+    assert_eq!(*polite, Value::Null, "the user's own takes its place");
+
     downloader.limit("up", Some(77)).await?;
-    assert_eq!(
-        downloader.snapshot_json().await?["politeUpload"],
-        Value::Null,
-        "the user's own takes its place"
-    );
     downloader.limit_torrent(&hashes[0], "down", Some(88)).await?;
     downloader.reload().await?;
     let kept = downloader.wait_for_torrent(&hashes[0], "it is found again", |_| true).await?.limits;

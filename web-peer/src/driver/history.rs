@@ -49,6 +49,11 @@ impl History {
         self.until = Some((since + whole, until));
     }
 
+    /// Whether nothing moved in all the time that is kept.
+    pub(super) fn is_still(&self) -> bool {
+        self.down.iter().chain(&self.up).all(|rate| *rate == 0)
+    }
+
     /// What is kept.
     pub(super) fn view(&self) -> RateHistory {
         RateHistory { step: STEP, down: self.down.clone(), up: self.up.clone() }
@@ -76,6 +81,19 @@ mod tests {
             (vec![2_000, 0], vec![50, 100]),
             "nothing counts that was there before"
         );
+    }
+
+    #[test]
+    fn it_is_still_once_what_moved_is_older_than_what_is_kept() {
+        let mut history = History::default();
+        history.record(at(0), [0, 0]);
+        history.record(at(2_000), [0, 0]);
+        assert!(history.is_still());
+        history.record(at(4_000), [0, 10]);
+        history.record(at(300_000), [0, 10]);
+        assert!(!history.is_still());
+        history.record(at(304_000), [0, 10]);
+        assert!(history.is_still());
     }
 
     #[test]

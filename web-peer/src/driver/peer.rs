@@ -79,9 +79,11 @@ impl Peer {
     }
 
     pub(super) fn take_snapshot(&mut self, now: Time) -> Snapshot {
-        // Rates fall while nothing happens, so what is linked stays "changed".
+        // Rates fall while nothing happens, so what is linked stays "changed", and so does what was fast in the last minutes.
         self.changed = !self.links.is_empty();
-        self.torrents.iter_mut().for_each(|torrent| torrent.record_rates(now));
+        for torrent in &mut self.torrents {
+            self.changed |= torrent.record_rates(now);
+        }
         self.snapshot(now)
     }
 

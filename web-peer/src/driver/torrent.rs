@@ -124,11 +124,11 @@ impl Torrent {
         self.session().map(Session::info_hash)
     }
 
-    /// Remembers how fast it is.
-    pub(super) fn record_rates(&mut self, now: Time) {
-        if let Phase::Live(session) = &self.phase {
-            self.history.record(now, [session.downloaded(), session.uploaded()]);
-        }
+    /// Remembers how fast it is. Whether it was anything but still in the time that is remembered, so that this has to go on.
+    pub(super) fn record_rates(&mut self, now: Time) -> bool {
+        let Phase::Live(session) = &self.phase else { return false };
+        self.history.record(now, [session.downloaded(), session.uploaded()]);
+        !self.history.is_still()
     }
 
     /// Whether it takes part in its swarm now.

@@ -68,7 +68,9 @@ pub fn mount(snapshot: ReadSignal<Snapshot, LocalStorage>, send: impl Fn(Command
     mount_to(place, move || {
         let send = StoredValue::new_local(send);
         let language = RwSignal::new(preferred_language());
-        move || frame::frame(Ui::new(snapshot, send, language)).into_any()
+        // Outlives the language: what reads a dropped folder may still be at it when that is changed.
+        let written = RwSignal::new(seeding::Written::kept());
+        move || frame::frame(Ui::new(snapshot, send, written, language)).into_any()
     })
     .forget();
 }
@@ -95,6 +97,7 @@ impl Ui {
     fn new(
         snapshot: ReadSignal<Snapshot, LocalStorage>,
         send: StoredValue<Rc<dyn Fn(Command)>, LocalStorage>,
+        seeding: RwSignal<seeding::Written>,
         switch: RwSignal<Language>,
     ) -> Self {
         let language = switch.get();
@@ -109,7 +112,7 @@ impl Ui {
             language: switch,
             notice: RwSignal::new(None),
             spoken: RwSignal::new(String::new()),
-            seeding: RwSignal::new(seeding::Written::kept()),
+            seeding,
             add_field: NodeRef::new(),
         }
     }

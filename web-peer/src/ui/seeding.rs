@@ -71,8 +71,13 @@ pub(super) fn seed_options(ui: Ui) -> AnyView {
             </label>
         }
     };
+    let kept = written.get_untracked().piece_length;
     let length = |bytes: u32| {
-        view! { <option value=bytes.to_string()>{ui.speech().bytes(bytes.into())}</option> }
+        view! {
+            <option value=bytes.to_string() selected=kept == Some(bytes)>
+                {ui.speech().bytes(bytes.into())}
+            </option>
+        }
     };
     let choose_length = move |event: leptos::ev::Event| {
         written.update(|written| written.piece_length = event_target_value(&event).parse().ok());
