@@ -319,7 +319,8 @@ impl Pieces {
         });
         // A piece has at most 4096 units, and so contributors.
         let sender = sender as u16;
-        let whole = span.len() == piece_len;
+        // A piece that comes in one block needs no buffer of its own, unless there is one by now.
+        let whole = span.len() == piece_len && begun.buffer.is_empty();
         if !whole && begun.buffer.is_empty() {
             begun.buffer = vec![0; piece_len as usize];
         }
@@ -348,7 +349,6 @@ impl Pieces {
         let Some(begun) = self.begun.remove(&piece) else { return Receipt::Useless };
         self.begun_bytes -= u64::from(piece_len);
         self.verifying_bytes += u64::from(piece_len);
-        // A piece that came in one block needs no buffer of its own.
         let data: Bytes = if begun.buffer.is_empty() { data } else { begun.buffer.into() };
         let sender = |unit: &Unit| match unit {
             Unit::Received(sender) => begun.contributors.get(usize::from(*sender)).copied(),
@@ -391,6 +391,7 @@ impl Pieces {
             return false;
         }
         self.drop_begun(piece);
+        self.leave_suspects(piece);
         !self.have.has(piece) && {
             self.put(piece);
             true
@@ -420,6 +421,15 @@ impl Pieces {
             self.open.remove(&piece);
         }
         dropped || self.leave_parked(piece).is_some()
+    }
+
+    /// Nobody wants this piece any more: what was in flight of it goes, and what was known of who spoiled it. Whether any was
+    /// in flight, or parked.
+    pub(crate) fn give_up(&mut self, piece: PieceIndex) -> bool {
+        if !self.verifying.contains_key(&piece) {
+            self.leave_suspects(piece);
+        }
+        self.drop_begun(piece)
     }
 
     /// Forgets every piece in flight, and those that are parked; which they were.

@@ -223,7 +223,7 @@ impl Pieces {
         Some(piece)
     }
 
-    fn leave_suspects(&mut self, piece: PieceIndex) -> Option<Suspect> {
+    pub(super) fn leave_suspects(&mut self, piece: PieceIndex) -> Option<Suspect> {
         let suspect = self.suspects.remove(&piece)?;
         if suspect.kept.is_some() {
             self.parked_bytes -= self.len(piece);
@@ -325,6 +325,52 @@ mod tests {
         let all_of_it = geometry.blocks(piece, 0, 8).unwrap();
         assert_eq!(pieces.next_block(LinkId(2), &all, 131_072, false), Some(all_of_it));
         assert_eq!(pieces.next_block(LINK, &all, 131_072, false), None);
+    }
+
+    #[test]
+    fn a_suspect_that_nobody_wants_any_more_keeps_no_other_waiting() {
+        for give_up in [true, false] {
+            let (mut pieces, piece, _) = spoiled();
+            assert!(matches!(pieces.refused(piece, |_| false), Some(Refusal::Suspect(_))));
+            if give_up {
+                assert!(!pieces.give_up(piece), "it was not in flight");
+            } else {
+                assert!(pieces.found(piece));
+            }
+            assert_eq!((pieces.buffered_bytes(), pieces.next_suspect(&Bitfield::all(3), None)), (0, None));
+            assert!(pieces.suspects.is_empty());
+        }
+    }
+
+    #[test]
+    fn who_sends_all_of_a_piece_is_judged_by_that_alone() {
+        let (mut pieces, geometry, _) = pieces();
+        let piece = geometry.piece(0).unwrap();
+        pieces.begin(piece, LINK, Some(A), false);
+        let (first, all) = (geometry.blocks(piece, 0, 3).unwrap(), geometry.blocks(piece, 0, 7).unwrap());
+        pieces.received(first, block(first, 1), A, true);
+        // A is banned, and what it sent is to come again.
+        pieces.discard_from(A);
+        match pieces.received(all, block(all, 2), B, true) {
+            Receipt::Whole { data, .. } => assert_eq!(data, block(all, 2)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn all_of_a_piece_that_comes_after_a_part_of_it_is_kept_but_for_that_part() {
+        let (mut pieces, geometry, _) = pieces();
+        let piece = geometry.piece(0).unwrap();
+        pieces.begin(piece, LINK, Some(A), false);
+        let (first, all) = (geometry.blocks(piece, 0, 3).unwrap(), geometry.blocks(piece, 0, 7).unwrap());
+        pieces.received(first, block(first, 1), A, true);
+        match pieces.received(all, block(all, 2), B, true) {
+            Receipt::Whole { data, .. } => {
+                let (of_a, of_b) = data.split_at(first.len() as usize);
+                assert!(of_a.iter().all(|byte| *byte == 1) && of_b.iter().all(|byte| *byte == 2));
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Blocks of three peers: A's with ones, B's with twos, C's with threes.

@@ -236,7 +236,7 @@ impl Torrent {
                 continue;
             }
             self.wishes.wanted.remove(piece);
-            if self.pieces.drop_begun(piece) {
+            if self.pieces.give_up(piece) {
                 self.picker.offer(piece);
                 dropped.insert(piece);
             }
