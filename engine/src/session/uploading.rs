@@ -136,6 +136,8 @@ impl Session {
                 peer.say(&Message::Choke);
                 choked.push(*link);
             } else {
+                // What waits was counted against its set; now it comes anyway, and the set is as good as before.
+                peer.fast_left += peer.requests.iter().map(|span| u64::from(span.len())).sum::<u64>();
                 peer.say(&Message::Unchoke);
             }
         }

@@ -161,16 +161,8 @@ fn who_does_not_know_the_extension_is_allowed_nothing() {
     script.assert_open(link);
 }
 
-#[test]
-fn a_choke_leaves_the_requests_that_are_allowed() {
-    let mut script = Script::seeding(&many_pieces());
-    let (link, set) = newcomer(&mut script, 0);
-    script.tell(|session, now| session.handle_room(now, link, 0));
-    script.say(link, &[Message::Interested]);
-    assert!(script.heard(link).contains(&Message::Unchoke));
-    let other = (0..64).find(|piece| !set.contains(piece)).unwrap();
-    let asked: Vec<_> = blocks(set[0]).chain(blocks(other)).map(Message::Request).collect();
-    script.say(link, &asked);
+/// Has so many others come that this peer is choked in its turn, and says what it is refused then.
+fn rejected_by_a_choke(script: &mut Script, link: LinkId) -> Vec<Message> {
     let others: Vec<_> = (1..40).map(|n| script.stranger(n, true)).collect();
     others.iter().for_each(|other| script.say(*other, &[Message::HaveNone, Message::Interested]));
     let mut heard = Vec::new();
@@ -181,7 +173,32 @@ fn a_choke_leaves_the_requests_that_are_allowed() {
         others.iter().for_each(|other| script.say(*other, &[Message::KeepAlive]));
         heard = script.heard(link);
     }
-    let rejected: Vec<_> = heard.iter().filter(|m| matches!(m, Message::RejectRequest(_))).cloned().collect();
+    heard.into_iter().filter(|message| matches!(message, Message::RejectRequest(_))).collect()
+}
+
+#[test]
+fn what_waits_from_one_choke_to_the_next_counts_once_against_the_set() {
+    let mut script = Script::seeding(&many_pieces());
+    let (link, set) = newcomer(&mut script, 0);
+    script.tell(|session, now| session.handle_room(now, link, 0));
+    let all: Vec<_> = set.iter().copied().flat_map(blocks).map(Message::Request).collect();
+    script.say(link, &all);
+    script.say(link, &[Message::Interested]);
+    assert!(script.heard(link).contains(&Message::Unchoke));
+    assert_eq!(rejected_by_a_choke(&mut script, link), []);
+}
+
+#[test]
+fn a_choke_leaves_the_requests_that_are_allowed() {
+    let mut script = Script::seeding(&many_pieces());
+    let (link, set) = newcomer(&mut script, 0);
+    script.tell(|session, now| session.handle_room(now, link, 0));
+    script.say(link, &[Message::Interested]);
+    assert!(script.heard(link).contains(&Message::Unchoke));
+    let other = (0..64).find(|piece| !set.contains(piece)).unwrap();
+    let asked: Vec<_> = blocks(set[0]).chain(blocks(other)).map(Message::Request).collect();
+    script.say(link, &asked);
+    let rejected = rejected_by_a_choke(&mut script, link);
     assert_eq!(rejected, blocks(other).map(Message::RejectRequest).collect::<Vec<_>>());
     script.tell(|session, now| session.handle_room(now, link, 1 << 20));
     read(&mut script);
