@@ -15,8 +15,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 pub(super) const READ_BUFFER: usize = 128 * 1024;
 
 /// The beginning of a frame that is at most so long is copied out of the thread's buffer, so that the next connection can use
-/// that; one that is longer takes the buffer along.
-const MAX_COPIED: usize = 16 * 1024;
+/// that, and a client that sends no more holds no more than it sent; one that is longer takes the buffer along.
+const MAX_COPIED: usize = READ_BUFFER / 2;
 
 /// Most frames of one message: an empty one costs its sender six bytes, and adds nothing to the message.
 const MAX_FRAGMENTS: u32 = 16 * 1024;

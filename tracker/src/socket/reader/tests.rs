@@ -189,6 +189,20 @@ fn between_messages_nothing_is_kept() {
 }
 
 #[test]
+fn the_beginning_of_a_message_holds_no_more_than_its_own_length() {
+    let mut inbox = Inbox::default();
+    let mut buffer = inbox.take();
+    buffer.reserve(2 * READ_BUFFER);
+    buffer.extend_from_slice(&frame(0x82, &[1; 100_000])[..16_385]);
+    inbox.put_back(buffer);
+    assert_eq!(inbox.rest.len(), 16_385);
+    assert!(inbox.rest.capacity() < 20_000, "{}", inbox.rest.capacity());
+    let buffer = inbox.take();
+    assert_eq!(buffer[..], frame(0x82, &[1; 100_000])[..16_385]);
+    assert!(buffer.capacity() >= 2 * READ_BUFFER, "the thread's buffer was kept");
+}
+
+#[test]
 fn a_message_has_so_many_fragments_and_no_more() {
     let empty = |count: u32| [frame(0x01, b""), frame(0x00, b"").repeat(count as usize - 1)].concat();
     let end = frame(0x80, b"end");
