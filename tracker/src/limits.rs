@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use shared::limits::{MAX_NUMWANT, MAX_OFFERS, MAX_SIGNAL_BYTES};
 
-/// Most connections at once, HTTP and WebSocket: each is a file handle and some 3 KB of memory, more while it is busy.
+/// Most connections at once, HTTP and WebSocket: each is a file handle and some 3 KB of memory without TLS, more with it and
+/// while it is busy.
 pub const MAX_CONNECTIONS: usize = 20_000;
 
 /// Connections above the bound that are still answered, with the reason why they are refused; those above are cut off.

@@ -40,7 +40,8 @@ use crate::relay::{CreditError, End};
 use crate::server::{App, Ends};
 use crate::{ConnectionId, lock};
 
-/// Pings that a client may leave without any sign of life before it is taken for gone.
+/// Pings that a client may leave without any sign of life, or without finishing a message that it began, before it is
+/// taken for gone.
 const MAX_MISSED_PINGS: u32 = 2;
 
 /// Shortest time between two pings.
@@ -53,8 +54,8 @@ const CLOSING_TIME: Duration = Duration::from_secs(1);
 /// soon, the bytes are still in the processor's cache.
 const READ_TURN: usize = 256 * 1024;
 
-/// What a message counts as at least, in that sum: to read a short one is work as well.
-const MESSAGE_COST: usize = 1024;
+/// What a frame counts as at least, in that sum: to read a short one is work as well.
+const FRAME_COST: usize = 1024;
 
 /// The longest message of a client, in bytes: a signal, or a relay frame.
 const MAX_MESSAGE: usize = if MAX_SIGNAL_BYTES > HEADER_LEN + MAX_RELAY_PAYLOAD {
@@ -85,6 +86,7 @@ where
         warned: false,
         pings,
         missed_pings: 0,
+        unfinished_pings: 0,
         pong: None,
         pass,
         meter: Meter::new(now),
@@ -141,6 +143,8 @@ struct Client<S> {
     warned: bool,
     pings: Interval,
     missed_pings: u32,
+    /// Pings since the fragments came of which the client has not sent the last.
+    unfinished_pings: u32,
     /// What the client's last ping is to be answered with: who floods with pings gets the newest answer (RFC 6455, section 5.5.3).
     pong: Option<Bytes>,
     /// What its address may send.
@@ -219,12 +223,17 @@ where
             // It may have answered: nobody has looked.
             return Poll::Pending;
         }
-        if self.missed_pings >= MAX_MISSED_PINGS {
+        // Between fragments signs of life may come. A frame that is not finished ends as silence: nothing comes inside it.
+        let is_unfinished = self.reader.is_amid_message();
+        if self.missed_pings >= MAX_MISSED_PINGS
+            || (is_unfinished && self.unfinished_pings >= MAX_MISSED_PINGS)
+        {
             self.reject(Rejection::Silent);
             tracing::debug!(connection = %self.registration.id, "silent for too long");
             return Poll::Ready(None);
         }
         self.missed_pings += 1;
+        self.unfinished_pings = if is_unfinished { self.unfinished_pings + 1 } else { 0 };
         // A socket that takes nothing is not sent the ping; the client's silence counts all the same.
         if self.carrier.has_room() {
             self.carrier.frame(Opcode::Ping, &[]);
@@ -250,8 +259,7 @@ where
             }
             match self.reader.next(buffer) {
                 Ok(Some(message)) => {
-                    self.missed_pings = 0;
-                    read += message.len().max(MESSAGE_COST);
+                    read += message.len().max(FRAME_COST);
                     ready_or_continue!(self.handle(message, now));
                 }
                 Ok(None) => {
@@ -278,6 +286,7 @@ where
                 self.reject(Rejection::MessageSize);
                 (CloseCode::Size, "the message is too long")
             }
+            Fault::TooManyFragments => (CloseCode::Policy, "a message has too many fragments"),
             Fault::NotUtf8 => (CloseCode::Invalid, "the message is not UTF-8"),
             Fault::Protocol(_) => (CloseCode::Protocol, "a frame breaks the WebSocket protocol"),
         })
@@ -360,6 +369,13 @@ where
     /// Handles one message. Ready if the client is to go for it, or goes by itself.
     fn handle(&mut self, message: Incoming, now: Instant) -> Poll<Goodbye> {
         match message {
+            // A message that never ends is no sign of life.
+            Incoming::Fragment(_) => return Poll::Pending,
+            Incoming::Text(_) | Incoming::Binary(_) => self.unfinished_pings = 0,
+            _ => {}
+        }
+        self.missed_pings = 0;
+        match message {
             Incoming::Text(text) => {
                 let goodbye = self.handle_text(&text, now);
                 return if goodbye.is_some() { Poll::Ready(goodbye) } else { Poll::Pending };
@@ -367,8 +383,7 @@ where
             Incoming::Binary(bytes) => self.handle_binary(bytes, now),
             // Copied: it may have to wait, and would keep all that was read with it.
             Incoming::Ping(bytes) => self.pong = Some(Bytes::copy_from_slice(&bytes)),
-            // A sign of life.
-            Incoming::Pong => {}
+            Incoming::Pong | Incoming::Fragment(_) => {}
             Incoming::Close(reply) => {
                 self.carrier.frame(Opcode::Close, &reply);
                 return Poll::Ready(None);

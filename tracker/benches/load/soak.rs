@@ -22,6 +22,14 @@ use crate::socket::{Received, Socket, put, put_text};
 /// Time in which the tracker must have noticed that all are gone.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Time that a client has beyond a round for what it is in the middle of. One for which it is not enough waits for what will
+/// never come.
+const ENDING: Duration = Duration::from_secs(300);
+
+/// Rounds that are added at most, because in those that were planned too little was done: on a machine that is busy with
+/// something else.
+const MORE_ROUNDS: u32 = 20;
+
 /// The longest rest of a client between two announces: this part of a round.
 const RESTS: u32 = 8;
 
@@ -78,7 +86,11 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     println!("memory at the start: {} MiB", machine::memory(server.process())? >> 20);
     let sums = Arc::new(Sums::default());
     let mut first = None;
-    for round in 0..plan.rounds {
+    let is_done = || sums.replies.load(Ordering::Relaxed) > 0 && sums.whole.load(Ordering::Relaxed) > 0;
+    for round in 0..plan.rounds + MORE_ROUNDS {
+        if round >= plan.rounds && is_done() {
+            break;
+        }
         let until = Instant::now() + plan.round;
         let mut clients = JoinSet::new();
         for n in 0..plan.clients {
@@ -114,10 +126,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
             "each round leaves something in memory: {first}, then {after}"
         );
     }
-    ensure!(
-        sums.replies.load(Ordering::Relaxed) > 0 && sums.whole.load(Ordering::Relaxed) > 0,
-        "nothing was done"
-    );
+    ensure!(is_done(), "nothing was done");
     println!("nobody and nothing is left");
     Ok(())
 }
@@ -182,8 +191,12 @@ async fn client(
         if Instant::now() >= until {
             break;
         }
-        let socket = Socket::connect(address).await?;
-        Life::new(n, life, socket).live(&mut rng, until, longest, &sums).await?;
+        let lived = async {
+            let socket = Socket::connect(address).await?;
+            Life::new(n, life, socket).live(&mut rng, until, longest, &sums).await
+        };
+        let lived = tokio::time::timeout_at((until + ENDING).into(), lived).await;
+        lived.context("a client waited for what does not come")??;
         sums.lives.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
@@ -306,7 +319,7 @@ impl Life {
             "{{\"action\":\"announce\",\"event\":\"stopped\",\"info_hash\":\"{swarm}\",\"peer_id\":\"{peer}\"}}"
         );
         put_text(&mut self.socket.out, text.as_bytes());
-        put(&mut self.socket.out, 0x88, &[&[0x03, 0xe8]]);
+        self.socket.close();
         while !self.is_closed {
             self.listen(sums).await?;
         }

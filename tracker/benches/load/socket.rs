@@ -39,6 +39,8 @@ pub(crate) struct Socket {
     partial: Vec<u8>,
     /// What is to be written.
     pub(crate) out: Vec<u8>,
+    /// Whether the last of it is a close: nothing may follow.
+    is_closing: bool,
 }
 
 impl Socket {
@@ -60,12 +62,19 @@ impl Socket {
         if !head.starts_with(b"HTTP/1.1 101") {
             bail!("refused: {}", String::from_utf8_lossy(&head));
         }
-        Ok(Self { stream, partial: Vec::new(), out: Vec::new() })
+        Ok(Self { stream, partial: Vec::new(), out: Vec::new(), is_closing: false })
     }
 
     /// Adds a text message to what is to be written.
     pub(crate) fn text(&mut self, text: &[u8]) {
         put(&mut self.out, TEXT, &[text]);
+    }
+
+    /// Adds a close to what is to be written, and from now on discards what would follow it: a server that has closed answers
+    /// more with a reset, and its own close is lost.
+    pub(crate) fn close(&mut self) {
+        put(&mut self.out, CLOSE, &[&[0x03, 0xe8]]);
+        self.is_closing = true;
     }
 
     /// Writes what waits, as far as it goes without waiting.
@@ -74,6 +83,8 @@ impl Socket {
             match self.stream.try_write(&self.out) {
                 Ok(written) => drop(self.out.drain(..written)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                // The server may be gone first: what it said is to be read still.
+                Err(_) if self.is_closing => self.out.clear(),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -105,7 +116,9 @@ impl Socket {
                 let both = tokio::io::Interest::READABLE | tokio::io::Interest::WRITABLE;
                 self.stream.ready(both).await?;
             }
-            let Self { stream, partial, out } = self;
+            let Self { stream, partial, out, is_closing } = self;
+            let mut discarded = Vec::new();
+            let out = if *is_closing { &mut discarded } else { out };
             let read = SCRATCH.with_borrow_mut(|scratch| match stream.try_read(scratch) {
                 Ok(0) => Ok(Some(false)),
                 Ok(read) => take(&scratch[..read], partial, out, &mut handle).map(|()| Some(true)),

@@ -100,7 +100,7 @@ impl Life {
             let hear = hear(Arc::clone(&self.app), Arc::clone(&self.shared), me);
             let joined = tokio::select! {
                 joined = backend.join(me, hear) => joined,
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => break,
             };
             let lost = match joined {
                 Ok(session) => {
@@ -130,6 +130,17 @@ impl Life {
                 () = self.stop.cancelled() => {}
             }
         }
+        // It ends while it is alone: what it was before may count as living still, and its peers with it.
+        if let Some(before) = before {
+            let _ = timeout(LEAVING_TIME, self.take_leave(&backend, before)).await;
+        }
+    }
+
+    /// Comes back only to say that this node is gone.
+    async fn take_leave<B: Backend>(&self, backend: &B, before: NodeId) -> Result<(), Lost> {
+        let me = NodeId::random();
+        let hear = hear(Arc::clone(&self.app), Arc::clone(&self.shared), me);
+        backend.join(me, hear).await?.bury(before).await
     }
 
     /// From when the node has joined to when it has lost the others.

@@ -1,6 +1,6 @@
 //! One swarm: its peers, and the offers that wait for their answers.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
@@ -246,12 +246,12 @@ impl Swarm {
 fn draws(len: usize, most: usize, rng: &mut impl Rng) -> impl Iterator<Item = usize> {
     // All are shuffled step by step, or where that would be many, what was drawn already is drawn again.
     let mut all: Vec<usize> = if len / 2 <= most { (0..len).collect() } else { Vec::new() };
-    let mut seen = vec![false; if all.is_empty() && most > 0 { len } else { 0 }];
+    let mut seen = HashSet::new();
     (0..most.min(len)).map(move |n| {
         if all.is_empty() {
             loop {
                 let drawn = rng.random_range(0..len);
-                if !std::mem::replace(&mut seen[drawn], true) {
+                if seen.insert(drawn) {
                     return drawn;
                 }
             }

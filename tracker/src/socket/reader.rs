@@ -15,8 +15,11 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 pub(super) const READ_BUFFER: usize = 128 * 1024;
 
 /// The beginning of a frame that is at most so long is copied out of the thread's buffer, so that the next connection can use
-/// that; one that is longer takes the buffer along.
-const MAX_COPIED: usize = 16 * 1024;
+/// that, and a client that sends no more holds no more than it sent; one that is longer takes the buffer along.
+const MAX_COPIED: usize = READ_BUFFER / 2;
+
+/// Most frames of one message: an empty one costs its sender six bytes, and adds nothing to the message.
+const MAX_FRAGMENTS: u32 = 16 * 1024;
 
 /// Longest payload of a control frame (RFC 6455, section 5.5).
 const MAX_CONTROL: usize = 125;
@@ -28,7 +31,7 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 
-/// A message, or a control frame, which may come in the middle of a fragmented message.
+/// A message, or a control frame, which may come in the middle of a fragmented message, or a fragment that is not the last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Incoming {
     /// A text message.
@@ -39,6 +42,8 @@ pub(super) enum Incoming {
     Ping(Bytes),
     /// A sign of life.
     Pong,
+    /// So many bytes of a message whose end has not come. The reader keeps them.
+    Fragment(usize),
     /// The client ends the connection, and this is to be sent back.
     Close(Bytes),
 }
@@ -49,6 +54,7 @@ impl Incoming {
         match self {
             Self::Text(text) => text.as_str().len(),
             Self::Binary(bytes) | Self::Ping(bytes) | Self::Close(bytes) => bytes.len(),
+            Self::Fragment(length) => *length,
             Self::Pong => 0,
         }
     }
@@ -63,6 +69,9 @@ pub(super) enum Fault {
     /// A message above the limit.
     #[error("a message is too long")]
     TooLong,
+    /// A message in more fragments than anybody needs.
+    #[error("a message has too many fragments")]
+    TooManyFragments,
     /// A text, or the reason of a close, that is not UTF-8.
     #[error("a text is not UTF-8")]
     NotUtf8,
@@ -82,6 +91,8 @@ struct Fragments {
     bytes: BytesMut,
     /// So many of its first bytes are known to be whole characters.
     checked: usize,
+    /// How many have come.
+    count: u32,
 }
 
 /// One frame's header.
@@ -108,29 +119,30 @@ impl Reader {
         Self { max, fragments: None }
     }
 
-    /// Takes the next message out of these bytes; `None` if it is not all there.
+    /// Takes the next frame out of these bytes, and gives what comes of it; `None` if it is not all there.
     ///
     /// # Errors
     /// [`Fault`]: the connection is to be closed.
     pub(super) fn next(&mut self, bytes: &mut BytesMut) -> Result<Option<Incoming>, Fault> {
-        while let Some(header) = Header::read(bytes)? {
-            let is_data = header.opcode <= BINARY;
-            let before = self.fragments.as_ref().filter(|_| is_data).map_or(0, |message| message.bytes.len());
-            if header.payload > self.max.saturating_sub(before) {
-                return Err(Fault::TooLong);
-            }
-            self.check_order(header)?;
-            let Some(end) = header.start.checked_add(header.payload).filter(|end| *end <= bytes.len()) else {
-                return Ok(None);
-            };
-            bytes.advance(header.start);
-            let mut payload = bytes.split_to(end - header.start);
-            unmask(&mut payload, header.mask);
-            if let Some(message) = self.accept(header, payload)? {
-                return Ok(Some(message));
-            }
+        let Some(header) = Header::read(bytes)? else { return Ok(None) };
+        let is_data = header.opcode <= BINARY;
+        let before = self.fragments.as_ref().filter(|_| is_data).map_or(0, |message| message.bytes.len());
+        if header.payload > self.max.saturating_sub(before) {
+            return Err(Fault::TooLong);
         }
-        Ok(None)
+        self.check_order(header)?;
+        let Some(end) = header.start.checked_add(header.payload).filter(|end| *end <= bytes.len()) else {
+            return Ok(None);
+        };
+        bytes.advance(header.start);
+        let mut payload = bytes.split_to(end - header.start);
+        unmask(&mut payload, header.mask);
+        self.accept(header, payload).map(Some)
+    }
+
+    /// Whether a message has begun whose end has not come.
+    pub(super) fn is_amid_message(&self) -> bool {
+        self.fragments.is_some()
     }
 
     /// Whether such a frame may come now (RFC 6455, section 5.4).
@@ -142,36 +154,39 @@ impl Reader {
         }
     }
 
-    fn accept(&mut self, header: Header, payload: BytesMut) -> Result<Option<Incoming>, Fault> {
+    fn accept(&mut self, header: Header, payload: BytesMut) -> Result<Incoming, Fault> {
         let kind = match header.opcode {
-            PING => return Ok(Some(Incoming::Ping(payload.freeze()))),
-            PONG => return Ok(Some(Incoming::Pong)),
-            CLOSE => return close(payload).map(Some),
-            TEXT => Kind::Text,
+            PING => return Ok(Incoming::Ping(payload.freeze())),
+            PONG => return Ok(Incoming::Pong),
+            CLOSE => return close(payload),
+            TEXT if header.is_final => return finish(Kind::Text, payload),
+            BINARY if header.is_final => return finish(Kind::Binary, payload),
             BINARY => Kind::Binary,
-            _ => {
-                let Some(message) = &mut self.fragments else { return Ok(None) };
-                message.extend(&payload)?;
-                if !header.is_final {
-                    return Ok(None);
-                }
-                return self.fragments.take().map(|message| message.finish()).transpose();
-            }
+            // Of a continuation the order was checked: there is a message, and its kind stays.
+            _ => Kind::Text,
         };
-        if header.is_final {
-            return finish(kind, payload).map(Some);
-        }
         // Copied: the bytes would keep what was read with them.
-        let mut message = Fragments { kind, bytes: BytesMut::new(), checked: 0 };
+        let mut message = self.fragments.take().unwrap_or_else(|| Box::new(Fragments::new(kind)));
         message.extend(&payload)?;
-        self.fragments = Some(Box::new(message));
-        Ok(None)
+        if header.is_final {
+            return message.finish();
+        }
+        self.fragments = Some(message);
+        Ok(Incoming::Fragment(payload.len()))
     }
 }
 
 impl Fragments {
+    fn new(kind: Kind) -> Self {
+        Self { kind, bytes: BytesMut::new(), checked: 0, count: 0 }
+    }
+
     /// Adds a fragment. What cannot become a text any more is told at once (RFC 6455, section 8.1).
     fn extend(&mut self, more: &[u8]) -> Result<(), Fault> {
+        self.count += 1;
+        if self.count > MAX_FRAGMENTS {
+            return Err(Fault::TooManyFragments);
+        }
         self.bytes.extend_from_slice(more);
         if self.kind == Kind::Text {
             match std::str::from_utf8(&self.bytes[self.checked..]) {

@@ -192,6 +192,53 @@ async fn clients_that_answer_pings_stay() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_not_finished_is_not_held_for_ever_however_alive_its_sender_is() {
+    let tracker = Tracker::start_with(|settings| settings.ping_interval = Duration::from_millis(500)).await;
+    let (mut read, mut write) = raw_socket(&tracker).await.into_split();
+    write.write_all(&[0x02, 0x81, 0, 0, 0, 0, 7]).await.unwrap();
+    let alive = async {
+        while write.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let ended = async {
+        let mut pings = Vec::new();
+        // It may end with a reset: what was sent last is not read.
+        let _ = read.read_to_end(&mut pings).await;
+        pings
+    };
+    let ((), pings) = soon(futures::future::join(alive, ended)).await;
+    assert_eq!(pings, [0x89, 0, 0x89, 0], "two pings, then the end");
+    assert_eq!(tracker.rejections("silent").await, 1);
+    tracker.stop().await;
+}
+
+#[tokio::test]
+async fn empty_fragments_without_end_end_with_a_close_and_others_are_answered_meanwhile() {
+    let tracker = Tracker::start().await;
+    let mut other = tracker.join(1).await;
+    let (mut read, mut write) = raw_socket(&tracker).await.into_split();
+    let empty = [0x00, 0x80, 0, 0, 0, 0].repeat(1000);
+    let flood = async {
+        write.write_all(&[0x02, 0x80, 0, 0, 0, 0]).await.unwrap();
+        while write.write_all(&empty).await.is_ok() {}
+    };
+    let closed = async {
+        let mut head = [0; 4];
+        read.read_exact(&mut head).await.unwrap();
+        head
+    };
+    let answered = async {
+        for _ in 0..10 {
+            other.quiet().await;
+        }
+    };
+    let ((), head, ()) = soon(futures::future::join3(flood, closed, answered)).await;
+    assert_eq!(head, [0x88, head[1], 0x03, 0xf0], "a close frame with code 1008");
+    tracker.stop().await;
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_what_it_asks_for_is_disconnected() {
     let tracker = Tracker::start().await;
     let mut a = tracker.connect().await;

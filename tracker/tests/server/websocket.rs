@@ -2,6 +2,8 @@
 //! written in Python 2, and runs nowhere any more. Where it expects an echo, the tracker's own answers stand: to a text a failure or a scrape's reply, to
 //! bytes that are no relay frame a failure.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -15,6 +17,11 @@ const PONG: u8 = 0x8a;
 
 /// A text that gets a reply, and nothing else.
 const SCRAPE: &[u8] = br#"{"action":"scrape"}"#;
+
+/// A tracker that sends no pings: here they would be taken for answers.
+async fn start() -> Tracker {
+    Tracker::start_with(|settings| settings.ping_interval = Duration::from_secs(3600)).await
+}
 
 /// A connection after the handshake, without a library.
 struct Raw(TcpStream);
@@ -102,7 +109,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// What these bytes come to, each list on a connection of its own.
 async fn each_closes(code: u16, cases: &[Vec<u8>]) {
-    let tracker = Tracker::start().await;
+    let tracker = start().await;
     for bytes in cases {
         let mut raw = Raw::open(&tracker).await;
         raw.send(bytes).await;
@@ -115,7 +122,7 @@ async fn each_closes(code: u16, cases: &[Vec<u8>]) {
 
 #[tokio::test]
 async fn group_1_framing_messages_of_every_length_are_read() {
-    let tracker = Tracker::start().await;
+    let tracker = start().await;
     let mut raw = Raw::open(&tracker).await;
     for length in [0, 1, 125, 126, 127, 128, 65_535, 65_536, 200_000] {
         raw.send(&frame(TEXT, &vec![b'*'; length])).await;
@@ -137,7 +144,7 @@ async fn group_1_framing_messages_of_every_length_are_read() {
 
 #[tokio::test]
 async fn group_2_pings_are_answered_with_their_payload_and_pongs_with_nothing() {
-    let tracker = Tracker::start().await;
+    let tracker = start().await;
     let mut raw = Raw::open(&tracker).await;
     for payload in
         [&b""[..], b"Hello, world!", &[0x00, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0x00, 0xff], &[0xfe; 125]]
@@ -182,7 +189,7 @@ async fn group_4_reserved_opcodes_close_the_connection() {
 
 #[tokio::test]
 async fn group_5_fragments_are_put_together_with_control_frames_between_them() {
-    let tracker = Tracker::start().await;
+    let tracker = start().await;
     let mut raw = Raw::open(&tracker).await;
     let (a, b) = SCRAPE.split_at(7);
     let whole = |middle: &[Vec<u8>]| [&[frame(0x01, a)][..], middle, &[frame(0x80, b)]].concat().concat();
@@ -216,7 +223,7 @@ async fn group_5_fragments_are_put_together_with_control_frames_between_them() {
 
 #[tokio::test]
 async fn group_6_texts_are_utf_8_also_where_a_character_is_in_two_fragments() {
-    let tracker = Tracker::start().await;
+    let tracker = start().await;
     let mut raw = Raw::open(&tracker).await;
     let text = "Hello-µ@ßöäüàá-UTF-8!! \u{10ffff}\u{ffff}\u{0}κόσμε".as_bytes();
     raw.send(&frame(TEXT, text)).await;
@@ -252,7 +259,7 @@ async fn group_6_texts_are_utf_8_also_where_a_character_is_in_two_fragments() {
 
 #[tokio::test]
 async fn group_7_closes_are_answered_and_nothing_after_them_is() {
-    let tracker = Tracker::start().await;
+    let tracker = start().await;
     let long = [&1000_u16.to_be_bytes()[..], &[b'x'; 123]].concat();
     let mut payloads = vec![Vec::new(), long, [&[0x03, 0xe8][..], "bye ä".as_bytes()].concat()];
     for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999_u16]
@@ -281,7 +288,7 @@ async fn group_7_closes_are_answered_and_nothing_after_them_is() {
 #[tokio::test]
 async fn group_9_limits_hold_for_messages_in_one_frame_and_in_many() {
     use shared::limits::MAX_SIGNAL_BYTES;
-    let tracker = Tracker::start().await;
+    let tracker = start().await;
     let mut raw = Raw::open(&tracker).await;
     let longest = vec![b'*'; MAX_SIGNAL_BYTES];
     raw.send(&frame(TEXT, &longest)).await;
@@ -313,7 +320,7 @@ async fn group_9_limits_hold_for_messages_in_one_frame_and_in_many() {
 
 #[tokio::test]
 async fn group_10_many_messages_in_one_packet_are_all_answered() {
-    let tracker = Tracker::start().await;
+    let tracker = start().await;
     let mut raw = Raw::open(&tracker).await;
     raw.send(&frame(TEXT, SCRAPE).repeat(100)).await;
     for _ in 0..100 {

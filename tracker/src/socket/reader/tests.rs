@@ -37,6 +37,7 @@ fn read(bytes: &[u8], parts: &[usize]) -> (Vec<Incoming>, Option<Fault>) {
         buffer.extend_from_slice(part);
         loop {
             match reader.next(&mut buffer) {
+                Ok(Some(Incoming::Fragment(_))) => {}
                 Ok(Some(message)) => {
                     let closes = matches!(message, Incoming::Close(_));
                     messages.push(message);
@@ -185,6 +186,42 @@ fn between_messages_nothing_is_kept() {
     buffer.extend_from_slice(&frame(0x82, &[1; 100])[..50]);
     inbox.put_back(buffer);
     assert!(inbox.rest.capacity() < 200);
+}
+
+#[test]
+fn the_beginning_of_a_message_holds_no_more_than_its_own_length() {
+    let mut inbox = Inbox::default();
+    let mut buffer = inbox.take();
+    buffer.reserve(2 * READ_BUFFER);
+    buffer.extend_from_slice(&frame(0x82, &[1; 100_000])[..16_385]);
+    inbox.put_back(buffer);
+    assert_eq!(inbox.rest.len(), 16_385);
+    assert!(inbox.rest.capacity() < 20_000, "{}", inbox.rest.capacity());
+    let buffer = inbox.take();
+    assert_eq!(buffer[..], frame(0x82, &[1; 100_000])[..16_385]);
+    assert!(buffer.capacity() >= 2 * READ_BUFFER, "the thread's buffer was kept");
+}
+
+#[test]
+fn a_message_has_so_many_fragments_and_no_more() {
+    let empty = |count: u32| [frame(0x01, b""), frame(0x00, b"").repeat(count as usize - 1)].concat();
+    let end = frame(0x80, b"end");
+    let whole = read(&[empty(MAX_FRAGMENTS - 1), end.clone()].concat(), &[4096]);
+    assert_eq!(whole, (vec![text("end")], None));
+    for bytes in [empty(MAX_FRAGMENTS + 1), [empty(MAX_FRAGMENTS), end].concat()] {
+        assert_eq!(read(&bytes, &[4096]), (Vec::new(), Some(Fault::TooManyFragments)));
+    }
+}
+
+#[test]
+fn each_fragment_is_told_so_that_reading_can_stop_between_them() {
+    let mut reader = Reader::new(MAX);
+    let mut bytes = BytesMut::from(&[frame(0x02, b"ab"), frame(0x00, b""), frame(0x80, b"c")].concat()[..]);
+    assert_eq!(reader.next(&mut bytes), Ok(Some(Incoming::Fragment(2))));
+    assert!(reader.is_amid_message());
+    assert_eq!(reader.next(&mut bytes), Ok(Some(Incoming::Fragment(0))));
+    assert_eq!(reader.next(&mut bytes), Ok(Some(Incoming::Binary(Bytes::from_static(b"abc")))));
+    assert!(!reader.is_amid_message());
 }
 
 fn some_frame() -> impl Strategy<Value = Vec<u8>> {
