@@ -315,6 +315,26 @@ impl Peer {
         }
     }
 
+    /// Bytes that were taken at the file system's word are not the torrent's: no more of it is given away, and it waits for its
+    /// files. From now on only their hashes bring them back.
+    pub(super) fn altered(&mut self, now: Time, key: u32, name: String) {
+        let Some(torrent) = self.torrent(key).filter(|torrent| torrent.returning.is_none()) else { return };
+        torrent.wants_pause = torrent.is_paused();
+        torrent.halted = false;
+        torrent.returning = Some(Returning::Files);
+        torrent.trouble = Some(Trouble::FileChanged { name });
+        if let Some(seeded) = &mut torrent.seeded {
+            seeded.stamp.clear();
+        }
+        if let Some(session) = torrent.session_mut() {
+            session.pause(now);
+        }
+        self.leave_swarm(now, key);
+        if let Some(hash) = self.torrent(key).and_then(|torrent| torrent.info_hash()) {
+            self.remember(hash);
+        }
+    }
+
     /// Keeps the handle of a seeded torrent for the next time, or none if there is none.
     pub(super) fn keep_handle(&mut self, key: u32) {
         let Some(place) = self.handle_place(key) else { return };
