@@ -233,6 +233,10 @@ impl Peer {
                 Err(trouble) => Return::Refused { trouble, next: Some(Next { candidates, files, before }) },
             }
         });
+        // At once, so that what is chosen right after them goes to another.
+        if let Some(torrent) = self.torrent(key) {
+            torrent.returning = Some(Returning::Checking { done: 0, total: 0 });
+        }
     }
 
     /// They are not this torrent's: perhaps they are another's, else that is said.
