@@ -121,6 +121,7 @@ fn settings(window: &Window) -> Option<Settings> {
         transport: transport(page_query.get("transport").as_deref()),
         ice: ice(window, page_query.get("ice")),
         limits: limits(window),
+        tracker_is_foreign: tracker.as_ref().is_some_and(|tracker| *tracker != own_tracker()),
         tracker: tracker.unwrap_or_else(own_tracker),
         page_address,
         peer_id: PeerId::with_prefix(*id),

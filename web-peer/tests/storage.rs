@@ -349,9 +349,9 @@ async fn of_files_that_were_not_read_yet_no_piece_is_given_before_its_hash_was_f
     };
     let shelf = Shelf::in_memory(0);
     shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes)));
-    let changed = LoadError::Changed { file: "from 100".into() };
+    let altered = LoadError::Altered { file: "from 100".into() };
     for (offset, len) in [(PIECE, 5), (PIECE * 2 - 1, 1), (PIECE - 1, 2)] {
-        assert_eq!(load(&shelf, hash, u64::from(offset), len).unwrap_err(), changed, "{offset} {len}");
+        assert_eq!(load(&shelf, hash, u64::from(offset), len).unwrap_err(), altered, "{offset} {len}");
     }
     for (offset, len) in [(0, PIECE as usize), (PIECE as usize * 2, 7), (PIECE as usize * 3 - 9, 19)] {
         let read = load(&shelf, hash, offset as u64, len as u32).unwrap().to_vec();

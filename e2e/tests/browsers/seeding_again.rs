@@ -175,9 +175,18 @@ async fn by_their_handles_files_are_seeded_again_after_a_reload() -> Result<()> 
     let saved = downloader.save(&one).await?;
     assert_eq!(Value::from(sha256(&saved)?), digest, "the bytes are the same");
 
+    // Under a link that names another tracker nothing begins by itself, though the browser would let it, and a click is for one alone.
+    seeder.go_to(&tracker.url_with("lang=en&ice=&tracker=ws://127.0.0.1:9/stranger")).await?;
+    for info_hash in [&one, &many] {
+        wait_until_needed(&seeder, info_hash, "permission").await?;
+    }
+    seeder.press(&one, "allow-files").await?;
+    seeder.wait_for(&one, State::Seeding).await?;
+    wait_until_needed(&seeder, &many, "permission").await?;
+
     // All of them are written anew, each as long as it was.
     seeder.run_async(WRITE, vec![]).await?;
-    seeder.reload().await?;
+    seeder.go_to(&url).await?;
     for (info_hash, name) in [(&one, "alça.bin"), (&many, "a.bin")] {
         wait_until_needed(&seeder, info_hash, "files").await?;
         seeder.wait_for_text(info_hash, &format!("{name} was changed since it was shared")).await?;

@@ -332,6 +332,7 @@ impl Peer {
         let key = torrent.key;
         if torrent.returning.is_some() {
             torrent.wants_pause = false;
+            self.remember(hash);
             return self.allow_files(key);
         }
         torrent.trouble = None;

@@ -14,6 +14,7 @@
 mod actions;
 mod alarm;
 mod announcer;
+mod attempt;
 mod commands;
 mod direct;
 mod files;
@@ -42,7 +43,6 @@ use futures::future::{Either, select};
 use shared::signal::IceServer;
 use shared::{PeerId, PieceIndex};
 use wasm_bindgen_futures::spawn_local;
-use web_sys::FileSystemHandle;
 
 use crate::command::Command;
 use crate::intake::{Intake, IntakeError};
@@ -56,9 +56,9 @@ use crate::stream::{Outlet, StreamEvent};
 use crate::transport::rtc::{RtcEvent, RtcId, RtcLinks};
 use crate::transport::socket::SocketEvent;
 use alarm::{Alarm, now};
+use attempt::Return;
 pub(crate) use commands::ICE_KEY;
 use peer::Peer;
-use returning::Return;
 use streaming::Chunk;
 use trackers::TrackerId;
 pub(crate) use wishes::LIMITS_KEY;
@@ -73,6 +73,8 @@ const BATCH: usize = 32;
 pub struct Settings {
     /// The tracker's address, `ws://…` or `wss://…`.
     pub tracker: String,
+    /// The address names it, and it is not the page's own: whoever wrote the link chose it, which need not be the user.
+    pub tracker_is_foreign: bool,
     /// The ways that peers may be reached.
     pub transport: TransportMode,
     /// The ICE servers that the user chose; `None` leaves it to the tracker.
@@ -113,20 +115,11 @@ pub(crate) enum Event {
         intake: Intake,
         result: Result<(), StoreError>,
     },
-    /// The handle of files that were seeded is looked for; this is there.
-    HandleFound {
+    /// From the attempt with this number to bring a torrent's files back; those that are over are not heard.
+    Return {
         key: u32,
-        source: Option<FileSystemHandle>,
-    },
-    /// The user was asked whether files may be read again.
-    Allowed {
-        key: u32,
-        source: FileSystemHandle,
-        granted: bool,
-    },
-    Returned {
-        key: u32,
-        result: Return,
+        attempt: u32,
+        news: Return,
     },
     TorrentFile {
         name: String,

@@ -10,7 +10,6 @@ use shared::InfoHash;
 
 use super::direct::Direct;
 use super::links::Link;
-use super::returning::Returning;
 use super::streaming::Streaming;
 use super::torrent::{Phase, Torrent};
 use super::trackers::{Tracker, Trackers};
@@ -138,20 +137,14 @@ impl Peer {
             Event::NetworkIsBack => self.connect_all(now),
             Event::Metered(metered) => self.set_metered(now, metered),
             Event::StoreReady(store, remembered) => self.store_ready(now, store, remembered),
-            Event::HashingProgress { key, done: hashed, total: of } => match self.torrent(key) {
-                Some(Torrent { phase: Phase::Hashing { done, total, .. }, .. }) => {
+            Event::HashingProgress { key, done: hashed, total: of } => {
+                if let Some(Torrent { phase: Phase::Hashing { done, total, .. }, .. }) = self.torrent(key) {
                     (*done, *total) = (hashed, of);
                 }
-                Some(Torrent { returning: Some(returning), .. }) => {
-                    *returning = Returning::Checking { done: hashed, total: of };
-                }
-                _ => {}
-            },
+            }
             Event::Hashed { key, result } => self.hashed(key, result),
             Event::Attached { key, intake, result } => self.attached(now, key, &intake, result),
-            Event::HandleFound { key, source } => self.handle_found(key, source),
-            Event::Allowed { key, source, granted } => self.allowed(key, source, granted),
-            Event::Returned { key, result } => self.returned(now, key, result),
+            Event::Return { key, attempt, news } => self.returned(now, key, attempt, news),
             Event::TorrentFile { name, content } => self.torrent_file(now, name, content),
             Event::StoreOpened { key, result } => self.store_opened(now, key, result),
             Event::Stored { key, piece, verdict } => self.stored(now, key, piece, verdict),

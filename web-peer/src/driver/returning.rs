@@ -8,15 +8,19 @@
 //! again: it is seeded at once, and the store compares each piece with its hash before it first gives any of it away.
 //! Everything else is hashed whole, and what differs is told and not seeded.
 
+use std::collections::VecDeque;
+use std::pin::pin;
+
 use bytes::Bytes;
 use engine::{Content, Session, SessionConfig, State, Time};
+use futures::future::{Either, select};
 use shared::magnet::Magnet;
 use shared::metainfo::Info;
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{File, FileSystemHandle};
+use web_sys::FileSystemHandle;
 
-use super::Event;
+use super::attempt::{Attempt, Candidate, Fitting, Next, Report, Return, candidates, fitting};
 use super::commands::Start;
 use super::peer::Peer;
 use super::torrent::{Phase, Torrent};
@@ -25,7 +29,6 @@ use crate::handles::{self, Permission, Place};
 use crate::intake;
 use crate::snapshot::{Trouble, Waiting};
 use crate::store::{Seeded, Store};
-use crate::verify::HashPool;
 
 /// What a torrent whose files are to come back waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,16 +54,6 @@ impl Returning {
     }
 }
 
-/// What became of an attempt.
-pub(crate) enum Return {
-    /// They are the torrent's, and in the store.
-    Attached(Seeded),
-    /// They are not, or not all of them could be read.
-    Refused(Trouble),
-    /// The user has to do something first.
-    Needs(Returning),
-}
-
 impl Peer {
     /// Puts a torrent into the list whose bytes are the user's own files, and looks for them.
     pub(super) fn begin_returning(
@@ -72,7 +65,13 @@ impl Peer {
         seeded: Seeded,
     ) {
         let hash = magnet.info_hash;
-        let Ok(parsed) = Info::from_bytes(info.clone()) else { return };
+        let parsed = match Info::from_bytes(info.clone()) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                let name = magnet.display_name.unwrap_or(seeded.name);
+                return self.alert(Trouble::BadMetainfo { name, detail: error.to_string() });
+            }
+        };
         // Nothing of it is here before its files are.
         let have = vec![false; parsed.geometry().piece_count() as usize];
         let wants_pause = start.paused;
@@ -81,25 +80,79 @@ impl Peer {
         torrent.from_files = true;
         torrent.seeded = Some(seeded);
         torrent.wants_pause = wants_pause;
-        torrent.returning = Some(Returning::Looking);
+        torrent.returning = Some(Returning::Files);
         let key = torrent.key;
-        let Some(place) = self.handle_place(key) else { return };
+        if let Some(place) = self.handle_place(key) {
+            self.attempt(key, |_| async move { Return::Found(handles::find(&place).await) });
+        }
+    }
+
+    /// Begins an attempt in place of the one before. It is given up as soon as it is over: when another begins, or when the
+    /// torrent is removed.
+    fn attempt<F>(&mut self, key: u32, work: impl FnOnce(Report) -> F)
+    where
+        F: Future<Output = Return> + 'static,
+    {
+        if let Some(torrent) = self.torrent(key) {
+            torrent.returning = Some(Returning::Looking);
+            torrent.trouble = None;
+            self.go_on(key, work);
+        }
+    }
+
+    /// The next step of an attempt.
+    fn go_on<F>(&mut self, key: u32, work: impl FnOnce(Report) -> F)
+    where
+        F: Future<Output = Return> + 'static,
+    {
         let events = self.events.clone();
+        let Some(torrent) = self.torrent(key) else { return };
+        let (attempt, over) = torrent.attempts.begin();
+        let report = Report { key, attempt, events };
+        let work = work(report.clone());
         spawn_local(async move {
-            let source = handles::find(&place).await;
-            let _ = events.unbounded_send(Event::HandleFound { key, source });
+            if let Either::Left((news, _)) = select(pin!(work), over).await {
+                report.tell(news);
+            }
         });
     }
 
-    /// Looks at the files through the handle, if there is one.
-    pub(super) fn handle_found(&mut self, key: u32, source: Option<FileSystemHandle>) {
-        let Some(torrent) = self.torrent(key).filter(|torrent| torrent.returning.is_some()) else { return };
-        match source {
-            Some(source) => {
-                torrent.source = Some(handles::source(&source));
-                self.look(key, source, false);
+    /// What an attempt has to say.
+    pub(super) fn returned(&mut self, now: Time, key: u32, attempt: u32, news: Return) {
+        let is_foreign = self.settings.tracker_is_foreign;
+        let waits =
+            |torrent: &&mut Torrent| torrent.returning.is_some() && torrent.attempts.is_latest(attempt);
+        let Some(torrent) = self.torrent(key).filter(waits) else { return };
+        match news {
+            Return::Found(None) | Return::Allowed(_, Permission::Denied) => {
+                torrent.returning = Some(Returning::Files);
             }
-            None => torrent.returning = Some(Returning::Files),
+            Return::Found(Some(handle)) => {
+                torrent.source = Some(handles::source(&handle));
+                // Whoever wrote the link would learn what this user shares, and get it.
+                if is_foreign {
+                    torrent.returning = Some(Returning::Permission);
+                } else {
+                    self.look(key, handle, false);
+                }
+            }
+            Return::Allowed(handle, Permission::Granted) => {
+                self.look(key, handle, true);
+                // One answer may stand for all files that the page once had.
+                let others = self.torrents.iter();
+                let others = others.filter(|torrent| torrent.returning == Some(Returning::Permission));
+                for key in others.map(|torrent| torrent.key).collect::<Vec<_>>() {
+                    self.find_again(key);
+                }
+            }
+            Return::Allowed(_, Permission::Prompt) => torrent.returning = Some(Returning::Permission),
+            Return::Checking { done, total } => {
+                torrent.returning = Some(Returning::Checking { done, total });
+            }
+            Return::Needs(what) => torrent.returning = Some(what),
+            Return::Fits(fitting) => self.attach_again(key, fitting),
+            Return::Refused { trouble, next } => self.refused(key, trouble, next),
+            Return::Attached(seeded) => self.seed_again(now, key, seeded),
         }
     }
 
@@ -109,53 +162,40 @@ impl Peer {
         if torrent.returning != Some(Returning::Permission) {
             return;
         }
-        let (Some(source), events) = (torrent.source.clone(), self.events.clone()) else { return };
-        spawn_local(async move {
-            if let Ok(source) = JsFuture::from(source).await {
-                let source = source.unchecked_into();
-                let granted = handles::permission(&source, true).await == Permission::Granted;
-                let _ = events.unbounded_send(Event::Allowed { key, source, granted });
-            }
+        let Some(source) = torrent.source.clone() else { return };
+        self.attempt(key, |_| async move {
+            let Ok(source) = JsFuture::from(source).await else { return Return::Found(None) };
+            let source = source.unchecked_into();
+            let permission = handles::permission(&source, true).await;
+            Return::Allowed(source, permission)
         });
     }
 
-    /// The browser asked, and this was said.
-    pub(super) fn allowed(&mut self, key: u32, source: FileSystemHandle, granted: bool) {
-        if !granted {
-            return;
-        }
-        self.look(key, source, true);
-        // One answer may stand for all files that the page once had.
-        let others = self.torrents.iter().filter(|torrent| torrent.returning == Some(Returning::Permission));
-        let others: Vec<_> = others.filter(|other| other.key != key).map(|other| other.key).collect();
-        for key in others {
-            let (Some(source), events) =
-                (self.torrent(key).and_then(|torrent| torrent.source.clone()), self.events.clone())
-            else {
-                continue;
-            };
-            spawn_local(async move {
-                if let Ok(source) = JsFuture::from(source).await {
-                    let _ = events
-                        .unbounded_send(Event::HandleFound { key, source: Some(source.unchecked_into()) });
-                }
-            });
-        }
+    /// Looks at the files through the handle that was found before.
+    fn find_again(&mut self, key: u32) {
+        let Some(source) = self.torrent(key).and_then(|torrent| torrent.source.clone()) else { return };
+        self.attempt(key, |_| async move {
+            Return::Found(JsFuture::from(source).await.ok().map(wasm_bindgen::JsCast::unchecked_into))
+        });
     }
 
     /// Brings the files back that are at this handle, if they may be read.
     fn look(&mut self, key: u32, handle: FileSystemHandle, granted: bool) {
-        let Some(attempt) = self.attempt(key) else { return };
-        let events = self.events.clone();
-        spawn_local(async move {
-            let result = if granted || handles::permission(&handle, false).await == Permission::Granted {
-                let source = handles::source(&handle);
-                let (files, _) = handles::files(handle, &source).await;
-                attempt.bring_back(files, true).await
-            } else {
-                Return::Needs(Returning::Permission)
-            };
-            let _ = events.unbounded_send(Event::Returned { key, result });
+        let Some(work) = self.work(key) else { return };
+        self.attempt(key, |report| async move {
+            if !granted {
+                match handles::permission(&handle, false).await {
+                    Permission::Granted => {}
+                    Permission::Prompt => return Return::Needs(Returning::Permission),
+                    Permission::Denied => return Return::Needs(Returning::Files),
+                }
+            }
+            let source = handles::source(&handle);
+            let (files, _) = handles::files(handle, &source).await;
+            match work.bring_back(files, Some(source), true, &report).await {
+                Ok(fitting) => Return::Fits(fitting),
+                Err(trouble) => Return::Refused { trouble, next: None },
+            }
         });
     }
 
@@ -163,51 +203,86 @@ impl Peer {
     /// not need is not seeded either; else they are given back.
     pub(super) fn welcome(&mut self, name: &str, files: Vec<ChosenFile>) -> Option<Vec<ChosenFile>> {
         let in_folder = files.first().is_some_and(|file| file.path.len() > 1);
-        let waits = |torrent: &&mut Torrent| {
-            let is_folder = torrent.session().and_then(Session::info).is_some_and(|info| info.is_folder());
-            torrent.returning.is_some()
-                && is_folder == in_folder
-                && torrent.seeded.as_ref().is_some_and(|seeded| seeded.name == name)
+        let candidate = |torrent: &Torrent| {
+            let info = torrent.session().and_then(Session::info)?;
+            let is_of_that_name = info.is_folder() == in_folder
+                && torrent.seeded.as_ref().is_some_and(|seeded| seeded.name == name);
+            let returning = torrent.returning.filter(|_| is_of_that_name)?;
+            let is_busy = matches!(returning, Returning::Checking { .. });
+            Some(Candidate { key: torrent.key, is_busy, fits: fitting(info, files.clone()).is_ok() })
         };
-        let Some(torrent) = self.torrents.iter_mut().find(waits) else { return Some(files) };
-        if matches!(torrent.returning, Some(Returning::Checking { .. })) {
-            // They are being looked at already.
-            return None;
+        let waiting: Vec<Candidate> = self.torrents.iter().filter_map(candidate).collect();
+        if waiting.is_empty() {
+            return Some(files);
         }
-        let key = torrent.key;
-        torrent.source = intake::source(&files);
-        if let Some(attempt) = self.attempt(key) {
-            let events = self.events.clone();
-            spawn_local(async move {
-                let result = attempt.bring_back(files, false).await;
-                let _ = events.unbounded_send(Event::Returned { key, result });
-            });
-        }
+        self.compare(candidates(&waiting), files);
         None
     }
 
-    fn attempt(&mut self, key: u32) -> Option<Attempt> {
-        let (store, pool, events) = (self.store.clone()?, self.pool.clone(), self.events.clone());
-        let torrent = self.torrent(key)?;
-        let (seeded, info) = (torrent.seeded.clone()?, torrent.session()?.info()?.raw().clone());
-        torrent.trouble = None;
-        let progress = move |done, total| {
-            let _ = events.unbounded_send(Event::HashingProgress { key, done, total });
-        };
-        Some(Attempt { store, pool, info, seeded, progress: Box::new(progress) })
+    /// Compares chosen files with the first of these torrents, and with the others if they are not its.
+    fn compare(&mut self, mut candidates: VecDeque<u32>, files: Vec<ChosenFile>) {
+        let Some(key) = candidates.pop_front() else { return };
+        let Some(work) = self.work(key) else { return };
+        let before = self.torrent(key).and_then(|torrent| torrent.returning);
+        // An attempt that this one ends is not taken up again.
+        let before = before.filter(|before| *before == Returning::Permission).unwrap_or(Returning::Files);
+        self.attempt(key, |report| async move {
+            let source = intake::source(&files);
+            match work.bring_back(files.clone(), source, false, &report).await {
+                Ok(fitting) => Return::Fits(fitting),
+                Err(trouble) => Return::Refused { trouble, next: Some(Next { candidates, files, before }) },
+            }
+        });
+        // At once, so that what is chosen right after them goes to another.
+        if let Some(torrent) = self.torrent(key) {
+            torrent.returning = Some(Returning::Checking { done: 0, total: 0 });
+        }
     }
 
-    /// What became of an attempt.
-    pub(super) fn returned(&mut self, now: Time, key: u32, result: Return) {
-        let Some(torrent) = self.torrent(key).filter(|torrent| torrent.returning.is_some()) else { return };
-        match result {
-            Return::Needs(what) => torrent.returning = Some(what),
-            Return::Refused(trouble) => {
+    /// They are not this torrent's: perhaps they are another's, else that is said.
+    fn refused(&mut self, key: u32, trouble: Trouble, next: Option<Next>) {
+        let next = next.map(|mut next| {
+            next.candidates.retain(|key| {
+                let torrent = self.torrents.iter().find(|torrent| torrent.key == *key);
+                let returning = torrent.and_then(|torrent| torrent.returning);
+                returning.is_some_and(|returning| !matches!(returning, Returning::Checking { .. }))
+            });
+            next
+        });
+        let Some(torrent) = self.torrent(key) else { return };
+        match next.filter(|next| !next.candidates.is_empty()) {
+            Some(next) => {
+                torrent.returning = Some(next.before);
+                self.compare(next.candidates, next.files);
+            }
+            None => {
                 torrent.returning = Some(Returning::Files);
                 torrent.trouble = Some(trouble);
             }
-            Return::Attached(seeded) => self.seed_again(now, key, seeded),
         }
+    }
+
+    fn work(&mut self, key: u32) -> Option<Attempt> {
+        let pool = self.pool.clone();
+        let torrent = self.torrent(key)?;
+        let (seeded, info) = (torrent.seeded.clone()?, torrent.session()?.info()?.raw().clone());
+        Some(Attempt { pool, info, seeded })
+    }
+
+    /// They are the torrent's, which still waits for them: from now on the store reads them.
+    fn attach_again(&mut self, key: u32, fitting: Fitting) {
+        let Some(store) = self.store.clone() else { return };
+        let Some(torrent) = self.torrent(key) else { return };
+        let Some(info) = torrent.session().and_then(Session::info) else { return };
+        let (hash, info) = (info.info_hash(), info.raw().clone());
+        let Fitting { files, source, verified, seeded } = fitting;
+        torrent.source = source;
+        self.go_on(key, |_| async move {
+            match store.attach(hash, info, files, verified).await {
+                Ok(()) => Return::Attached(seeded),
+                Err(error) => Return::Refused { trouble: error.into(), next: None },
+            }
+        });
     }
 
     /// All of it is here: what stood still begins anew, as a seeder.
@@ -227,6 +302,7 @@ impl Peer {
             Ok(session) => {
                 torrent.phase = Phase::Live(Box::new(session));
                 torrent.returning = None;
+                torrent.trouble = None;
                 torrent.seeded = Some(seeded);
                 if wants_pause {
                     self.pause(now, info.info_hash());
@@ -243,15 +319,40 @@ impl Peer {
         }
     }
 
-    /// Keeps the handle of a seeded torrent for the next time, if there is one.
+    /// Bytes that were taken at the file system's word are not the torrent's: no more of it is given away, and it waits for its
+    /// files. From now on only their hashes bring them back.
+    pub(super) fn altered(&mut self, now: Time, key: u32, name: String) {
+        let Some(torrent) = self.torrent(key).filter(|torrent| torrent.returning.is_none()) else { return };
+        torrent.wants_pause = torrent.is_paused();
+        torrent.halted = false;
+        torrent.returning = Some(Returning::Files);
+        torrent.trouble = Some(Trouble::FileChanged { name });
+        if let Some(seeded) = &mut torrent.seeded {
+            seeded.stamp.clear();
+        }
+        if let Some(session) = torrent.session_mut() {
+            session.pause(now);
+        }
+        self.leave_swarm(now, key);
+        if let Some(hash) = self.torrent(key).and_then(|torrent| torrent.info_hash()) {
+            self.remember(hash);
+        }
+    }
+
+    /// Keeps the handle of a seeded torrent for the next time, or none if there is none.
     pub(super) fn keep_handle(&mut self, key: u32) {
         let Some(place) = self.handle_place(key) else { return };
-        let Some(source) = self.torrent(key).and_then(|torrent| torrent.source.clone()) else { return };
+        let source = self.torrent(key).and_then(|torrent| torrent.source.clone());
         spawn_local(async move {
             // A browser without a handle for what was dropped gives nothing, or an error.
-            let handle = JsFuture::from(source).await;
-            if let Ok(Ok(handle)) = handle.map(wasm_bindgen::JsCast::dyn_into::<FileSystemHandle>) {
-                handles::keep(&place, &handle).await;
+            let handle = match source {
+                Some(source) => JsFuture::from(source).await.ok(),
+                None => None,
+            };
+            match handle.and_then(|handle| handle.dyn_into::<FileSystemHandle>().ok()) {
+                Some(handle) => handles::keep(&place, &handle).await,
+                // What was kept is not where these files are.
+                None => handles::forget(&place).await,
             }
         });
     }
@@ -286,69 +387,4 @@ impl Torrent {
             None => !self.halted && self.session().is_some_and(|session| session.state() == State::Paused),
         }
     }
-}
-
-/// All that is needed to bring files back.
-struct Attempt {
-    store: Store,
-    pool: HashPool,
-    /// The torrent's info dictionary.
-    info: Bytes,
-    seeded: Seeded,
-    progress: Box<dyn Fn(u64, u64)>,
-}
-
-impl Attempt {
-    /// Has these files seeded if they are the torrent's. Those that came through the handle are taken at their word
-    /// when lengths and times are what they were.
-    async fn bring_back(self, chosen: Vec<ChosenFile>, by_handle: bool) -> Return {
-        let Self { store, pool, info, seeded, progress } = self;
-        let name = seeded.name.clone();
-        let unusable = |error: &dyn std::fmt::Display| {
-            Return::Refused(Trouble::StoreFailed { detail: error.to_string() })
-        };
-        let parsed = match Info::from_bytes(info.clone()) {
-            Ok(parsed) => parsed,
-            Err(error) => return unusable(&error),
-        };
-        let files = match intake::places(&parsed, chosen) {
-            Ok(files) => files,
-            Err(name) => return Return::Refused(Trouble::FileUnreadable { name }),
-        };
-        let files: Vec<File> = files.into_iter().map(|chosen| chosen.file).collect();
-        let sizes = files.iter().zip(parsed.files());
-        if let Some((_, file)) = sizes.into_iter().find(|(file, place)| file.size() != place.length as f64) {
-            return Return::Refused(Trouble::FileChanged { name: file.display_path() });
-        }
-        let stamp = intake::stamp(&files);
-        let verified = !(by_handle && stamp == seeded.stamp);
-        if verified {
-            let total = parsed.geometry().total();
-            progress(0, total);
-            match pool.hash(&files, parsed.geometry(), |done| progress(done, total)).await {
-                Ok(hashes) => {
-                    if let Some(name) = first_difference(&parsed, &hashes) {
-                        return Return::Refused(Trouble::FileChanged { name });
-                    }
-                }
-                Err(crate::verify::HashError::Unreadable { file }) => {
-                    let name = parsed.files().get(file).map_or(name, shared::metainfo::File::display_path);
-                    return Return::Refused(Trouble::FileUnreadable { name });
-                }
-                Err(error) => return unusable(&error),
-            }
-        }
-        match store.attach(parsed.info_hash(), info, files, verified).await {
-            Ok(()) => Return::Attached(Seeded { name, stamp }),
-            Err(error) => Return::Refused(error.into()),
-        }
-    }
-}
-
-/// The first file in a piece that has another hash than it should.
-fn first_difference(info: &Info, hashes: &[[u8; 20]]) -> Option<String> {
-    let piece = info.piece_hashes().iter().zip(hashes).position(|(expected, found)| expected != found)?;
-    let start = piece as u64 * u64::from(info.geometry().piece_length());
-    let file = info.files().iter().find(|file| start < file.offset + file.length)?;
-    Some(file.display_path())
 }

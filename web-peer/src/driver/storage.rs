@@ -105,8 +105,15 @@ impl Peer {
             Ok(bytes) => session.handle_loaded(now, load, Some(bytes)),
             Err(error) => {
                 session.handle_loaded(now, load, None);
-                torrent.halt(now, error.into());
-                self.leave_swarm(now, key);
+                match error {
+                    LoadError::Altered { file } => self.altered(now, key, file),
+                    // Another answer said already what is wrong.
+                    _ if torrent.returning.is_some() => {}
+                    error => {
+                        torrent.halt(now, error.into());
+                        self.leave_swarm(now, key);
+                    }
+                }
             }
         }
     }
@@ -129,6 +136,7 @@ impl From<LoadError> for Trouble {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::Changed { file } => Self::FileUnreadable { name: file },
+            LoadError::Altered { file } => Self::FileChanged { name: file },
             error @ (LoadError::Missing | LoadError::Browser(_)) => {
                 Self::StoreFailed { detail: error.to_string() }
             }

@@ -287,6 +287,10 @@ impl Peer {
             (Chunk::Zip(Ok(None)), Source::Zip(_)) => self.end_stream(now, number, false),
             (chunk, _) => {
                 let trouble = match chunk {
+                    Chunk::File(Err(LoadError::Altered { file })) => {
+                        self.altered(now, key, file);
+                        None
+                    }
                     Chunk::File(Err(error)) => Some(Trouble::from(error)),
                     Chunk::Zip(Err(error)) => Some(Trouble::SaveFailed { detail: error.to_string() }),
                     _ => None,

@@ -7,6 +7,7 @@ use js_sys::Promise;
 use shared::magnet::Magnet;
 use shared::{InfoHash, PeerId};
 
+use super::attempt::Attempts;
 use super::history::History;
 use super::returning::Returning;
 use super::trackers::{TrackerId, Trackers};
@@ -69,6 +70,8 @@ pub(super) struct Torrent {
     pub(super) source: Option<Promise>,
     /// They are not here yet: what is waited for. Its session stands still meanwhile.
     pub(super) returning: Option<Returning>,
+    /// What is done about that.
+    pub(super) attempts: Attempts,
     /// Whether it stands still when they are.
     pub(super) wants_pause: bool,
     /// Its trackers, the page's own first.
@@ -99,6 +102,7 @@ impl Torrent {
             named_trackers: Vec::new(),
             source: None,
             returning: None,
+            attempts: Attempts::default(),
             wants_pause: false,
             trackers: Vec::new(),
             dialing: Vec::new(),

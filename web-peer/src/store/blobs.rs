@@ -124,7 +124,7 @@ impl Attached {
             let found = digest::in_wasm(&bytes);
             buffers::let_go(bytes.length());
             if found != *expected {
-                return Err(LoadError::Changed { file: self.name_at(start) });
+                return Err(LoadError::Altered { file: self.name_at(start) });
             }
             doubt.right.borrow_mut().set(index);
         }

@@ -135,6 +135,12 @@ pub enum LoadError {
         /// Its name.
         file: String,
     },
+    /// A seeded file has other bytes than the torrent, though its length and its time are what they were.
+    #[error("{file} was changed since it was shared")]
+    Altered {
+        /// Its name.
+        file: String,
+    },
     /// Not all of these bytes are there.
     #[error("these bytes are not in the store")]
     Missing,

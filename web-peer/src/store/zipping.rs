@@ -74,7 +74,7 @@ fn append(made: &mut Vec<u8>, runs: Vec<Run>, mut files: &[u8]) {
 impl From<LoadError> for StoreError {
     fn from(error: LoadError) -> Self {
         match error {
-            LoadError::Changed { file } => Self::Changed(file),
+            LoadError::Changed { file } | LoadError::Altered { file } => Self::Changed(file),
             LoadError::Missing => Self::NotOpen,
             LoadError::Browser(words) => Self::Browser(words),
         }

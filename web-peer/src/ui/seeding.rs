@@ -122,7 +122,7 @@ pub(super) fn seed_options(ui: Ui) -> AnyView {
                         autocapitalize="off"
                         spellcheck="false"
                         prop:value=trackers
-                        on:change=write_trackers
+                        on:input=write_trackers
                     ></textarea>
                 </label>
                 <p class="hint" id="seed-trackers-hint">{ui.word("seed.trackers_hint")}</p>
