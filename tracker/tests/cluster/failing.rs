@@ -1,10 +1,13 @@
 //! The others are out of reach, and come back.
 
+use std::time::Duration;
+
 use serde_json::json;
 use shared::signal::RelayReason;
+use tracker::cluster::{ClusterSettings, Place, Redis};
 
 use crate::client::*;
-use crate::place::{RedisServer, World, health, is_alone, knows};
+use crate::place::{HEARTBEAT, RedisServer, World, health, is_alone, knows};
 
 async fn a_node_that_lost_the_others_serves_its_own_and_joins_again_by_itself(mut world: World) {
     let [a, b] = world.nodes().await;
@@ -120,9 +123,15 @@ async fn a_redis_that_stands_still_is_left_alone_and_nobody_waits_for_ever() {
 #[tokio::test]
 async fn a_node_that_ends_while_it_is_alone_takes_leave_of_the_others() {
     let server = RedisServer::start().await;
-    let world = World::Redis(Box::new(server));
-    let [a, b] = world.nodes().await;
-    let World::Redis(server) = &world else { unreachable!() };
+    // Without a word it would count for longer than is waited here.
+    let node = async || {
+        let mut cluster = ClusterSettings::new(Place::Redis(Redis::new(&server.url()).unwrap()), HEARTBEAT);
+        cluster.lifetime = Duration::from_secs(3600);
+        Tracker::start_with(|settings| settings.cluster = Some(cluster)).await
+    };
+    let (a, b) = (node().await, node().await);
+    knows(&a, 2).await;
+    knows(&b, 2).await;
     server.signal("STOP");
     is_alone(&a).await;
     is_alone(&b).await;

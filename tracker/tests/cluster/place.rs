@@ -13,7 +13,7 @@ use tracker::cluster::{ClusterSettings, Memory, Place, Redis};
 use crate::client::{Tracker, soon};
 
 /// Time between two signs of life of a node, in tests.
-const HEARTBEAT: Duration = Duration::from_millis(50);
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(50);
 
 /// Time after which a node counts as gone: however busy this machine is, none is that late.
 const LIFETIME: Duration = Duration::from_secs(60);
