@@ -27,8 +27,8 @@ const SWARMS: usize = 64;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
-/// Time for leaving.
-const LEAVING_TIME: Duration = Duration::from_secs(1);
+/// Time for leaving; a node that ends waits for so long at most where Redis does not answer.
+const LEAVING_TIME: Duration = Duration::from_secs(3);
 
 /// An entry counts no more after so many announce intervals without an announce. The node itself forgets a silent peer
 /// after two, and says so; this is for nodes that are gone.
