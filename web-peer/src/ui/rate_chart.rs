@@ -1,7 +1,7 @@
 //! How fast a torrent was over the last minutes, as two lines: what came, and what was sent.
 //!
 //! One drawing of at most three hundred numbers, written anew when there is a new sample (every two seconds), and only while it is
-//! open. What is drawn where is decided without a browser ([`top`], [`line`], [`summary`]).
+//! open. What is drawn where is decided without a browser ([`top`], [`line()`], [`summary`]).
 
 use std::fmt::Write as _;
 
