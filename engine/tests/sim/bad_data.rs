@@ -107,8 +107,7 @@ fn whoever_comes_soon_after_a_ban_is_asked_for_pieces_of_its_own_until_one_was_r
     let asked = requests(&script.heard(liar));
     let piece = asked[0].piece;
     for block in asked.iter().filter(|block| block.piece == piece) {
-        let data = vec![0; block.len as usize].into();
-        script.say(liar, &[Message::Piece { piece, begin: block.begin, data }]);
+        script.give(liar, *block);
     }
     let bad = torrent.info.geometry().piece(piece).unwrap();
     script.tell(|session, now| session.handle_stored(now, bad, StoreOutcome::HashMismatch));
@@ -124,16 +123,14 @@ fn whoever_comes_soon_after_a_ban_is_asked_for_pieces_of_its_own_until_one_was_r
     // It sends a piece that is right.
     let piece = torrent.info.geometry().piece(asked[0].piece).unwrap();
     for block in asked.iter().filter(|block| block.piece == piece.as_u32()) {
-        let data = vec![0; block.len as usize].into();
-        script.say(newcomer, &[Message::Piece { piece: block.piece, begin: block.begin, data }]);
+        script.give(newcomer, *block);
     }
     script.tell(|session, now| session.handle_stored(now, piece, StoreOutcome::Stored));
     let mut asked = asked;
     for _ in 0..20 {
         for block in requests(&script.heard(newcomer)) {
             asked.push(block);
-            let data = vec![0; block.len as usize].into();
-            script.say(newcomer, &[Message::Piece { piece: block.piece, begin: block.begin, data }]);
+            script.give(newcomer, block);
         }
     }
     assert!(asked.iter().any(|block| begun.contains(&block.piece)), "{asked:?}");

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use engine::{Action, LinkId};
 use shared::wire::{BlockRequest, Message};
 
@@ -85,8 +84,7 @@ impl Server {
         for _ in 0..times {
             script.wait(pause);
             let block = self.owed.remove(0);
-            let data = vec![0; block.len as usize].into();
-            script.say(self.link, &[Message::Piece { piece: block.piece, begin: block.begin, data }]);
+            script.give(self.link, block);
             self.owed.extend(requests(&script.heard(self.link)));
         }
     }
@@ -172,8 +170,7 @@ fn a_round_of_haves_goes_into_one_message() {
     script.say(other, &[Message::HaveNone]);
     script.say(source, &[Message::HaveAll, Message::Unchoke]);
     for block in requests(&script.heard(source)) {
-        let data = Bytes::from(vec![0; block.len as usize]);
-        script.say(source, &[Message::Piece { piece: block.piece, begin: block.begin, data }]);
+        script.give(source, block);
     }
     script.sends(other);
     let pieces: Vec<_> = script

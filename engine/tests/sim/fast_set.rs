@@ -215,8 +215,7 @@ fn serve(script: &mut Script, link: LinkId) -> BTreeSet<u32> {
         pieces.insert(first.piece);
         for block in asked {
             pieces.insert(block.piece);
-            let data = vec![0; block.len as usize].into();
-            script.say(link, &[Message::Piece { piece: block.piece, begin: block.begin, data }]);
+            script.give(link, block);
         }
         for action in std::mem::take(&mut script.actions) {
             if let Action::VerifyAndStore { piece, .. } = action {

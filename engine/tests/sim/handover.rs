@@ -26,8 +26,7 @@ fn open(script: &mut Script, link: LinkId, transport: Transport) -> Vec<BlockReq
 
 fn serve(script: &mut Script, link: LinkId, blocks: &[BlockRequest]) {
     for block in blocks {
-        let data = vec![0; block.len as usize].into();
-        script.say(link, &[Message::Piece { piece: block.piece, begin: block.begin, data }]);
+        script.give(link, *block);
     }
 }
 

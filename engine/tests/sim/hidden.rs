@@ -44,8 +44,7 @@ fn the_last_piece_is_announced_at_once() {
     let asked = requests(&script.heard(source));
     assert_eq!(asked.len(), 2);
     for (count, block) in asked.into_iter().enumerate() {
-        let data = vec![0; block.len as usize].into();
-        script.say(source, &[Message::Piece { piece: block.piece, begin: block.begin, data }]);
+        script.give(source, block);
         for action in std::mem::take(&mut script.actions) {
             if let Action::VerifyAndStore { piece, .. } = action {
                 script.tell(|session, now| session.handle_stored(now, piece, StoreOutcome::Stored));

@@ -241,8 +241,7 @@ proptest! {
             // Now and then somebody answers what was asked.
             for link in &links {
                 for block in requests(&script.heard(*link)).into_iter().step_by(2) {
-                    let data = vec![0; block.len as usize].into();
-                    script.say(*link, &[Message::Piece { piece: block.piece, begin: block.begin, data }]);
+                    script.give(*link, block);
                 }
             }
             for action in std::mem::take(&mut script.actions) {

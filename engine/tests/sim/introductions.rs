@@ -443,8 +443,7 @@ fn who_is_banned_or_beyond_the_limit_is_neither_dialed_nor_answered() {
     script.say(liar, &[Message::Have(1), Message::Unchoke]);
     let asked = crate::wire::requests(&script.heard(liar));
     for block in asked {
-        let data = vec![0; block.len as usize].into();
-        script.say(liar, &[Message::Piece { piece: block.piece, begin: block.begin, data }]);
+        script.give(liar, block);
     }
     let piece = torrent.info.geometry().piece(1).unwrap();
     script.tell(|session, now| session.handle_stored(now, piece, engine::StoreOutcome::HashMismatch));

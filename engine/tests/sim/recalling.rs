@@ -52,8 +52,7 @@ fn what_comes_although_it_was_taken_back_is_asked_of_nobody_else() {
     let (mut script, busy, idle, owed) = one_owes_all();
     script.wait(A_WHILE);
     assert_eq!(cancels(&script.heard(busy)), [owed[3]]);
-    let data = vec![0; owed[3].len as usize].into();
-    script.say(busy, &[Message::Piece { piece: 0, begin: owed[3].begin, data }]);
+    script.give(busy, owed[3]);
     // The next one, since there is an answer.
     assert_eq!(cancels(&script.heard(busy)), [owed[2]]);
     assert!(requests(&script.heard(idle)).is_empty());
@@ -79,8 +78,7 @@ fn what_was_handed_on_stays_where_it_is_for_a_while() {
     assert_eq!(requests(&script.heard(idle)), [owed[3]]);
     // Now it is the first that has nothing to do, and the second that does not answer.
     for block in &owed[..3] {
-        let data = vec![0; block.len as usize].into();
-        script.say(busy, &[Message::Piece { piece: 0, begin: block.begin, data }]);
+        script.give(busy, *block);
     }
     script.wait(A_WHILE);
     assert!(cancels(&script.heard(idle)).is_empty());
@@ -105,8 +103,7 @@ fn what_was_handed_on_is_handed_back_after_a_second_if_it_is_not_the_end() {
     script.say(busy, &[Message::RejectRequest(owed[3])]);
     assert_eq!(requests(&script.heard(idle)), [owed[3]]);
     for block in &owed[..3] {
-        let data = vec![0; block.len as usize].into();
-        script.say(busy, &[Message::Piece { piece: 0, begin: block.begin, data }]);
+        script.give(busy, *block);
     }
     script.wait(A_WHILE);
     assert!(cancels(&script.heard(idle)).is_empty());

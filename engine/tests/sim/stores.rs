@@ -68,8 +68,7 @@ fn a_store_that_cannot_be_opened_is_asked_for_again_on_resume() {
     script.say(link, &[Message::Extended { id: 1, payload: data.encode() }]);
     // Blocks are asked for while the store is being opened.
     for block in crate::wire::requests(&script.heard(link)) {
-        let data = Bytes::from(vec![0; block.len as usize]);
-        script.say(link, &[Message::Piece { piece: block.piece, begin: block.begin, data }]);
+        script.give(link, block);
     }
     let verified =
         |script: &Script| script.actions.iter().any(|action| matches!(action, Action::VerifyAndStore { .. }));

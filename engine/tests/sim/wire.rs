@@ -118,6 +118,12 @@ impl Script {
         self.say_bytes(link, &bytes);
     }
 
+    /// Sends a block that was asked for: zeros.
+    pub(crate) fn give(&mut self, link: LinkId, block: shared::wire::BlockRequest) {
+        let data = vec![0; block.len as usize].into();
+        self.say(link, &[Message::Piece { piece: block.piece, begin: block.begin, data }]);
+    }
+
     pub(crate) fn say_bytes(&mut self, link: LinkId, bytes: &[u8]) {
         let bytes = Bytes::copy_from_slice(bytes);
         self.tell(|session, now| session.handle_bytes(now, link, bytes));

@@ -16,6 +16,7 @@ mod access;
 mod bounds;
 mod client;
 mod ending;
+mod frame;
 mod hostile;
 mod page;
 mod relaying;

@@ -100,16 +100,8 @@ pub(crate) async fn first_piece(report: &mut Report) -> Result<()> {
             ours.push(1000.0 * seconds_after_adding(&downloader, &info_hash, "it.pieces.have >= 1").await?);
         }
     }
-    report.add(Figure {
-        what: "pasted to first verified piece, both ways open",
-        unit: "ms",
-        better: Better::Lower,
-        ours,
-        bare_what: "",
-        bare: Vec::new(),
-        webtorrent: theirs,
-        aim: "150 ms",
-    });
+    let figure = Figure::alone("pasted to first verified piece, both ways open", "ms", ours, "150 ms");
+    report.add(Figure { webtorrent: theirs, ..figure });
     Ok(())
 }
 
@@ -197,16 +189,8 @@ pub(crate) async fn messages(report: &mut Report) -> Result<()> {
             ours.push(messages_of(&tracker).await? / PAIRS);
         }
     }
-    report.add(Figure {
-        what: "messages of the tracker, in and out, a met pair",
-        unit: "messages",
-        better: Better::Lower,
-        ours,
-        bare_what: "",
-        bare: Vec::new(),
-        webtorrent: theirs,
-        aim: "fewer",
-    });
+    let figure = Figure::alone("messages of the tracker, in and out, a met pair", "messages", ours, "fewer");
+    report.add(Figure { webtorrent: theirs, ..figure });
     Ok(())
 }
 

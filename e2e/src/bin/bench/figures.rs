@@ -335,18 +335,8 @@ pub(crate) async fn opening(report: &mut Report) -> Result<()> {
         times.push(opening["millis"].as_f64().context("the page gives no time")?);
         sizes.push(kilobytes(&opening["files"], run == 0));
     }
-    let figure = |what, unit, ours, aim| Figure {
-        what,
-        unit,
-        better: Better::Lower,
-        ours,
-        bare_what: "",
-        bare: Vec::new(),
-        webtorrent: Vec::new(),
-        aim,
-    };
-    report.add(figure("first load, until the page takes input", "kB", sizes, "350 kB"));
-    report.add(figure("opened to taking input, nothing cached", "ms", times, "1,000 ms"));
+    report.add(Figure::alone("first load, until the page takes input", "kB", sizes, "350 kB"));
+    report.add(Figure::alone("opened to taking input, nothing cached", "ms", times, "1,000 ms"));
     Ok(())
 }
 
@@ -370,16 +360,7 @@ pub(crate) async fn size(report: &mut Report) -> Result<()> {
             done(entries.map((entry) => [new URL(entry.name).pathname, entry.encodedBodySize, entry.decodedBodySize]));
         })();";
     let sizes = page.run_async(script, vec![json!(files)]).await?;
-    report.add(Figure {
-        what: "all of the page, compressed",
-        unit: "kB",
-        better: Better::Lower,
-        ours: vec![kilobytes(&sizes, true)],
-        bare_what: "",
-        bare: Vec::new(),
-        webtorrent: Vec::new(),
-        aim: "",
-    });
+    report.add(Figure::alone("all of the page, compressed", "kB", vec![kilobytes(&sizes, true)], ""));
     Ok(())
 }
 

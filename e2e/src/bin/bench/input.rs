@@ -9,7 +9,7 @@ use e2e::{Page, Tracker};
 use serde_json::{Value, json};
 
 use crate::figures::seed_one;
-use crate::report::{Better, Figure, Report};
+use crate::report::{Figure, Report};
 
 const TOTAL: u64 = 1 << 30;
 /// Somebody who types fast.
@@ -55,18 +55,8 @@ pub(crate) async fn input(report: &mut Report) -> Result<()> {
         slowest.push(answers.into_iter().fold(16.0, f64::max));
         longest.push(tasks.into_iter().fold(50.0, f64::max));
     }
-    let figure = |what, ours, aim| Figure {
-        what,
-        unit: "ms",
-        better: Better::Lower,
-        ours,
-        bare_what: "",
-        bare: Vec::new(),
-        webtorrent: Vec::new(),
-        aim,
-    };
-    report.add(figure("slowest answer to a key while 1 GiB arrives", slowest, "100 ms"));
-    report.add(figure("longest task of the page meanwhile", longest, ""));
+    report.add(Figure::alone("slowest answer to a key while 1 GiB arrives", "ms", slowest, "100 ms"));
+    report.add(Figure::alone("longest task of the page meanwhile", "ms", longest, ""));
     Ok(())
 }
 

@@ -34,6 +34,12 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
+    /// One that is better lower, and that nothing is compared with.
+    pub(crate) fn alone(what: &'static str, unit: &'static str, ours: Vec<f64>, aim: &'static str) -> Self {
+        let (bare, webtorrent) = (Vec::new(), Vec::new());
+        Self { what, unit, better: Better::Lower, ours, bare_what: "", bare, webtorrent, aim }
+    }
+
     /// Ours over the bare limit, for a figure that is better higher; the other way round for one that is better
     /// lower. 1 is the limit.
     fn ratio(&self) -> Option<f64> {

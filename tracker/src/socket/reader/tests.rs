@@ -3,28 +3,12 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketC
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::*;
+use frame::frame;
+
+#[path = "../../../tests/server/frame.rs"]
+mod frame;
 
 const MAX: usize = 70_000;
-
-/// A frame of a client, with the first byte as given.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mask = [0x12, 0x34, 0x56, 0x78];
-    let mut bytes = vec![first];
-    match payload.len() {
-        short @ 0..126 => bytes.push(0x80 | short as u8),
-        length @ 126..=0xffff => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    bytes.extend_from_slice(&mask);
-    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    bytes
-}
 
 /// What comes of bytes that come in parts of such lengths, in turn; the last is what ended it.
 fn read(bytes: &[u8], parts: &[usize]) -> (Vec<Incoming>, Option<Fault>) {
