@@ -146,7 +146,7 @@ where
     // Always the stream that was served. Taken out of its box, it is read and written without a virtual call.
     match upgraded.downcast::<TokioIo<S>>() {
         Ok(parts) => {
-            let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
+            let (stream, read) = (parts.io.into_inner(), parts.read_buf);
             let (app, tasks) = (Arc::clone(app), ends.tasks.clone());
             tasks.spawn(async move {
                 socket::serve(stream, read, pass, app, ends).await;

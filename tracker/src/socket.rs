@@ -65,7 +65,7 @@ const MAX_MESSAGE: usize = if MAX_SIGNAL_BYTES > HEADER_LEN + MAX_RELAY_PAYLOAD 
 };
 
 /// Serves one client until it leaves, is told to, or the tracker ends. `read` was read behind the handshake.
-pub(crate) async fn serve<S>(stream: S, read: Vec<u8>, pass: Pass, app: Arc<App>, ends: Ends)
+pub(crate) async fn serve<S>(stream: S, read: Bytes, pass: Pass, app: Arc<App>, ends: Ends)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -11,7 +11,7 @@
 //! - [`ui`]: shows a [`snapshot`] and sends [`command`]s.
 //!
 //! Below them: [`dedicated`] starts workers and carries messages, [`digest`] is SHA-1 inside them, [`buffers`] are what
-//! bytes travel in, [`media`] says what a file is by its name, [`metered`] whether bytes are dear; [`recorded`] reads
+//! bytes travel in, [`media`] says what a file is by its name, [`metered`] whether bytes are dear; `kept` is what the browser keeps in a few words; [`recorded`] reads
 //! snapshots that were written down, for looking at the page without any of the above.
 //!
 //! `transport`, `store`, `verify`, `stream` and `ui` never import each other.
@@ -24,6 +24,7 @@ pub mod digest;
 pub mod driver;
 pub mod handles;
 pub mod intake;
+mod kept;
 pub mod media;
 pub mod metered;
 pub mod page;

@@ -8,6 +8,7 @@ use wasm_bindgen::prelude::{Closure, JsValue};
 use web_sys::{Url, UrlSearchParams, Window};
 
 use crate::driver::{self, ICE_KEY, LIMITS_KEY, Settings};
+use crate::kept;
 use crate::snapshot::{RateLimits, TransportMode};
 use crate::{command::Command, metered, ui};
 
@@ -85,15 +86,13 @@ fn transport(word: Option<&str>) -> TransportMode {
 
 /// The user's ICE servers: the switch `ice=`, else what the page's settings keep; none of either leaves it to the tracker.
 /// What cannot be read counts as not said.
-fn ice(window: &Window, switch: Option<String>) -> Option<Vec<IceServer>> {
-    let kept = || window.local_storage().ok().flatten()?.get_item(ICE_KEY).ok().flatten();
-    parse_ice_servers(&switch.or_else(kept)?).ok()
+fn ice(switch: Option<String>) -> Option<Vec<IceServer>> {
+    parse_ice_servers(&switch.or_else(|| kept::get(ICE_KEY))?).ok()
 }
 
 /// How fast all torrents together may go, as the page's settings keep it; what cannot be read limits nothing.
-fn limits(window: &Window) -> RateLimits {
-    let kept = || window.local_storage().ok().flatten()?.get_item(LIMITS_KEY).ok().flatten();
-    kept().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default()
+fn limits() -> RateLimits {
+    kept::get(LIMITS_KEY).and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default()
 }
 
 fn settings(window: &Window) -> Option<Settings> {
@@ -119,8 +118,8 @@ fn settings(window: &Window) -> Option<Settings> {
     let (key, seed) = rest.split_first_chunk::<16>()?;
     Some(Settings {
         transport: transport(page_query.get("transport").as_deref()),
-        ice: ice(window, page_query.get("ice")),
-        limits: limits(window),
+        ice: ice(page_query.get("ice")),
+        limits: limits(),
         tracker_is_foreign: tracker.as_ref().is_some_and(|tracker| *tracker != own_tracker()),
         tracker: tracker.unwrap_or_else(own_tracker),
         page_address,

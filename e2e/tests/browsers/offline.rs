@@ -29,12 +29,8 @@ async fn the_page_opens_without_a_network_and_says_so() -> Result<()> {
     page.wait_until("unreachable", |snapshot| snapshot.tracker.state == "unreachable").await?;
     let offline = json!({ "offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
     page.devtools("Network.emulateNetworkConditions", offline).await?;
-    let says = "return document.querySelector('[data-testid=offline]')?.innerText ?? ''";
-    let start = Instant::now();
-    while !page.run(says, vec![]).await?.as_str().is_some_and(|text| text.contains("offline")) {
-        ensure!(start.elapsed() < Duration::from_secs(60), "it does not say that it is offline");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let says = "return document.querySelector('[data-testid=offline]')?.innerText.includes('offline')";
+    page.wait_for_script("it says that it is offline", says).await?;
     // Nothing but the page's own files is kept.
     let urls = "const [done] = arguments;
         (async () => {

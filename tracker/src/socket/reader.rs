@@ -307,8 +307,8 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// Begins with these bytes.
-    pub(super) fn new(read: Vec<u8>) -> Self {
-        Self { rest: BytesMut::from(Bytes::from(read)) }
+    pub(super) fn new(read: Bytes) -> Self {
+        Self { rest: BytesMut::from(read) }
     }
 
     /// The thread's buffer, behind what is left of the last time. Is to be [put back](Self::put_back).

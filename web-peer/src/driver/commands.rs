@@ -15,6 +15,7 @@ use super::torrent::{Phase, Torrent};
 use crate::browser_error;
 use crate::command::{ChosenFile, Command, SeedOptions};
 use crate::intake::{self, Group, Intake, IntakeError};
+use crate::kept;
 use crate::snapshot::{RateLimits, Trouble};
 use crate::store::{Seeded, StoreError, Wishes};
 use crate::transport::address;
@@ -62,7 +63,7 @@ impl Peer {
             Command::SetSequential(hash, sequential) => self.set_sequential(now, hash, sequential),
             Command::SetTorrentLimits(hash, limits) => self.set_torrent_limits(now, hash, limits),
             Command::SetLimits(limits) => self.set_limits(now, limits),
-            Command::SetIce(text) => self.set_ice(text),
+            Command::SetIce(text) => self.set_ice(text.as_deref()),
             Command::Dismiss(id) => self.alerts.retain(|alert| alert.id != id),
         }
     }
@@ -78,20 +79,13 @@ impl Peer {
         }
     }
 
-    fn set_ice(&mut self, text: Option<String>) {
-        let ice = match text.as_deref().map(parse_ice_servers).transpose() {
+    fn set_ice(&mut self, text: Option<&str>) {
+        let ice = match text.map(parse_ice_servers).transpose() {
             Ok(ice) => ice,
             Err(error) => return self.alert(Trouble::BadIceServers { detail: error.to_string() }),
         };
         self.settings.ice = ice;
-        let storage = web_sys::window().and_then(|window| window.local_storage().ok().flatten());
-        if let Some(storage) = storage {
-            // A browser that keeps nothing forgets this with the tab, too.
-            let _ = match text {
-                Some(text) => storage.set_item(ICE_KEY, &text),
-                None => storage.remove_item(ICE_KEY),
-            };
-        }
+        kept::set(ICE_KEY, text);
     }
 
     pub(super) fn push(&mut self, phase: Phase) -> &mut Torrent {

@@ -44,6 +44,11 @@ pub(crate) enum Returning {
 }
 
 impl Returning {
+    /// Whether files are being compared already.
+    fn is_busy(self) -> bool {
+        matches!(self, Self::Checking { .. })
+    }
+
     /// What the user is told to do.
     pub(super) fn waiting(self) -> Option<Waiting> {
         match self {
@@ -208,7 +213,7 @@ impl Peer {
             let is_of_that_name = info.is_folder() == in_folder
                 && torrent.seeded.as_ref().is_some_and(|seeded| seeded.name == name);
             let returning = torrent.returning.filter(|_| is_of_that_name)?;
-            let is_busy = matches!(returning, Returning::Checking { .. });
+            let is_busy = returning.is_busy();
             Some(Candidate { key: torrent.key, is_busy, fits: fitting(info, files.clone()).is_ok() })
         };
         let waiting: Vec<Candidate> = self.torrents.iter().filter_map(candidate).collect();
@@ -245,7 +250,7 @@ impl Peer {
             next.candidates.retain(|key| {
                 let torrent = self.torrents.iter().find(|torrent| torrent.key == *key);
                 let returning = torrent.and_then(|torrent| torrent.returning);
-                returning.is_some_and(|returning| !matches!(returning, Returning::Checking { .. }))
+                returning.is_some_and(|returning| !returning.is_busy())
             });
             next
         });

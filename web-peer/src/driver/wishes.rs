@@ -5,6 +5,7 @@ use shared::InfoHash;
 
 use super::peer::Peer;
 use super::torrent::Torrent;
+use crate::kept;
 use crate::snapshot::RateLimits;
 
 /// Where the browser keeps the limits of all torrents together: [`RateLimits`] as JSON.
@@ -34,10 +35,8 @@ impl Peer {
     pub(super) fn set_limits(&mut self, now: Time, rates: RateLimits) {
         self.settings.limits = rates;
         self.enforce_limits(now);
-        let storage = web_sys::window().and_then(|window| window.local_storage().ok().flatten());
-        if let (Some(storage), Ok(json)) = (storage, serde_json::to_string(&rates)) {
-            // A browser that keeps nothing forgets this with the tab, too.
-            let _ = storage.set_item(LIMITS_KEY, &json);
+        if let Ok(json) = serde_json::to_string(&rates) {
+            kept::set(LIMITS_KEY, Some(&json));
         }
     }
 

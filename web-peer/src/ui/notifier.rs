@@ -15,6 +15,7 @@ use web_sys::{HtmlInputElement, Notification, NotificationOptions, NotificationP
 use super::Ui;
 use super::parts::{is_blank, text};
 use super::phrase::{self, Phrase};
+use crate::kept;
 use crate::snapshot::{Snapshot, TorrentView};
 
 /// Where the browser keeps that the user wants notifications: there or not.
@@ -188,13 +189,9 @@ fn show_by_service_worker(sentence: String, options: NotificationOptions) {
 }
 
 fn is_kept() -> bool {
-    let kept = || window().local_storage().ok()??.get_item(KEY).ok()?;
-    kept().is_some()
+    kept::get(KEY).is_some()
 }
 
 fn keep(wanted: bool) {
-    if let Some(storage) = window().local_storage().ok().flatten() {
-        // A browser that keeps nothing forgets this with the tab, too.
-        let _ = if wanted { storage.set_item(KEY, "1") } else { storage.remove_item(KEY) };
-    }
+    kept::set(KEY, wanted.then_some("1"));
 }

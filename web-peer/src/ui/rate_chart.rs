@@ -112,7 +112,7 @@ pub(super) fn rate_chart(row: Row) -> AnyView {
             .into_any()
     };
     view! {
-        <details class="fold chart-fold" data-testid="rate-chart" hidden=flat on:toggle=toggle>
+        <details class="fold" data-testid="rate-chart" hidden=flat on:toggle=toggle>
             <summary>{icon("chevron")} <span>{ui.word("chart.title")}</span></summary>
             <div class="chart" role="img" aria-label=label>
                 <span class="chart-top" aria-hidden="true">{most}</span>

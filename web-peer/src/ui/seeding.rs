@@ -6,6 +6,7 @@ use super::Ui;
 use super::parts::{icon, is_blank, text};
 use super::phrase::{self, Phrase};
 use crate::command::{ChosenFile, Command, SeedOptions};
+use crate::kept;
 
 /// Where the browser keeps the trackers, as they were written.
 const KEY: &str = "enxame.trackers";
@@ -29,9 +30,7 @@ pub(super) struct Written {
 impl Written {
     /// With what outlives the tab.
     pub(super) fn kept() -> Self {
-        let storage = window().local_storage().ok().flatten();
-        let trackers = storage.and_then(|storage| storage.get_item(KEY).ok().flatten()).unwrap_or_default();
-        Self { trackers, ..Self::default() }
+        Self { trackers: kept::get(KEY).unwrap_or_default(), ..Self::default() }
     }
 }
 
@@ -85,11 +84,7 @@ pub(super) fn seed_options(ui: Ui) -> AnyView {
     let trackers = text(move || written.with(|written| written.trackers.clone()));
     let write_trackers = move |event: leptos::ev::Event| {
         let text = event_target_value(&event);
-        if let Some(storage) = window().local_storage().ok().flatten() {
-            // A browser that keeps nothing forgets this with the tab, too.
-            let _ =
-                if text.trim().is_empty() { storage.remove_item(KEY) } else { storage.set_item(KEY, &text) };
-        }
+        kept::set(KEY, Some(text.as_str()).filter(|text| !text.trim().is_empty()));
         written.update(|written| written.trackers = text);
     };
     let wrong = text(move || {

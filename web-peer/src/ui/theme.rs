@@ -4,6 +4,7 @@ use leptos::prelude::*;
 use wasm_bindgen::JsValue;
 
 use super::Ui;
+use crate::kept;
 
 /// Where the browser keeps the user's choice; nothing for the system's.
 const KEY: &str = "enxame.theme";
@@ -14,7 +15,7 @@ const THEMES: [(&str, &str); 3] =
 
 /// The field in the footer.
 pub(super) fn theme(ui: Ui) -> AnyView {
-    let chosen = kept().unwrap_or_else(|| "system".to_owned());
+    let chosen = known().unwrap_or_else(|| "system".to_owned());
     let options = THEMES.map(|(theme, word)| {
         view! {
             <option value=theme selected=chosen == theme>
@@ -33,23 +34,13 @@ pub(super) fn theme(ui: Ui) -> AnyView {
     .into_any()
 }
 
-fn storage() -> Option<web_sys::Storage> {
-    window().local_storage().ok().flatten()
-}
-
-fn kept() -> Option<String> {
-    storage()?.get_item(KEY).ok().flatten().filter(|theme| THEMES.iter().any(|(known, _)| known == theme))
+fn known() -> Option<String> {
+    kept::get(KEY).filter(|theme| THEMES.iter().any(|(known, _)| known == theme))
 }
 
 fn choose(theme: &str) {
     let own = Some(theme).filter(|theme| *theme != "system");
-    if let Some(storage) = storage() {
-        // A browser that keeps nothing forgets this with the tab, too.
-        let _ = match own {
-            Some(theme) => storage.set_item(KEY, theme),
-            None => storage.remove_item(KEY),
-        };
-    }
+    kept::set(KEY, own);
     if let Some(root) = document().document_element() {
         // A known attribute of an element that exists: cannot fail.
         let _: Result<(), JsValue> = match own {
