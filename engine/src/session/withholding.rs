@@ -14,7 +14,8 @@ impl Session {
     /// Off, nobody is unchoked and no pieces are allowed (BEP 6); what was asked for is rejected, and what is being read for
     /// peers is thrown away. On again, slots are given at once.
     pub fn set_upload(&mut self, now: Time, on: bool) {
-        if std::mem::replace(&mut self.withholds, !on) == !on {
+        let was_on = !std::mem::replace(&mut self.withholds, !on);
+        if on == was_on {
             return;
         }
         if on {
