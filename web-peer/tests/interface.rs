@@ -114,6 +114,7 @@ fn nothing() -> Snapshot {
         },
         streaming: StreamingView::default(),
         torrents: Vec::new(),
+        unlisted: Vec::new(),
         alerts: Vec::new(),
     }
 }
@@ -146,6 +147,7 @@ fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
         all_time: AllTime::default(),
         notes: Notes::default(),
         checked: None,
+        stored: true,
         history: RateHistory::default(),
         super_seeding: false,
         banned: Vec::new(),

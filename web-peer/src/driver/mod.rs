@@ -30,6 +30,7 @@ mod torrent;
 mod totals;
 mod tracker;
 mod trackers;
+mod unlisted;
 mod wishes;
 
 use std::cell::RefCell;
@@ -218,6 +219,7 @@ pub fn first_snapshot(settings: &Settings) -> Snapshot {
         },
         streaming: StreamingView::default(),
         torrents: Vec::new(),
+        unlisted: Vec::new(),
         alerts: Vec::new(),
     }
 }

@@ -5,7 +5,7 @@ use engine::Priority;
 use serde::{Deserialize, Serialize};
 use shared::{Geometry, InfoHash};
 
-use crate::snapshot::{AllTime, RateLimits};
+use crate::snapshot::{AllTime, Notes, RateLimits};
 
 /// What a tab remembers of a torrent, for itself after a reload and for the tab that comes after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,17 @@ pub struct Record {
     /// Where its bytes are the user's own files and nothing of them is in the store: which.
     #[serde(default)]
     pub seeded: Option<Seeded>,
+    /// Whether the user took it out of the list, keeping its data.
+    #[serde(default)]
+    pub unlisted: bool,
+}
+
+impl Record {
+    /// What its `.torrent` file says about it.
+    pub fn notes(&self) -> Notes {
+        let Self { comment, created_by, creation_date, .. } = self;
+        Notes { comment: comment.clone(), created_by: created_by.clone(), creation_date: *creation_date }
+    }
 }
 
 /// The user's own files, as they were when their hashes were last found right.
@@ -151,6 +162,7 @@ mod tests {
             creation_date: Some(-1),
             all_time: AllTime { downloaded: u64::MAX, uploaded: 7 },
             seeded: Some(Seeded { name: "música".into(), stamp: "00ff".into() }),
+            unlisted: true,
         };
         Written { record, lengths: Some(Lengths { total: 100, piece: 64 }) }
     }
@@ -164,12 +176,13 @@ mod tests {
     #[test]
     fn a_record_of_an_earlier_version_wants_everything() {
         let mut json = serde_json::to_value(written()).unwrap();
-        for field in ["wishes", "seeded", "created_by", "creation_date", "all_time"] {
+        for field in ["wishes", "seeded", "created_by", "creation_date", "all_time", "unlisted"] {
             json["record"].as_object_mut().unwrap().remove(field);
         }
         let found = read(json.to_string().as_bytes()).unwrap().record;
-        assert_eq!((found.wishes, found.seeded), (Wishes::default(), None));
-        assert_eq!((found.created_by, found.creation_date), (None, None));
+        assert_eq!((&found.wishes, &found.seeded, found.unlisted), (&Wishes::default(), &None, false));
+        let comment = Some("ç".to_owned());
+        assert_eq!(found.notes(), Notes { comment, created_by: None, creation_date: None });
         assert_eq!(found.all_time, AllTime::default());
         json["record"]["wishes"] =
             serde_json::json!({ "sequential": true, "limits": { "up": 5, "down": null } });
