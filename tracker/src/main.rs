@@ -12,10 +12,6 @@ use program::signals;
 use tracker::page::HOW_TO_BUILD;
 use tracker::{Settings, listen};
 
-/// Gives back to the system what busy times took, and is faster than the usual one with blocks of a relay frame's size.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let result = Options::read(&std::env::args_os().collect::<Vec<_>>()).and_then(|(options, sources)| {
         if options.check_config { check(&options, &sources) } else { start(&options) }
