@@ -15,6 +15,7 @@ use shared::InfoHash;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_peer::command::Command;
+use web_peer::journal::Journal;
 use web_peer::snapshot::{
     Alert, FileView, IceChoice, IceView, RateHistory, RateLimits, RtcView, Snapshot, StorageKind,
     StorageView, StreamingView, TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView,
@@ -115,6 +116,7 @@ fn nothing() -> Snapshot {
         streaming: StreamingView::default(),
         torrents: Vec::new(),
         alerts: Vec::new(),
+        invitations: Vec::new(),
     }
 }
 
@@ -145,10 +147,12 @@ fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
         history: RateHistory::default(),
         super_seeding: false,
         banned: Vec::new(),
+        in_folder: false,
         waiting: None,
         trouble: None,
         saving: None,
         seconds_left: None,
+        journal: Journal::default(),
     }
 }
 

@@ -19,6 +19,7 @@ mod commands;
 mod direct;
 mod files;
 mod history;
+mod journaling;
 mod links;
 mod peer;
 mod returning;
@@ -211,6 +212,7 @@ pub fn first_snapshot(settings: &Settings) -> Snapshot {
         streaming: StreamingView::default(),
         torrents: Vec::new(),
         alerts: Vec::new(),
+        invitations: Vec::new(),
     }
 }
 

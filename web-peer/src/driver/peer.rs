@@ -15,7 +15,7 @@ use super::torrent::{Phase, Torrent};
 use super::trackers::{Tracker, Trackers};
 use super::{Event, Settings, wishes};
 use crate::command::Command;
-use crate::snapshot::{Alert, Snapshot, StorageKind, StorageView, TrackerView, Trouble};
+use crate::snapshot::{Alert, Invitation, Snapshot, StorageKind, StorageView, TrackerView, Trouble};
 use crate::store::Store;
 use crate::verify::HashPool;
 
@@ -41,6 +41,8 @@ pub(super) struct Peer {
     pub(super) metered: bool,
     pub(super) torrents: Vec<Torrent>,
     pub(super) alerts: Vec<Alert>,
+    /// Links that were opened and not answered yet.
+    pub(super) invitations: Vec<Invitation>,
     pub(super) next_key: u32,
     pub(super) next_link: u64,
     pub(super) next_alert: u32,
@@ -64,6 +66,7 @@ impl Peer {
             links: HashMap::new(),
             torrents: Vec::new(),
             alerts: Vec::new(),
+            invitations: Vec::new(),
             next_key: 0,
             next_link: 0,
             next_alert: 0,
@@ -83,7 +86,14 @@ impl Peer {
         for torrent in &mut self.torrents {
             self.changed |= torrent.record_rates(now);
         }
-        self.snapshot(now)
+        let mut snapshot = self.snapshot(now);
+        // The browser's clock, in whole milliseconds.
+        let at = js_sys::Date::now() as u64;
+        for (torrent, view) in self.torrents.iter_mut().zip(&mut snapshot.torrents) {
+            torrent.journaling.look(now, at, view);
+            view.journal = torrent.journaling.journal();
+        }
+        snapshot
     }
 
     pub(super) fn snapshot(&self, now: Time) -> Snapshot {
@@ -100,6 +110,7 @@ impl Peer {
             streaming: self.streaming.view.clone(),
             torrents: self.torrents.iter().map(view).collect(),
             alerts: self.alerts.clone(),
+            invitations: self.invitations.clone(),
         }
     }
 

@@ -14,6 +14,7 @@ use std::pin::pin;
 use bytes::Bytes;
 use engine::{Content, Session, SessionConfig, State, Time};
 use futures::future::{Either, select};
+use shared::InfoHash;
 use shared::magnet::Magnet;
 use shared::metainfo::Info;
 use wasm_bindgen::JsCast as _;
@@ -187,6 +188,7 @@ impl Peer {
     /// Brings the files back that are at this handle, if they may be read.
     fn look(&mut self, key: u32, handle: FileSystemHandle, granted: bool) {
         let Some(work) = self.work(key) else { return };
+        let Some(info) = self.session(key).and_then(|session| session.info().cloned()) else { return };
         self.attempt(key, |report| async move {
             if !granted {
                 match handles::permission(&handle, false).await {
@@ -196,7 +198,11 @@ impl Peer {
                 }
             }
             let source = handles::source(&handle);
-            let (files, _) = handles::files(handle, &source).await;
+            let files = match handles::files_of(&info, &handle, &source).await {
+                Some(files) => files,
+                // One file, or a name that could not stay as it was: what is there decides.
+                None => handles::files(handle, &source).await.0,
+            };
             match work.bring_back(files, Some(source), true, &report).await {
                 Ok(fitting) => Return::Fits(fitting),
                 Err(trouble) => Return::Refused { trouble, next: None },
@@ -222,6 +228,15 @@ impl Peer {
         }
         self.compare(candidates(&waiting), files);
         None
+    }
+
+    /// Files were chosen for this torrent, whatever their names are by now.
+    pub(super) fn choose_again(&mut self, hash: InfoHash, files: Vec<ChosenFile>) {
+        let Some(torrent) = self.by_hash(hash) else { return };
+        if torrent.returning.is_some_and(|returning| !returning.is_busy()) {
+            let key = torrent.key;
+            self.compare(VecDeque::from([key]), files);
+        }
     }
 
     /// Compares chosen files with the first of these torrents, and with the others if they are not its.
