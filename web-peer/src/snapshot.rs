@@ -293,6 +293,13 @@ pub struct RateHistory {
     pub up: Vec<u64>,
 }
 
+impl RateHistory {
+    /// Whether nothing moved in all that time.
+    pub fn is_still(&self) -> bool {
+        self.down.iter().chain(&self.up).all(|rate| *rate == 0)
+    }
+}
+
 /// One file of a torrent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
