@@ -27,8 +27,9 @@ pub fn start() {
     ui::mount(snapshot, {
         let window = window.clone();
         move |command| {
-            // The question is answered: a reload need not ask it again.
-            if matches!(command, Command::Add(_) | Command::AddToChoose(_) | Command::Decline(_)) {
+            use Command::{Add, AddToChoose, Decline, Dismiss};
+            // The question is answered, or it is read that there was none: a reload need not say it again.
+            if matches!(command, Add(_) | AddToChoose(_) | Decline(_) | Dismiss(_)) {
                 drop_fragment(&window);
             }
             commands.send(command);
