@@ -12,6 +12,7 @@ use web_sys::File;
 use super::Event;
 use super::peer::Peer;
 use super::torrent::{Phase, Torrent};
+use super::unlisted::magnet_of;
 use crate::browser_error;
 use crate::command::{ChosenFile, Command, SeedOptions};
 use crate::intake::{self, Group, Intake, IntakeError};
@@ -57,6 +58,9 @@ impl Peer {
             Command::ChooseAgain(hash, files) => self.choose_again(hash, files),
             Command::Resume(hash) => self.resume(now, hash),
             Command::Remove(hash) => self.remove(now, hash),
+            Command::Unlist(hash) => self.unlist(now, hash),
+            Command::Relist(hash) => self.relist(now, hash),
+            Command::DeleteUnlisted(hash) => self.delete_unlisted(hash),
             Command::RemoveRow(key) => self.drop_row(key),
             Command::Save(hash) => self.save(hash, None),
             Command::SaveInto(hash) => self.save_into(hash),
@@ -177,9 +181,14 @@ impl Peer {
 
     pub(super) fn hashed(&mut self, key: u32, result: Result<Intake, IntakeError>) {
         let (Some(store), events) = (self.store.clone(), self.events.clone()) else { return };
+        // What was kept of a download of the same is needed no longer: the files have all of it.
+        let kept = result.as_ref().is_ok_and(|intake| self.take_unlisted(intake.info_hash).is_some());
         let Some(torrent) = self.torrent(key) else { return };
         match result {
             Ok(intake) => spawn_local(async move {
+                if kept {
+                    store.remove(intake.info_hash).await;
+                }
                 let files = intake.files.clone();
                 let result = store.attach(intake.info_hash, intake.info.clone(), files, true).await;
                 let _ = events.unbounded_send(Event::Attached { key, intake, result });
@@ -278,13 +287,25 @@ impl Peer {
         }
     }
 
-    /// Adds a download. With `info`, its store is opened first; without, peers are asked for the metadata.
-    fn add(&mut self, now: Time, magnet: Magnet, info: Option<Bytes>, wishes: Wishes) {
+    /// Adds a download. With `info`, its store is opened first; without, peers are asked for the metadata. What was kept of it
+    /// when it was taken out of the list is there again.
+    pub(super) fn add(&mut self, now: Time, mut magnet: Magnet, mut info: Option<Bytes>, mut wishes: Wishes) {
         let hash = magnet.info_hash;
         let is_for_it = |invitation: &Invitation| invitation.info_hash == hash.to_string();
         self.invitations.retain(|invitation| !is_for_it(invitation));
         if self.is_in_list(hash) {
             return;
+        }
+        let mut comment = None;
+        if let Some(kept) = self.take_unlisted(hash) {
+            let before = magnet_of(&kept);
+            magnet.display_name = magnet.display_name.or(before.display_name);
+            let named: Vec<_> =
+                before.trackers.into_iter().filter(|url| !magnet.trackers.contains(url)).collect();
+            magnet.trackers.extend(named);
+            info = info.or(kept.info);
+            wishes = Wishes { choose_first: wishes.choose_first, ..kept.wishes };
+            comment = kept.comment;
         }
         let content = match info {
             Some(info) => Content::Unopened { info },
@@ -293,6 +314,9 @@ impl Peer {
         // The browser's clock, in whole milliseconds.
         let added = js_sys::Date::now() as u64;
         self.begin(now, magnet, content, Start { paused: false, added, wishes });
+        if let Some(torrent) = self.by_hash(hash) {
+            torrent.comment = comment;
+        }
         self.remember(hash);
     }
 
@@ -387,7 +411,7 @@ impl Peer {
     }
 
     /// Takes a row out of the list, and lets go of trackers that nothing else needs.
-    fn drop_row(&mut self, key: u32) {
+    pub(super) fn drop_row(&mut self, key: u32) {
         self.torrents.retain(|torrent| torrent.key != key);
         let torrents = &self.torrents;
         self.trackers.keep(|id| torrents.iter().any(|torrent| torrent.trackers.contains(&id)));

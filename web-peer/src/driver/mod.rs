@@ -29,6 +29,7 @@ mod streaming;
 mod torrent;
 mod tracker;
 mod trackers;
+mod unlisted;
 mod wishes;
 
 use std::cell::RefCell;
@@ -211,6 +212,7 @@ pub fn first_snapshot(settings: &Settings) -> Snapshot {
         },
         streaming: StreamingView::default(),
         torrents: Vec::new(),
+        unlisted: Vec::new(),
         alerts: Vec::new(),
         invitations: Vec::new(),
     }

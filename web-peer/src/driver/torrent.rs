@@ -250,6 +250,7 @@ impl Torrent {
                 None => waiting(&torrent, reached),
             },
             trouble: self.trouble.clone(),
+            stored: self.session().is_some() && !self.from_files,
             saving: self.saving,
             in_folder: self.session().and_then(Session::info).is_some_and(|info| info.is_folder()),
             seconds_left: None,
