@@ -117,6 +117,7 @@ fn nothing() -> Snapshot {
         torrents: Vec::new(),
         alerts: Vec::new(),
         invitations: Vec::new(),
+        unlisted: Vec::new(),
     }
 }
 
@@ -148,6 +149,7 @@ fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
         super_seeding: false,
         banned: Vec::new(),
         in_folder: false,
+        stored: true,
         waiting: None,
         trouble: None,
         saving: None,

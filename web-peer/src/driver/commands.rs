@@ -415,5 +415,6 @@ impl Peer {
         self.torrents.retain(|torrent| torrent.key != key);
         let torrents = &self.torrents;
         self.trackers.keep(|id| torrents.iter().any(|torrent| torrent.trackers.contains(&id)));
+        self.compare_kept_back();
     }
 }

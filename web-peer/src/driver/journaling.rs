@@ -335,6 +335,7 @@ mod tests {
             waiting: None,
             trouble: None,
             saving: None,
+            stored: true,
             seconds_left: None,
             journal: Journal::default(),
         }

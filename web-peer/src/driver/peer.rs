@@ -1,7 +1,7 @@
 //! This tab's peer: its torrents, its trackers and links, and what happens when.
 
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use engine::{Limits, LinkId, Session, Time};
@@ -15,7 +15,7 @@ use super::torrent::{Phase, Torrent};
 use super::trackers::{Tracker, Trackers};
 use super::unlisted::Unlisted;
 use super::{Event, Settings, wishes};
-use crate::command::Command;
+use crate::command::{ChosenFile, Command};
 use crate::snapshot::{Alert, Invitation, Snapshot, StorageKind, StorageView, TrackerView, Trouble};
 use crate::store::Store;
 use crate::verify::HashPool;
@@ -44,6 +44,8 @@ pub(super) struct Peer {
     /// What is kept of torrents that are not in the list.
     pub(super) unlisted: Vec<Unlisted>,
     pub(super) alerts: Vec<Alert>,
+    /// Chosen files that wait for torrents that are compared with others now, by their keys.
+    pub(super) kept_back: Vec<(VecDeque<u32>, Vec<ChosenFile>)>,
     /// Links that were opened and not answered yet.
     pub(super) invitations: Vec<Invitation>,
     pub(super) next_key: u32,
@@ -70,6 +72,7 @@ impl Peer {
             torrents: Vec::new(),
             unlisted: Vec::new(),
             alerts: Vec::new(),
+            kept_back: Vec::new(),
             invitations: Vec::new(),
             next_key: 0,
             next_link: 0,
