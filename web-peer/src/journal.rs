@@ -42,6 +42,8 @@ impl Who {
 pub enum Happening {
     /// The user's files were read and hashed.
     Hashed,
+    /// What is in the store was compared with its hashes again.
+    Checked,
     /// It was here in an earlier session, with so many verified bytes.
     Back { bytes: u64 },
     /// The info dictionary came from peers.

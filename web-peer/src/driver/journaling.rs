@@ -79,10 +79,7 @@ impl Journaling {
                 }
             }
             None => {
-                let bytes = view.torrent.bytes.verified;
-                if bytes > 0 && view.torrent.state != State::Hashing {
-                    news.push(Happening::Back { bytes });
-                }
+                news.extend(beginning(view));
                 trackers(&[], &view.trackers, &mut news);
                 news.extend(trouble(None, view.trouble.as_ref()));
                 news.extend(waiting(None, view.waiting));
@@ -212,16 +209,29 @@ fn serves(peer: &PeerSnapshot) -> bool {
     !peer.peer_choking
 }
 
+/// What was here already when it was first looked at.
+fn beginning(view: &TorrentView) -> Option<Happening> {
+    let bytes = view.torrent.bytes;
+    match view.torrent.state {
+        // Small files are hashed before anybody looks.
+        State::Seeding if !view.stored => Some(Happening::Hashed),
+        State::Hashing => None,
+        _ => (view.stored && bytes.verified > bytes.downloaded)
+            .then_some(Happening::Back { bytes: bytes.verified - bytes.downloaded }),
+    }
+}
+
 /// What the torrent does otherwise than before.
 fn transition(before: &Before, view: &TorrentView, seconds: u64) -> Option<Happening> {
     let needed_files = matches!(before.waiting, Some(Waiting::Files | Waiting::Permission));
     Some(match (before.state, view.torrent.state) {
         (same, other) if same == other => return None,
         (State::Paused | State::Hashing, State::Seeding) if needed_files => Happening::FilesBack,
-        (State::Hashing, State::Seeding) => Happening::Hashed,
+        (State::Hashing, State::Seeding) if !view.stored => Happening::Hashed,
         // That its files are looked at is not that it goes on.
         (State::Paused, State::Hashing) | (State::Hashing, State::Paused) | (_, State::Error) => return None,
         (_, State::Paused) => Happening::Paused,
+        (State::Hashing, _) => Happening::Checked,
         (State::Paused | State::Error, _) => Happening::Resumed,
         (State::Metadata, State::Downloading) => Happening::Described,
         (State::Metadata, State::Seeding) if view.wants_nothing() => Happening::Described,
@@ -402,7 +412,23 @@ mod tests {
     fn nothing_is_told_while_nothing_changes_but_numbers() {
         let moving = |have| with(State::Downloading, have, vec![peer(1, Transport::Direct)]);
         let lines = told(&[moving(1), moving(2), moving(3), moving(9)]);
-        assert_eq!(lines, [Happening::Back { bytes: 10 }, Happening::Direct { who: who(1) }]);
+        assert_eq!(lines, [Happening::Direct { who: who(1) }]);
+    }
+
+    #[test]
+    fn what_was_here_before_is_told_from_what_was_chosen_just_now() {
+        let at = |state, downloaded, stored| {
+            let mut view = TorrentView { stored, ..view(state, 4) };
+            view.torrent.bytes.downloaded = downloaded;
+            view
+        };
+        assert_eq!(told(&[at(State::Downloading, 10, true)]), [Happening::Back { bytes: 30 }]);
+        assert_eq!(told(&[at(State::Seeding, 0, true)]), [Happening::Back { bytes: 40 }]);
+        assert_eq!(told(&[at(State::Seeding, 0, false)]), [Happening::Hashed]);
+        assert_eq!(told(&[at(State::Hashing, 0, false), at(State::Seeding, 0, false)]), [Happening::Hashed]);
+        let again =
+            [at(State::Seeding, 40, true), at(State::Hashing, 40, true), at(State::Seeding, 40, true)];
+        assert_eq!(told(&again), [Happening::Checked]);
     }
 
     #[test]
@@ -463,7 +489,7 @@ mod tests {
     fn trackers_that_come_and_go_and_what_they_say_are_told() {
         let at = |state, failure| TorrentView {
             trackers: vec![tracker(state, failure)],
-            ..with(State::Seeding, 0, Vec::new())
+            ..with(State::Downloading, 0, Vec::new())
         };
         let url = || "wss://a.example/announce".to_owned();
         let lines = told(&[

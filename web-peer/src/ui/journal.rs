@@ -16,6 +16,7 @@ const WITH_DAY: u64 = 12 * 60 * 60 * 1000;
 fn words(what: &Happening) -> Phrase {
     let key = match what {
         Happening::Hashed => "journal.hashed",
+        Happening::Checked => "journal.checked",
         Happening::Back { .. } => "journal.back",
         Happening::Described => "journal.described",
         Happening::FirstPiece => "journal.first_piece",
@@ -142,6 +143,7 @@ mod tests {
         let url = || "wss://me:secret@a.example:1/announce".to_owned();
         vec![
             Happening::Hashed,
+            Happening::Checked,
             Happening::Back { bytes: 1 },
             Happening::Described,
             Happening::FirstPiece,
