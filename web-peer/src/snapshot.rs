@@ -4,6 +4,8 @@
 use engine::{PeerSnapshot, PieceState, Priority, State, TorrentSnapshot};
 use serde::{Deserialize, Serialize};
 
+use crate::journal::Journal;
+
 /// Everything at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,6 +31,9 @@ pub struct Snapshot {
     pub unlisted: Vec<UnlistedView>,
     /// What went wrong and belongs to no torrent, oldest first; shown until dismissed.
     pub alerts: Vec<Alert>,
+    /// Links that were opened and not answered yet, the oldest first: nothing is done about them before the user says so.
+    #[serde(default)]
+    pub invitations: Vec<Invitation>,
 }
 
 /// How fast something may go, in bytes a second; `None` for as fast as it can.
@@ -269,6 +274,9 @@ pub struct TorrentView {
     pub link: String,
     /// `magnet:?xt=…`.
     pub magnet: String,
+    /// Whether its files lie in a folder of its name, be it only one.
+    #[serde(default)]
+    pub in_folder: bool,
     /// What it waits for, when it does not move.
     pub waiting: Option<Waiting>,
     /// What is wrong with it.
@@ -280,6 +288,9 @@ pub struct TorrentView {
     pub saving: Option<SavingView>,
     /// Seconds until what is wanted is complete at the present rate; `None` when that cannot be said.
     pub seconds_left: Option<f64>,
+    /// What happened to it since this page was opened.
+    #[serde(default, skip_serializing_if = "Journal::is_empty")]
+    pub journal: Journal,
 }
 
 impl TorrentView {
@@ -353,6 +364,13 @@ pub struct RateHistory {
     pub down: Vec<u64>,
     /// Bytes a second sent; as many.
     pub up: Vec<u64>,
+}
+
+impl RateHistory {
+    /// Whether nothing moved in all that time.
+    pub fn is_still(&self) -> bool {
+        self.down.iter().chain(&self.up).all(|rate| *rate == 0)
+    }
 }
 
 /// One file of a torrent.
@@ -493,6 +511,22 @@ pub enum Trouble {
     },
 }
 
+/// A link to a torrent that was opened: what it says of the torrent, which need not be true.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Invitation {
+    /// Names it for `Command::Decline`.
+    pub id: u32,
+    /// Forty hexadecimal digits.
+    pub info_hash: String,
+    /// Empty when the link does not say.
+    pub name: String,
+    /// Bytes, where the link says.
+    pub size: Option<u64>,
+    /// What `Command::Add` takes.
+    pub magnet: String,
+}
+
 /// Something that went wrong and belongs to no torrent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -539,10 +573,12 @@ mod tests {
             trackers: Vec::new(),
             link: String::new(),
             magnet: String::new(),
+            in_folder: false,
             waiting: None,
             trouble: None,
             saving: None,
             seconds_left: None,
+            journal: Journal::default(),
         }
     }
 

@@ -105,16 +105,16 @@ pub(super) struct Candidate {
     pub(super) fits: bool,
 }
 
-/// With which torrents chosen files are compared, in this order: those that they fit; if there is none, with the first, so that
-/// it is said what is wrong. With none if all that could take them are busy.
+/// With which torrents chosen files are compared, in this order: those that they fit, of which those come last that are compared with
+/// others now; if there is none, with the first that is not, so that it is said what is wrong.
 pub(super) fn candidates(waiting: &[Candidate]) -> VecDeque<u32> {
-    let fitting: VecDeque<u32> = waiting
-        .iter()
-        .filter(|candidate| candidate.fits && !candidate.is_busy)
-        .map(|candidate| candidate.key)
-        .collect();
-    if !fitting.is_empty() || waiting.iter().any(|candidate| candidate.fits) {
-        return fitting;
+    let fitting = |is_busy: bool| {
+        let fits = move |candidate: &&Candidate| candidate.fits && candidate.is_busy == is_busy;
+        waiting.iter().filter(fits).map(|candidate| candidate.key)
+    };
+    let all: VecDeque<u32> = fitting(false).chain(fitting(true)).collect();
+    if !all.is_empty() {
+        return all;
     }
     waiting.iter().find(|candidate| !candidate.is_busy).map(|candidate| candidate.key).into_iter().collect()
 }
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn chosen_files_are_compared_with_every_torrent_that_they_fit() {
         assert_eq!(keys(&[(1, false, false), (2, false, true), (3, false, true)]), [2, 3]);
-        assert_eq!(keys(&[(1, true, true), (2, false, true)]), [2]);
+        assert_eq!(keys(&[(1, true, true), (2, false, true)]), [2, 1], "the busy one may be free by then");
     }
 
     #[test]
@@ -210,8 +210,8 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_being_compared_already_are_not_compared_with_another() {
-        assert!(keys(&[(1, true, true), (2, false, false)]).is_empty());
+    fn files_that_fit_a_busy_torrent_wait_for_it_and_are_not_compared_with_another() {
+        assert_eq!(keys(&[(1, true, true), (2, false, false)]), [1]);
         assert!(keys(&[(1, true, false)]).is_empty());
     }
 

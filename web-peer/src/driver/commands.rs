@@ -17,8 +17,9 @@ use super::{Event, wishes};
 use crate::browser_error;
 use crate::command::{ChosenFile, Command, SeedOptions};
 use crate::intake::{self, Group, Intake, IntakeError};
+use crate::journal::plain;
 use crate::kept;
-use crate::snapshot::{AllTime, Notes, RateLimits, Trouble};
+use crate::snapshot::{AllTime, Invitation, Notes, RateLimits, Trouble};
 use crate::store::{Seeded, StoreError, Wishes};
 use crate::transport::address;
 
@@ -28,6 +29,8 @@ pub(super) const CLIENT: &str = concat!("Enxame ", env!("CARGO_PKG_VERSION"));
 pub(crate) const ICE_KEY: &str = "enxame.ice";
 /// Longest text repeated in an alert, in characters.
 const MAX_QUOTED: usize = 60;
+/// Most links that wait for an answer; the oldest go first.
+const MAX_INVITATIONS: usize = 5;
 
 /// How a torrent comes into the list, apart from what it is.
 pub(super) struct Start {
@@ -58,12 +61,15 @@ impl Peer {
             Command::Seed(files, options) => self.seed(files, options),
             Command::Add(text) => self.add_pasted(now, &text, false),
             Command::AddToChoose(text) => self.add_pasted(now, &text, true),
+            Command::Invite(text) => self.invite(&text),
+            Command::Decline(id) => self.invitations.retain(|invitation| invitation.id != id),
             Command::Pause(hash) => self.pause(now, hash),
             Command::AllowFiles(hash) => {
                 if let Some(key) = self.by_hash(hash).map(|torrent| torrent.key) {
                     self.allow_files(key);
                 }
             }
+            Command::ChooseAgain(hash, files) => self.choose_again(hash, files),
             Command::Resume(hash) => self.resume(now, hash),
             Command::Remove(hash) => self.remove(now, hash),
             Command::Unlist(hash) => self.unlist(now, hash),
@@ -94,11 +100,44 @@ impl Peer {
                 let wishes = Wishes { choose_first, ..Wishes::default() };
                 self.add(now, magnet, None, Start::now(wishes, Notes::default()));
             }
-            Err(_) => {
-                let text = text.trim().chars().take(MAX_QUOTED).collect();
-                self.alert(Trouble::NotATorrent { text });
-            }
+            Err(_) => self.not_a_torrent(text),
         }
+    }
+
+    fn not_a_torrent(&mut self, text: &str) {
+        let text = text.trim().chars().take(MAX_QUOTED).collect();
+        self.alert(Trouble::NotATorrent { text });
+    }
+
+    /// A link was opened. Whoever opens one, a person or a program that looks what is behind it, takes part in nothing by that
+    /// alone: no tracker is told, and nobody is asked for anything.
+    fn invite(&mut self, text: &str) {
+        let Ok(magnet) = magnet::parse_pasted(text) else { return self.not_a_torrent(text) };
+        if self.is_in_list(magnet.info_hash) {
+            return;
+        }
+        let info_hash = magnet.info_hash.to_string();
+        self.invitations.retain(|invitation| invitation.info_hash != info_hash);
+        if self.invitations.len() == MAX_INVITATIONS {
+            self.invitations.remove(0);
+        }
+        self.invitations.push(Invitation {
+            id: self.next_alert,
+            info_hash,
+            name: plain(magnet.display_name.as_deref().unwrap_or_default()),
+            size: magnet.exact_length,
+            magnet: magnet.to_string(),
+        });
+        self.next_alert += 1;
+    }
+
+    /// Whether the torrent is in the list; if so, that is said.
+    fn is_in_list(&mut self, hash: InfoHash) -> bool {
+        let Some(torrent) = self.by_hash(hash) else { return false };
+        let name = torrent.session().and_then(Session::info).map(|info| info.name().to_owned());
+        let name = name.or_else(|| torrent.magnet.as_ref().and_then(|magnet| magnet.display_name.clone()));
+        self.alert(Trouble::AlreadyAdded { name: name.unwrap_or_else(|| hash.to_string()) });
+        true
     }
 
     fn set_ice(&mut self, text: Option<&str>) {
@@ -252,10 +291,9 @@ impl Peer {
     /// when it was taken out of the list is there again.
     pub(super) fn add(&mut self, now: Time, mut magnet: Magnet, mut info: Option<Bytes>, mut start: Start) {
         let hash = magnet.info_hash;
-        if let Some(torrent) = self.by_hash(hash) {
-            let name = torrent.session().map(|session| session.snapshot(now).name).unwrap_or_default();
-            let name = if name.is_empty() { hash.to_string() } else { name };
-            self.alert(Trouble::AlreadyAdded { name });
+        let is_for_it = |invitation: &Invitation| invitation.info_hash == hash.to_string();
+        self.invitations.retain(|invitation| !is_for_it(invitation));
+        if self.is_in_list(hash) {
             return;
         }
         if let Some(kept) = self.take_unlisted(hash) {
@@ -412,5 +450,6 @@ impl Peer {
         self.torrents.retain(|torrent| torrent.key != key);
         let torrents = &self.torrents;
         self.trackers.keep(|id| torrents.iter().any(|torrent| torrent.trackers.contains(&id)));
+        self.compare_kept_back();
     }
 }

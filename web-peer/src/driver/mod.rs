@@ -20,6 +20,7 @@ mod commands;
 mod direct;
 mod files;
 mod history;
+mod journaling;
 mod links;
 mod peer;
 mod returning;
@@ -221,6 +222,7 @@ pub fn first_snapshot(settings: &Settings) -> Snapshot {
         torrents: Vec::new(),
         unlisted: Vec::new(),
         alerts: Vec::new(),
+        invitations: Vec::new(),
     }
 }
 

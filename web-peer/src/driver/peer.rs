@@ -1,7 +1,7 @@
 //! This tab's peer: its torrents, its trackers and links, and what happens when.
 
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use engine::{Limits, LinkId, Session, Time};
@@ -15,8 +15,8 @@ use super::torrent::{Phase, Torrent};
 use super::trackers::{Tracker, Trackers};
 use super::unlisted::Unlisted;
 use super::{Event, Settings, wishes};
-use crate::command::Command;
-use crate::snapshot::{Alert, Snapshot, StorageKind, StorageView, TrackerView, Trouble};
+use crate::command::{ChosenFile, Command};
+use crate::snapshot::{Alert, Invitation, Snapshot, StorageKind, StorageView, TrackerView, Trouble};
 use crate::store::Store;
 use crate::verify::HashPool;
 
@@ -44,6 +44,10 @@ pub(super) struct Peer {
     /// What is kept of torrents that are not in the list.
     pub(super) unlisted: Vec<Unlisted>,
     pub(super) alerts: Vec<Alert>,
+    /// Chosen files that wait for torrents that are compared with others now, by their keys.
+    pub(super) kept_back: Vec<(VecDeque<u32>, Vec<ChosenFile>)>,
+    /// Links that were opened and not answered yet.
+    pub(super) invitations: Vec<Invitation>,
     pub(super) next_key: u32,
     pub(super) next_link: u64,
     pub(super) next_alert: u32,
@@ -70,6 +74,8 @@ impl Peer {
             torrents: Vec::new(),
             unlisted: Vec::new(),
             alerts: Vec::new(),
+            kept_back: Vec::new(),
+            invitations: Vec::new(),
             next_key: 0,
             next_link: 0,
             next_alert: 0,
@@ -91,7 +97,14 @@ impl Peer {
             self.changed |= torrent.record_rates(now);
         }
         self.watch_totals(now);
-        self.snapshot(now)
+        let mut snapshot = self.snapshot(now);
+        // The browser's clock, in whole milliseconds.
+        let at = js_sys::Date::now() as u64;
+        for (torrent, view) in self.torrents.iter_mut().zip(&mut snapshot.torrents) {
+            torrent.journaling.look(now, at, view);
+            view.journal = torrent.journaling.journal();
+        }
+        snapshot
     }
 
     pub(super) fn snapshot(&self, now: Time) -> Snapshot {
@@ -109,6 +122,7 @@ impl Peer {
             torrents: self.torrents.iter().map(view).collect(),
             unlisted: self.unlisted.iter().map(Unlisted::view).collect(),
             alerts: self.alerts.clone(),
+            invitations: self.invitations.clone(),
         }
     }
 

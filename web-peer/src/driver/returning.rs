@@ -14,6 +14,7 @@ use std::pin::pin;
 use bytes::Bytes;
 use engine::{Content, Session, Time};
 use futures::future::{Either, select};
+use shared::InfoHash;
 use shared::magnet::Magnet;
 use shared::metainfo::Info;
 use wasm_bindgen::JsCast as _;
@@ -29,6 +30,9 @@ use crate::handles::{self, Permission, Place};
 use crate::intake;
 use crate::snapshot::{Trouble, Waiting};
 use crate::store::{Seeded, Store};
+
+/// Most choices of files that wait for a torrent to be free; more are not kept.
+const MOST_KEPT_BACK: usize = 100;
 
 /// What a torrent whose files are to come back waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +166,9 @@ impl Peer {
                 self.begin_seeding(now, key, info.info_hash(), info.raw().clone(), is_kept);
             }
         }
+        if !self.returning_of(key).is_some_and(Returning::is_busy) {
+            self.compare_kept_back();
+        }
     }
 
     /// The user wants the files to be read again: asks the browser, which asks them.
@@ -190,6 +197,7 @@ impl Peer {
     /// Brings the files back that are at this handle, if they may be read.
     fn look(&mut self, key: u32, handle: FileSystemHandle, granted: bool) {
         let Some(work) = self.work(key) else { return };
+        let Some(info) = self.session(key).and_then(|session| session.info().cloned()) else { return };
         self.attempt(key, |report| async move {
             if !granted {
                 match handles::permission(&handle, false).await {
@@ -198,7 +206,11 @@ impl Peer {
                 }
             }
             let source = handles::source(&handle);
-            let (files, _) = handles::files(handle, &source).await;
+            let files = match handles::files_of(&info, &handle, &source).await {
+                Some(files) => files,
+                // One file, or a name that could not stay as it was: what is there decides.
+                None => handles::files(handle, &source).await.0,
+            };
             match work.bring_back(files, Some(source), true, &report).await {
                 Ok(fitting) => Return::Fits(fitting),
                 Err(trouble) => Return::Refused { trouble, next: None },
@@ -226,9 +238,26 @@ impl Peer {
         None
     }
 
+    /// Files were chosen for this torrent, whatever their names are by now.
+    pub(super) fn choose_again(&mut self, hash: InfoHash, files: Vec<ChosenFile>) {
+        let Some(torrent) = self.by_hash(hash) else { return };
+        if torrent.returning.is_some_and(|returning| !returning.is_busy()) {
+            let key = torrent.key;
+            self.compare(VecDeque::from([key]), files);
+        }
+    }
+
     /// Compares chosen files with the first of these torrents, and with the others if they are not its.
+    /// While all of them are busy, the files are kept until one is not.
     fn compare(&mut self, mut candidates: VecDeque<u32>, files: Vec<ChosenFile>) {
-        let Some(key) = candidates.pop_front() else { return };
+        candidates.retain(|key| self.returning_of(*key).is_some());
+        let is_free = |key: &u32| self.returning_of(*key).is_some_and(|returning| !returning.is_busy());
+        let Some(key) = candidates.iter().position(is_free).and_then(|place| candidates.remove(place)) else {
+            if !candidates.is_empty() && self.kept_back.len() < MOST_KEPT_BACK {
+                self.kept_back.push((candidates, files));
+            }
+            return;
+        };
         let Some(work) = self.work(key) else { return };
         let before = self.torrent(key).and_then(|torrent| torrent.returning);
         // An attempt that this one ends is not taken up again.
@@ -246,26 +275,32 @@ impl Peer {
         }
     }
 
-    /// They are not this torrent's: perhaps they are another's, else that is said.
+    /// They are not this torrent's: perhaps they are another's that is free to find out, else that is said.
     fn refused(&mut self, key: u32, trouble: Trouble, next: Option<Next>) {
-        let next = next.map(|mut next| {
-            next.candidates.retain(|key| {
-                let torrent = self.torrents.iter().find(|torrent| torrent.key == *key);
-                let returning = torrent.and_then(|torrent| torrent.returning);
-                returning.is_some_and(|returning| !returning.is_busy())
-            });
-            next
-        });
+        let is_free = |key: &u32| self.returning_of(*key).is_some_and(|returning| !returning.is_busy());
+        let goes_on = next.as_ref().is_some_and(|next| next.candidates.iter().any(is_free));
         let Some(torrent) = self.torrent(key) else { return };
-        match next.filter(|next| !next.candidates.is_empty()) {
-            Some(next) => {
-                torrent.returning = Some(next.before);
-                self.compare(next.candidates, next.files);
-            }
-            None => {
+        match &next {
+            Some(next) if goes_on => torrent.returning = Some(next.before),
+            _ => {
                 torrent.returning = Some(Returning::Files);
                 torrent.trouble = Some(trouble);
             }
+        }
+        if let Some(next) = next {
+            self.compare(next.candidates, next.files);
+        }
+    }
+
+    /// What the torrent with this key waits for, if its files are to come back.
+    fn returning_of(&self, key: u32) -> Option<Returning> {
+        self.torrents.iter().find(|torrent| torrent.key == key)?.returning
+    }
+
+    /// A torrent may be free for files that had to wait for it.
+    pub(super) fn compare_kept_back(&mut self) {
+        for (candidates, files) in std::mem::take(&mut self.kept_back) {
+            self.compare(candidates, files);
         }
     }
 

@@ -9,6 +9,7 @@ use shared::{InfoHash, PeerId};
 
 use super::attempt::Attempts;
 use super::history::History;
+use super::journaling::Journaling;
 use super::returning::Returning;
 use super::trackers::{TrackerId, Trackers};
 use super::{Settings, files};
@@ -62,6 +63,8 @@ pub(super) struct Torrent {
     pub(super) limits: Limits,
     /// How fast it was.
     history: History,
+    /// What happened to it.
+    pub(super) journaling: Journaling,
     /// Peers that sent wrong data.
     banned: Vec<BannedView>,
     /// Its bytes come from files that the user chose, not from the store.
@@ -105,6 +108,7 @@ impl Torrent {
             wishes: Wishes::default(),
             limits: Limits::default(),
             history: History::default(),
+            journaling: Journaling::default(),
             banned: Vec::new(),
             from_files: false,
             seeded: None,
@@ -260,6 +264,7 @@ impl Torrent {
             trouble: self.trouble.clone(),
             stored: self.session().is_some() && !self.from_files,
             saving: self.saving,
+            in_folder: self.session().and_then(Session::info).is_some_and(|info| info.is_folder()),
             seconds_left: None,
             files,
             piece_states: self.session().filter(is_mapped).map(Session::piece_states).unwrap_or_default(),
@@ -276,6 +281,7 @@ impl Torrent {
             link,
             magnet,
             torrent,
+            journal: self.journaling.journal(),
         };
         let wanted = view.wanted();
         let missing = wanted.total.saturating_sub(wanted.verified);

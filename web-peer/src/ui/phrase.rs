@@ -4,6 +4,7 @@
 use engine::{PeerSnapshot, Priority, State, Transport, WhyRelayed};
 use shared::limits::{MAX_TRACKER_URL_BYTES, MAX_TRACKERS};
 
+use crate::journal::Who;
 use crate::snapshot::{
     BannedView, IceChoice, RtcView, StorageKind, TorrentView, TrackerKind, TrackerState, TransportMode,
     Trouble, Waiting,
@@ -37,6 +38,10 @@ pub(super) enum Value {
     Rate(u64),
     /// Seconds.
     Seconds(u64),
+    /// Another sentence of the catalogue.
+    Word(&'static str),
+    /// A peer: its program, and a few digits of its id.
+    Who(Who),
 }
 
 impl Phrase {
