@@ -1,10 +1,9 @@
 //! One row of the list: a torrent from the moment its files are chosen or its hash is pasted.
 
-use std::collections::HashMap;
-
 use engine::{ByteCounts, Limits, Notice, PieceCounts, Rates, Session, State, Time, TorrentSnapshot};
 use js_sys::Promise;
 use shared::magnet::Magnet;
+use shared::order::SortedMap;
 use shared::{InfoHash, PeerId};
 
 use super::attempt::Attempts;
@@ -54,6 +53,8 @@ pub(super) struct Torrent {
     pub(super) wishes: Wishes,
     /// The session's limits.
     pub(super) limits: Limits,
+    /// Its files'.
+    paths: files::Paths,
     /// How fast it was.
     history: History,
     /// Peers that sent wrong data.
@@ -79,7 +80,7 @@ pub(super) struct Torrent {
     /// Peers that a relay channel was asked for, and of which tracker.
     pub(super) dialing: Vec<(PeerId, TrackerId)>,
     /// Which tracker named a peer last.
-    named: HashMap<PeerId, TrackerId>,
+    named: SortedMap<PeerId, TrackerId>,
 }
 
 impl Torrent {
@@ -94,6 +95,7 @@ impl Torrent {
             saving: None,
             wishes: Wishes::default(),
             limits: Limits::default(),
+            paths: files::Paths::default(),
             history: History::default(),
             banned: Vec::new(),
             from_files: false,
@@ -106,7 +108,7 @@ impl Torrent {
             wants_pause: false,
             trackers: Vec::new(),
             dialing: Vec::new(),
-            named: HashMap::new(),
+            named: SortedMap::new(),
         }
     }
 
@@ -228,7 +230,7 @@ impl Torrent {
             torrent.state = State::Hashing;
             torrent.bytes.verified = done;
         }
-        let files = self.session().map(files::views).unwrap_or_default();
+        let files = self.session().map(|session| files::views(session, &self.paths)).unwrap_or_default();
         let (link, magnet) = match self.info_hash() {
             Some(hash) => (
                 format!("{}#{hash}", settings.page_address),
