@@ -114,6 +114,7 @@ fn nothing() -> Snapshot {
         },
         streaming: StreamingView::default(),
         torrents: Vec::new(),
+        unlisted: Vec::new(),
         alerts: Vec::new(),
     }
 }
@@ -147,6 +148,7 @@ fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
         banned: Vec::new(),
         waiting: None,
         trouble: None,
+        stored: false,
         saving: None,
         seconds_left: None,
     }

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use shared::signal::{Announce, Announced, Failed, RelayOpen, Scrape, Scraped, TargetedOffer};
+use shared::signal::{Announced, Failed, RelayOpen, Scrape, Scraped};
 use shared::{InfoHash, PeerId};
 use tokio::sync::mpsc;
 
@@ -42,6 +42,7 @@ pub(crate) use member::Member;
 use crate::limits::Limits;
 use crate::metrics::{Counter, Exposition, Histogram};
 use crate::registry::Membership;
+use crate::signal::{Announce, TargetedOffer};
 use crate::{ConnectionId, lock};
 use backend::{Draw, Entry, NodeId};
 use bus::Bus;

@@ -29,6 +29,7 @@ mod torrent;
 mod tracker;
 mod trackers;
 mod turn;
+mod unlisted;
 mod wishes;
 
 use std::cell::RefCell;
@@ -212,6 +213,7 @@ pub fn first_snapshot(settings: &Settings) -> Snapshot {
         },
         streaming: StreamingView::default(),
         torrents: Vec::new(),
+        unlisted: Vec::new(),
         alerts: Vec::new(),
     }
 }
