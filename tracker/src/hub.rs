@@ -320,3 +320,5 @@ impl Hub {
 mod scaling;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod threads;

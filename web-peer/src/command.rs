@@ -58,6 +58,8 @@ pub enum Command {
     DeleteUnlisted(InfoHash),
     /// Take a row without info-hash out of the list (by `TorrentView::key`): it is being hashed, or that failed.
     RemoveRow(u32),
+    /// Read everything that is here again and compare it with its hashes.
+    Check(InfoHash),
     /// Save the torrent's file, or all its files as one zip.
     Save(InfoHash),
     /// Save all its files into a folder that the user is asked for.

@@ -16,9 +16,9 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_peer::command::Command;
 use web_peer::snapshot::{
-    Alert, FileView, IceChoice, IceView, RateHistory, RateLimits, RtcView, Snapshot, StorageKind,
-    StorageView, StreamingView, TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView,
-    TransportMode, Trouble, Waiting,
+    Alert, AllTime, FileView, IceChoice, IceView, Notes, RateHistory, RateLimits, RtcView, Snapshot,
+    StorageKind, StorageView, StreamingView, TorrentTrackerView, TorrentView, TrackerKind, TrackerState,
+    TrackerView, TransportMode, Trouble, Waiting,
 };
 use web_sys::{
     ClipboardEvent, ClipboardEventInit, DataTransfer, DragEvent, DragEventInit, Element, File, HtmlElement,
@@ -143,12 +143,16 @@ fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
         piece_states: Vec::new(),
         sequential: false,
         limits: RateLimits::default(),
+        upload_off: false,
+        all_time: AllTime::default(),
+        notes: Notes::default(),
+        checked: None,
+        stored: true,
         history: RateHistory::default(),
         super_seeding: false,
         banned: Vec::new(),
         waiting: None,
         trouble: None,
-        stored: false,
         saving: None,
         seconds_left: None,
     }
@@ -296,6 +300,72 @@ async fn a_file_of_several_is_saved_by_its_place() {
     let files = page.app.query_selector_all("[data-testid=save-file]").unwrap();
     files.item(1).unwrap().unchecked_into::<HtmlElement>().click();
     assert_eq!(page.taken(), [format!("SaveFile(InfoHash({}), 1)", "01".repeat(20))]);
+}
+
+#[wasm_bindgen_test]
+async fn upload_is_switched_off_for_one_torrent_or_for_all_and_that_is_said() {
+    let mut seeder = torrent(1, State::Seeding, 10, 10);
+    let page = Page::open(with(vec![seeder.clone()]));
+    settle().await;
+    assert!(page.text("state").contains("sharing"));
+    page.get("torrent-upload-off").click();
+    let limits = "RateLimits { up: None, down: None, upload_off: true }";
+    let hash = "01".repeat(20);
+    assert_eq!(page.taken(), [format!("SetTorrentLimits(InfoHash({hash}), {limits})")]);
+    page.get("upload-off").click();
+    assert_eq!(page.taken(), [format!("SetLimits({limits})")]);
+    (seeder.limits.upload_off, seeder.upload_off) = (true, true);
+    page.show(with(vec![seeder])).await;
+    assert!(page.text("state").contains("upload is off"), "{}", page.text("state"));
+    assert!(page.text("waiting").contains("nobody gets anything"));
+    assert!(page.get("torrent-upload-off").unchecked_into::<HtmlInputElement>().checked());
+}
+
+#[wasm_bindgen_test]
+async fn a_check_is_ordered_once_it_makes_sense_and_what_came_of_it_is_said() {
+    let mut view = torrent(1, State::Metadata, 0, 0);
+    view.files.clear();
+    let page = Page::open(with(vec![view]));
+    settle().await;
+    assert!(page.get("check").has_attribute("disabled"), "there is nothing yet");
+    let mut view = torrent(1, State::Seeding, 10, 10);
+    page.show(with(vec![view.clone()])).await;
+    assert!(page.get("checked").hidden());
+    page.get("check").click();
+    assert_eq!(page.taken(), [format!("Check(InfoHash({}))", "01".repeat(20))]);
+    view.torrent.state = State::Hashing;
+    view.torrent.bytes.verified = 4;
+    page.show(with(vec![view.clone()])).await;
+    assert!(page.get("check").has_attribute("disabled"));
+    assert_eq!(page.get("progress").unchecked_into::<HtmlProgressElement>().value(), 0.4);
+    view.torrent.state = State::Downloading;
+    view.checked = Some(1234);
+    page.show(with(vec![view])).await;
+    assert!(page.text("checked").contains("1,234 pieces were not right"), "{}", page.text("checked"));
+}
+
+#[wasm_bindgen_test]
+async fn the_share_ratio_and_what_the_torrent_file_says_are_shown_as_text() {
+    let mut view = torrent(1, State::Seeding, 10, 10);
+    let page = Page::open(with(vec![view.clone()]));
+    settle().await;
+    assert!(page.text("ratio").is_empty());
+    let note = page.get("torrent-comment").parent_element().unwrap();
+    assert!(note.unchecked_into::<HtmlElement>().hidden());
+    view.all_time = AllTime { downloaded: 1000, uploaded: 1257 };
+    view.notes = Notes {
+        comment: Some("<b>a \u{202e}b</b>".into()),
+        created_by: Some("feito à mão".into()),
+        creation_date: Some(1_700_000_000),
+    };
+    page.show(with(vec![view.clone()])).await;
+    assert!(page.text("ratio").contains("1.25"), "{}", page.text("ratio"));
+    assert_eq!(page.text("torrent-comment"), "<b>a \u{202e}b</b>");
+    assert_eq!(page.text("torrent-created-by"), "feito à mão");
+    assert!(page.text("torrent-created").contains("2023"), "{}", page.text("torrent-created"));
+    view.notes.creation_date = Some(i64::MIN);
+    page.show(with(vec![view])).await;
+    assert!(page.text("torrent-created").is_empty());
 }
 
 #[wasm_bindgen_test]

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::channel::{mpsc, oneshot};
 use js_sys::Promise;
 use shared::metainfo::Info;
@@ -60,18 +60,16 @@ impl Report {
 pub(crate) enum Return {
     /// The handle that was kept, if there is one.
     Found(Option<FileSystemHandle>),
-    /// The user was asked whether files may be read again; this is what the browser says.
+    /// Whether files may be read again, as the browser says, be it that the user was asked or not.
     Allowed(FileSystemHandle, Permission),
     /// Hashes are being compared; bytes.
     Checking { done: u64, total: u64 },
     /// They are the torrent's.
     Fits(Fitting),
-    /// They are in the store.
-    Attached(Seeded),
+    /// They are in the store; whether their handle is kept already.
+    Attached { seeded: Seeded, is_kept: bool },
     /// They are not the torrent's, or not all of them could be read.
     Refused { trouble: Trouble, next: Option<Next> },
-    /// The user has to do something first.
-    Needs(Returning),
 }
 
 /// Files that are a torrent's.
@@ -80,6 +78,8 @@ pub(crate) struct Fitting {
     pub(super) files: Vec<File>,
     /// What becomes their handle.
     pub(super) source: Option<Promise>,
+    /// It is the handle that was kept for them.
+    pub(super) is_kept: bool,
     /// Their hashes were compared just now.
     pub(super) verified: bool,
     /// What is remembered of them.
@@ -133,8 +133,7 @@ pub(super) fn fitting(info: &Info, chosen: Vec<ChosenFile>) -> Result<Vec<File>,
 /// All that is needed to compare files with a torrent.
 pub(super) struct Attempt {
     pub(super) pool: HashPool,
-    /// The torrent's info dictionary.
-    pub(super) info: Bytes,
+    pub(super) info: Arc<Info>,
     pub(super) seeded: Seeded,
 }
 
@@ -149,7 +148,6 @@ impl Attempt {
         report: &Report,
     ) -> Result<Fitting, Trouble> {
         let Self { pool, info, seeded } = self;
-        let info = Info::from_bytes(info).map_err(|error| unusable(&error))?;
         let files = fitting(&info, chosen)?;
         let stamp = intake::stamp(&files);
         let verified = !(by_handle && stamp == seeded.stamp);
@@ -168,7 +166,13 @@ impl Attempt {
                 return Err(Trouble::FileChanged { name });
             }
         }
-        Ok(Fitting { files, source, verified, seeded: Seeded { name: seeded.name, stamp } })
+        Ok(Fitting {
+            files,
+            source,
+            is_kept: by_handle,
+            verified,
+            seeded: Seeded { name: seeded.name, stamp },
+        })
     }
 }
 

@@ -15,6 +15,7 @@ mod actions;
 mod alarm;
 mod announcer;
 mod attempt;
+mod checking;
 mod commands;
 mod direct;
 mod files;
@@ -26,6 +27,7 @@ mod saving;
 mod storage;
 mod streaming;
 mod torrent;
+mod totals;
 mod tracker;
 mod trackers;
 mod turn;
@@ -141,6 +143,12 @@ pub(crate) enum Event {
         key: u32,
         load: LoadId,
         result: Result<Bytes, LoadError>,
+    },
+    /// Whether a piece that was read again is right.
+    Checked {
+        key: u32,
+        piece: PieceIndex,
+        result: Result<bool, LoadError>,
     },
     SaveFailed {
         key: u32,

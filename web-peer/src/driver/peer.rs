@@ -48,6 +48,8 @@ pub(super) struct Peer {
     pub(super) next_alert: u32,
     pub(super) draws: u64,
     pub(super) changed: bool,
+    /// When what was received and sent is to be written.
+    pub(super) totals_due: Option<Time>,
 }
 
 impl Peer {
@@ -72,6 +74,7 @@ impl Peer {
             next_alert: 0,
             draws: 0,
             changed: true,
+            totals_due: None,
         }
     }
 
@@ -86,6 +89,7 @@ impl Peer {
         for torrent in &mut self.torrents {
             self.changed |= torrent.record_rates(now);
         }
+        self.watch_totals(now);
         self.snapshot(now)
     }
 
@@ -112,7 +116,7 @@ impl Peer {
         let sessions =
             self.torrents.iter().filter_map(|torrent| torrent.session().and_then(Session::deadline));
         let trackers = self.trackers.iter().filter_map(Tracker::deadline);
-        sessions.chain(trackers).chain(self.direct.deadline()).min()
+        sessions.chain(trackers).chain(self.direct.deadline()).chain(self.totals_due).min()
     }
 
     pub(super) fn handle_deadlines(&mut self, now: Time) {
@@ -125,6 +129,7 @@ impl Peer {
                 session.handle_timeout(now);
             }
         }
+        self.note_totals(now);
         self.advance_streams(now);
         self.drain_all(now);
         self.announce_due(now);
@@ -153,6 +158,7 @@ impl Peer {
             Event::StoreOpened { key, result } => self.store_opened(now, key, result),
             Event::Stored { key, piece, verdict } => self.stored(now, key, piece, verdict),
             Event::Loaded { key, load, result } => self.loaded(now, key, load, result),
+            Event::Checked { key, piece, result } => self.piece_checked(now, key, piece, result),
             Event::SaveFailed { key, error } => {
                 if let Some(torrent) = self.torrent(key) {
                     torrent.saving = None;

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::pin::pin;
 
 use bytes::Bytes;
-use engine::{Content, Session, SessionConfig, State, Time};
+use engine::{Content, Session, Time};
 use futures::future::{Either, select};
 use shared::magnet::Magnet;
 use shared::metainfo::Info;
@@ -23,7 +23,7 @@ use web_sys::FileSystemHandle;
 use super::attempt::{Attempt, Candidate, Fitting, Next, Report, Return, candidates, fitting};
 use super::commands::Start;
 use super::peer::Peer;
-use super::torrent::{Phase, Torrent};
+use super::torrent::Torrent;
 use crate::command::ChosenFile;
 use crate::handles::{self, Permission, Place};
 use crate::intake;
@@ -154,10 +154,13 @@ impl Peer {
             Return::Checking { done, total } => {
                 torrent.returning = Some(Returning::Checking { done, total });
             }
-            Return::Needs(what) => torrent.returning = Some(what),
             Return::Fits(fitting) => self.attach_again(key, fitting),
             Return::Refused { trouble, next } => self.refused(key, trouble, next),
-            Return::Attached(seeded) => self.seed_again(now, key, seeded),
+            Return::Attached { seeded, is_kept } => {
+                torrent.seeded = Some(seeded);
+                let Some(info) = torrent.session().and_then(Session::info).cloned() else { return };
+                self.begin_seeding(now, key, info.info_hash(), info.raw().clone(), is_kept);
+            }
         }
     }
 
@@ -191,8 +194,7 @@ impl Peer {
             if !granted {
                 match handles::permission(&handle, false).await {
                     Permission::Granted => {}
-                    Permission::Prompt => return Return::Needs(Returning::Permission),
-                    Permission::Denied => return Return::Needs(Returning::Files),
+                    other => return Return::Allowed(handle, other),
                 }
             }
             let source = handles::source(&handle);
@@ -270,7 +272,7 @@ impl Peer {
     fn work(&mut self, key: u32) -> Option<Attempt> {
         let pool = self.pool.clone();
         let torrent = self.torrent(key)?;
-        let (seeded, info) = (torrent.seeded.clone()?, torrent.session()?.info()?.raw().clone());
+        let (seeded, info) = (torrent.seeded.clone()?, torrent.session()?.info()?.clone());
         Some(Attempt { pool, info, seeded })
     }
 
@@ -280,48 +282,14 @@ impl Peer {
         let Some(torrent) = self.torrent(key) else { return };
         let Some(info) = torrent.session().and_then(Session::info) else { return };
         let (hash, info) = (info.info_hash(), info.raw().clone());
-        let Fitting { files, source, verified, seeded } = fitting;
+        let Fitting { files, source, is_kept, verified, seeded } = fitting;
         torrent.source = source;
         self.go_on(key, |_| async move {
             match store.attach(hash, info, files, verified).await {
-                Ok(()) => Return::Attached(seeded),
+                Ok(()) => Return::Attached { seeded, is_kept },
                 Err(error) => Return::Refused { trouble: error.into(), next: None },
             }
         });
-    }
-
-    /// All of it is here: what stood still begins anew, as a seeder.
-    fn seed_again(&mut self, now: Time, key: u32, seeded: Seeded) {
-        let seed = self.draw();
-        let Some(torrent) = self.torrent(key) else { return };
-        let (limits, wants_pause) = (torrent.limits.clone(), torrent.wants_pause);
-        let Some(info) = torrent.session().and_then(Session::info).cloned() else { return };
-        let content = Content::Known { info: info.raw().clone(), have: None };
-        let config = SessionConfig {
-            first_seeder: true,
-            ..self.config(info.info_hash(), String::new(), content, &limits)
-        };
-        let session = Session::new(now, config, seed);
-        let Some(torrent) = self.torrent(key) else { return };
-        match session {
-            Ok(session) => {
-                torrent.phase = Phase::Live(Box::new(session));
-                torrent.returning = None;
-                torrent.trouble = None;
-                torrent.seeded = Some(seeded);
-                if wants_pause {
-                    self.pause(now, info.info_hash());
-                } else {
-                    self.join_swarm(now, key);
-                    self.remember(info.info_hash());
-                }
-                self.keep_handle(key);
-            }
-            Err(error) => {
-                torrent.returning = Some(Returning::Files);
-                torrent.trouble = Some(Trouble::StoreFailed { detail: error.to_string() });
-            }
-        }
     }
 
     /// Bytes that were taken at the file system's word are not the torrent's: no more of it is given away, and it waits for its
@@ -389,7 +357,7 @@ impl Torrent {
     pub(super) fn is_paused(&self) -> bool {
         match self.returning {
             Some(_) => self.wants_pause,
-            None => !self.halted && self.session().is_some_and(|session| session.state() == State::Paused),
+            None => !self.halted && self.session().is_some_and(Session::is_paused),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! - `catalogue`, `speech`: the sentences in the page's language, with numbers as `Intl` writes them;
 //! - `frame`: header, footer and what is between them; `chooser`, `seeding`: what starts a torrent; `torrent`, `files`,
 //!   `rate_chart`, `piece_map`, `peers`, `trackers`, `options`: the list; `preview`: a file played or shown; `sharing`, `qr`: ways to
-//!   pass a torrent on; `settings`: what direct links are made with; `limits`: how fast it may go; `storage`: what is used of the
+//!   pass a torrent on; `notes`: what its `.torrent` file says; `checking`: comparing it with its hashes again; `settings`: what direct links are made with; `limits`: how fast it may go; `storage`: what is used of the
 //!   browser's; `theme`: light or dark; `leaving`: what is asked before the page is left; `alerts`, `announcer`: what went wrong, and
 //!   what screen readers hear; `favicon`: how far all downloads are, in the tab's icon; `notifier`: what is said when one is complete;
 //! - `parts`: texts, buttons, drawings and lists, of which all of it is made;
@@ -17,6 +17,7 @@
 mod alerts;
 mod announcer;
 mod catalogue;
+mod checking;
 mod chooser;
 mod clipboard;
 mod favicon;
@@ -27,6 +28,7 @@ mod gather;
 mod gestures;
 mod leaving;
 mod limits;
+mod notes;
 mod notifier;
 mod options;
 mod parts;

@@ -57,6 +57,7 @@ impl Speech {
             Value::Rate(bytes) => self.rate(*bytes as f64),
             Value::Seconds(seconds) => self.duration(*seconds as f64),
             Value::Share(share) => self.figure(figures::percent_of(*share)),
+            Value::Ratio(ratio) => self.figure(figures::ratio(*ratio)),
         }
     }
 
@@ -82,6 +83,16 @@ impl Speech {
             Some((large, None)) => self.figure(large),
             None => String::new(),
         }
+    }
+
+    /// A day, as in “November 14, 2023”, by milliseconds since 1970.
+    pub(super) fn date(&self, millis: f64) -> String {
+        let options = Object::new();
+        // Setting a property of a fresh, plain object cannot fail.
+        let _ = Reflect::set(&options, &"dateStyle".into(), &"long".into());
+        let format = Intl::DateTimeFormat::new(&locales(self.language), &options).format();
+        let written = format.call1(&JsValue::UNDEFINED, &millis.into());
+        written.ok().and_then(|text| text.as_string()).unwrap_or_default()
     }
 
     fn figure(&self, figure: Figure) -> String {

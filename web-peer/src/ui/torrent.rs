@@ -275,14 +275,22 @@ fn rates(row: Row) -> AnyView {
     });
     let pieces = row.text(move |view| phrase::pieces(view).map(|phrase| ui.say(&phrase)));
     let sent = row.text(move |view| {
-        let uploaded = view.torrent.bytes.uploaded;
+        let uploaded = view.all_time.uploaded;
         let phrase = || Phrase::plain("torrent.uploaded").with("size", Value::Bytes(uploaded));
         (uploaded > 0).then(|| ui.say(&phrase()))
     });
+    let ratio = row.text(move |view| {
+        let phrase = Phrase::plain("torrent.ratio").with("ratio", Value::Ratio(view.share_ratio()?));
+        Some(ui.say(&phrase))
+    });
+    let ratio_hint = ui.word("torrent.ratio_hint");
     view! {
         <p class="figures">
             {rate(ui, "down", down)} {rate(ui, "up", up)} <span class="left">{left}</span>
             <span class="of">{done}</span> <span class="pieces">{pieces}</span> <span class="sent">{sent}</span>
+            <span class="ratio" data-testid="ratio" title=ratio_hint>
+                {ratio}
+            </span>
         </p>
     }
     .into_any()
