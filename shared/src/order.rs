@@ -147,6 +147,17 @@ impl<K: Ord, V> SortedMap<K, V> {
     }
 }
 
+impl<K: Ord, V> FromIterator<(K, V)> for SortedMap<K, V> {
+    /// Of several with one key, the last.
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let mut map = Self::new();
+        for (key, value) in entries {
+            map.insert(key, value);
+        }
+        map
+    }
+}
+
 impl<K, V> IntoIterator for SortedMap<K, V> {
     type Item = (K, V);
     type IntoIter = std::vec::IntoIter<(K, V)>;
@@ -293,7 +304,8 @@ mod tests {
                 prop_assert!(map.iter().eq(expected.iter()));
                 prop_assert!(map.keys().eq(expected.keys()) && map.values().eq(expected.values()));
             }
-            prop_assert!(map.into_iter().eq(expected));
+            let again: SortedMap<_, _> = map.iter().rev().map(|(key, value)| (*key, *value)).collect();
+            prop_assert!(again == map && map.into_iter().eq(expected));
         }
 
         #[test]

@@ -10,7 +10,6 @@
 //! loaded or compiled twice. Addresses are relative to the document's base, so the page works under any path.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::Future;
 use std::rc::{Rc, Weak};
 
@@ -19,6 +18,7 @@ use gloo_timers::callback::Timeout;
 use js_sys::{Array, ArrayBuffer, Uint8Array};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shared::order::SortedMap;
 use wasm_bindgen::prelude::*;
 use web_sys::{DedicatedWorkerGlobalScope, ErrorEvent, MessageEvent, Url, Worker, WorkerOptions};
 
@@ -119,7 +119,7 @@ struct Inner {
     ready: Cell<bool>,
     gone: RefCell<Option<WorkerGone>>,
     queued: RefCell<Vec<(Array, Array)>>,
-    pending: RefCell<HashMap<u64, oneshot::Sender<Answer>>>,
+    pending: RefCell<SortedMap<u64, oneshot::Sender<Answer>>>,
     start_limit: RefCell<Option<Timeout>>,
     on_message: Closure<dyn FnMut(MessageEvent)>,
     on_error: Closure<dyn FnMut(ErrorEvent)>,

@@ -1,6 +1,8 @@
 //! The whole state of the page as plain data: what the user interface shows, and what
 //! `window.enxame.snapshot()` returns (the automation contract; fields may be added, none changed).
 
+use std::sync::Arc;
+
 use engine::{PeerSnapshot, PieceState, Priority, State, TorrentSnapshot};
 use serde::{Deserialize, Serialize};
 
@@ -377,8 +379,8 @@ impl RateHistory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileView {
-    /// Path inside the torrent, parts joined by `/`; for a single file its name.
-    pub path: String,
+    /// Path inside the torrent, parts joined by `/`; for a single file its name. The same in all snapshots.
+    pub path: Arc<str>,
     /// Bytes.
     pub length: u64,
     /// Bytes of it that are verified and stored.
@@ -542,7 +544,7 @@ mod tests {
     use super::*;
 
     fn view(length: u64, verified: u64, priority: Priority) -> FileView {
-        FileView { path: String::new(), length, verified, priority }
+        FileView { path: "".into(), length, verified, priority }
     }
 
     fn torrent(files: Vec<FileView>, state: State, have: u32) -> TorrentView {

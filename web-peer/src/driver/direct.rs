@@ -8,12 +8,12 @@
 //!   nobody answered is offered again: a browser has only so many connections.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use engine::{DirectFailure, LinkId, Signal, Time};
 use futures::channel::mpsc;
+use shared::order::SortedMap;
 use shared::signal::{Answer, Forwarded, IceServer, Offer, SessionDescription, TargetedOffer, ToTracker};
 use shared::{OfferId, PeerId};
 
@@ -89,9 +89,9 @@ pub(super) struct Direct {
     mode: TransportMode,
     available: bool,
     transport: RtcLinks,
-    connections: HashMap<RtcId, Connection>,
+    connections: SortedMap<RtcId, Connection>,
     /// Which tracker brought an offer, and so takes its answer.
-    brought: HashMap<OfferId, (TrackerId, Time)>,
+    brought: SortedMap<OfferId, (TrackerId, Time)>,
 }
 
 impl Direct {
@@ -103,8 +103,8 @@ impl Direct {
             mode,
             available: RtcLinks::is_available(),
             transport,
-            connections: HashMap::new(),
-            brought: HashMap::new(),
+            connections: SortedMap::new(),
+            brought: SortedMap::new(),
         }
     }
 
@@ -281,7 +281,7 @@ impl Peer {
                 self.direct.connections.insert(id, connection);
             }
             Err(error) => {
-                tracing::debug!(%from, ?error, "an offer cannot be answered");
+                log::debug!("{from}: an offer cannot be answered: {error:?}");
                 if let Some(session) = self.session(key) {
                     session.handle_direct_failed(now, from, error.into());
                 }
@@ -346,11 +346,11 @@ impl Peer {
     }
 
     /// A tracker brings an answer.
-    pub(super) fn answer_came(&mut self, now: Time, answer: &Forwarded) {
+    pub(super) fn answer_came(&mut self, answer: &Forwarded) {
         let Some(key) = self.key_of(answer.info_hash) else { return };
         match self.direct.waiting(key, answer.offer_id, answer.peer_id) {
             Some(id) => self.accept(id, answer.peer_id, &answer.description),
-            None => tracing::debug!(from = %answer.peer_id, at = ?now, "an answer to no offer of ours"),
+            None => log::debug!("{}: an answer to no offer of ours", answer.peer_id),
         }
     }
 
@@ -397,7 +397,7 @@ impl Peer {
 
     fn connection_ended(&mut self, now: Time, id: RtcId, end: &RtcEnd) {
         let Some(connection) = self.direct.connections.remove(&id) else { return };
-        tracing::debug!(peer = ?connection.peer, ?end, "a direct connection ended");
+        log::debug!("{:?}: a direct connection ended: {end:?}", connection.peer);
         if let Some(link) = connection.link {
             self.link_closed(now, link);
         } else if let Some(peer) = connection.peer

@@ -1,24 +1,38 @@
 //! The files of a torrent as the user sees them: how much of each is here, and how much it is wanted.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use engine::{Priority, Session};
 use shared::Geometry;
-use shared::metainfo::File;
+use shared::metainfo::{File, Info};
 use shared::wire::Bitfield;
 
 use crate::snapshot::FileView;
 
+/// A torrent's paths as the user sees them, of hidden files, too: put together once, since files never change, and are shown several
+/// times a second.
+#[derive(Debug, Default)]
+pub(super) struct Paths(OnceCell<Vec<Arc<str>>>);
+
+impl Paths {
+    fn of(&self, info: &Info) -> &[Arc<str>] {
+        self.0.get_or_init(|| info.files().iter().map(|file| file.display_path().into()).collect())
+    }
+}
+
 /// Its files but the hidden ones, in order; none before the metadata is known.
-pub(super) fn views(session: &Session) -> Vec<FileView> {
+pub(super) fn views(session: &Session, paths: &Paths) -> Vec<FileView> {
     let (Some(info), Some(have)) = (session.info(), session.have()) else { return Vec::new() };
     let geometry = info.geometry();
-    let files = info.files().iter().enumerate().filter(|(_, file)| !file.hidden);
-    let view = |(index, file): (usize, &File)| FileView {
-        path: file.display_path(),
+    let files = info.files().iter().zip(paths.of(info)).enumerate();
+    let view = |(index, (file, path)): (usize, (&File, &Arc<str>))| FileView {
+        path: Arc::clone(path),
         length: file.length,
         verified: verified(file, &geometry, have),
         priority: session.file_priority(index).unwrap_or_default(),
     };
-    files.map(view).collect()
+    files.filter(|(_, (file, _))| !file.hidden).map(view).collect()
 }
 
 /// The files that are saved when all are, as indices of [`Info::files`](shared::metainfo::Info::files): those that are

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use engine::{CloseReason, LinkId, Session, Time, Transport};
 use shared::PeerId;
-use shared::order::sorted;
 use shared::relay::ChannelId;
 use shared::signal::{RelayClose, RelayOpened, RelayReason, ToTracker};
 
@@ -139,7 +138,7 @@ impl Peer {
     /// Ends a link from our side.
     pub(super) fn close_link(&mut self, id: LinkId, reason: &CloseReason) {
         let Some(link) = self.links.remove(&id) else { return };
-        tracing::debug!(peer = ?link.peer, way = ?link.way, ?reason, "ended a link");
+        log::debug!("{:?}: ended a link by {:?}: {reason:?}", link.peer, link.way);
         match link.way {
             Way::Direct(connection) => self.direct.close(connection),
             Way::Relay(tracker) => {
@@ -169,8 +168,9 @@ impl Peer {
 
     /// Ends all links of a torrent, those that are being tried included.
     pub(super) fn close_links_of(&mut self, now: Time, key: u32) {
-        let links = self.links.iter().filter(|(_, link)| link.key == key).map(|(id, _)| *id).collect();
-        for link in sorted(links) {
+        let of_it = self.links.iter().filter(|(_, link)| link.key == key);
+        let links: Vec<LinkId> = of_it.map(|(id, _)| *id).collect();
+        for link in links {
             if let Some(session) = self.session_of(link) {
                 session.handle_link_closed(now, link);
             }

@@ -5,7 +5,7 @@
 //! engine's actions and performs them. Callbacks elsewhere only translate and enqueue.
 //!
 //! The queue has no bound of its own, because what fills it has: relay frames by the credit that is given only when
-//! they are taken out, a data channel's messages by the browser, which lets the loop run between any two of them, the
+//! they are taken out, a data channel's messages by the browser, which takes turns between them and the loop (`turn`), the
 //! store's answers by the questions asked, commands by the user's hands.
 //!
 //! No byte waits for a timer but those of a limit, and what the engine must guess of a relay's buffer; in a hidden tab, whose
@@ -31,6 +31,7 @@ mod torrent;
 mod totals;
 mod tracker;
 mod trackers;
+mod turn;
 mod unlisted;
 mod wishes;
 
@@ -65,6 +66,7 @@ pub(crate) use commands::ICE_KEY;
 use peer::Peer;
 use streaming::Chunk;
 use trackers::TrackerId;
+use turn::Turn;
 pub(crate) use wishes::LIMITS_KEY;
 
 /// Shortest time between two snapshots for the user interface.
@@ -250,6 +252,7 @@ async fn run(
     peer.borrow_mut().start_streaming();
     let mut published = Time::default();
     let mut alarm = Alarm::default();
+    let mut turn = Turn::new();
     loop {
         let mut deadline = peer.borrow().deadline();
         if peer.borrow().is_changed() {
@@ -260,25 +263,33 @@ async fn run(
             Either::Left((None, _)) => return,
             Either::Left((Some(event), _)) => {
                 let mut peer = peer.borrow_mut();
-                // One moment for all of them: they take less than a millisecond.
+                // One moment for all of them: they take a few milliseconds at most.
                 let now = now();
                 peer.handle(now, event);
-                for _ in 1..BATCH {
-                    let Ok(event) = events.try_recv() else { break };
+                let mut handled = 1;
+                while handled < BATCH
+                    && !turn.is_over()
+                    && let Ok(event) = events.try_recv()
+                {
                     peer.handle(now, event);
+                    handled += 1;
                 }
             }
             Either::Right(_) => {}
         }
-        let now = now();
-        let mut peer = peer.borrow_mut();
-        peer.handle_deadlines(now);
-        if peer.is_changed() && now.since(published) >= SNAPSHOT_INTERVAL {
-            published = now;
-            let snapshot = peer.take_snapshot(now);
-            // The user interface may look at the state while it updates.
-            drop(peer);
+        let time = now();
+        peer.borrow_mut().handle_deadlines(time);
+        let is_due = peer.borrow().is_changed() && time.since(published) >= SNAPSHOT_INTERVAL;
+        if is_due || turn.is_over() {
+            turn.pass().await;
+        }
+        if is_due {
+            let time = now();
+            published = time;
+            // Let go of before it is shown: the user interface may look at the state while it updates.
+            let snapshot = peer.borrow_mut().take_snapshot(time);
             publish(snapshot);
+            turn.pass().await;
         }
     }
 }

@@ -1,12 +1,12 @@
 //! This tab's peer: its torrents, its trackers and links, and what happens when.
 
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashMap, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use engine::{Limits, LinkId, Session, Time};
 use futures::channel::mpsc;
 use shared::InfoHash;
+use shared::order::SortedMap;
 
 use super::direct::Direct;
 use super::links::Link;
@@ -35,7 +35,7 @@ pub(super) struct Peer {
     pub(super) direct: Direct,
     pub(super) streaming: Streaming,
     /// Every open link.
-    pub(super) links: HashMap<LinkId, Link>,
+    pub(super) links: SortedMap<LinkId, Link>,
     /// What all torrents together may send and fetch; the halves that each has alone are not used.
     pub(super) limits: Limits,
     /// Whether the connection is metered.
@@ -70,7 +70,7 @@ impl Peer {
             metered: false,
             early: Vec::new(),
             pool: HashPool::new(),
-            links: HashMap::new(),
+            links: SortedMap::new(),
             torrents: Vec::new(),
             unlisted: Vec::new(),
             alerts: Vec::new(),

@@ -1,7 +1,6 @@
 //! Responses that are being given through the service worker: what is there is read from the store, what is missing is asked
 //! of the engine with deadlines, and the response waits for it.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use bytes::Bytes;
 use engine::{Priority, Session, Time};
 use js_sys::{ArrayBuffer, Uint8Array};
 use shared::metainfo::Info;
+use shared::order::SortedMap;
 use wasm_bindgen_futures::spawn_local;
 
 use super::peer::Peer;
@@ -36,7 +36,7 @@ pub(super) struct Streaming {
     /// Kept for as long as the page lives.
     service: Option<Service>,
     pub(super) view: StreamingView,
-    open: HashMap<u64, Stream>,
+    open: SortedMap<u64, Stream>,
 }
 
 /// One response.
@@ -71,7 +71,7 @@ pub(crate) enum Chunk {
 
 impl Streaming {
     pub(super) fn new() -> Self {
-        Self { service: None, view: StreamingView::default(), open: HashMap::new() }
+        Self { service: None, view: StreamingView::default(), open: SortedMap::new() }
     }
 
     fn sleep_or_wake(&mut self) {
@@ -226,7 +226,7 @@ impl Peer {
             return;
         }
         let mut ended = Vec::new();
-        for (number, stream) in &mut self.streaming.open {
+        for (number, stream) in self.streaming.open.iter_mut() {
             let number = *number;
             let torrent = self.torrents.iter().find(|torrent| torrent.key == stream.key);
             let session =

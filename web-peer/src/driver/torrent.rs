@@ -1,10 +1,9 @@
 //! One row of the list: a torrent from the moment its files are chosen or its hash is pasted.
 
-use std::collections::HashMap;
-
 use engine::{ByteCounts, Limits, Notice, PieceCounts, Rates, Session, State, Time, TorrentSnapshot};
 use js_sys::Promise;
 use shared::magnet::Magnet;
+use shared::order::SortedMap;
 use shared::{InfoHash, PeerId};
 
 use super::attempt::Attempts;
@@ -61,6 +60,8 @@ pub(super) struct Torrent {
     pub(super) wishes: Wishes,
     /// The session's limits.
     pub(super) limits: Limits,
+    /// Its files'.
+    paths: files::Paths,
     /// How fast it was.
     history: History,
     /// What happened to it.
@@ -92,7 +93,7 @@ pub(super) struct Torrent {
     /// Peers that a relay channel was asked for, and of which tracker.
     pub(super) dialing: Vec<(PeerId, TrackerId)>,
     /// Which tracker named a peer last.
-    named: HashMap<PeerId, TrackerId>,
+    named: SortedMap<PeerId, TrackerId>,
 }
 
 impl Torrent {
@@ -107,6 +108,7 @@ impl Torrent {
             saving: None,
             wishes: Wishes::default(),
             limits: Limits::default(),
+            paths: files::Paths::default(),
             history: History::default(),
             journaling: Journaling::default(),
             banned: Vec::new(),
@@ -122,7 +124,7 @@ impl Torrent {
             wants_pause: false,
             trackers: Vec::new(),
             dialing: Vec::new(),
-            named: HashMap::new(),
+            named: SortedMap::new(),
         }
     }
 
@@ -244,7 +246,7 @@ impl Torrent {
             torrent.state = State::Hashing;
             torrent.bytes.verified = done;
         }
-        let files = self.session().map(files::views).unwrap_or_default();
+        let files = self.session().map(|session| files::views(session, &self.paths)).unwrap_or_default();
         let (link, magnet) = match self.info_hash() {
             Some(hash) => (
                 format!("{}#{hash}", settings.page_address),

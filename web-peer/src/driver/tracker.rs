@@ -160,7 +160,7 @@ impl Peer {
                 }
             }
             ToPeer::Offer(offer) => self.offer_came(now, id, offer),
-            ToPeer::Answer(answer) => self.answer_came(now, &answer),
+            ToPeer::Answer(answer) => self.answer_came(&answer),
             ToPeer::OfferRefused(refused) => {
                 let Some(torrent) = self.by_hash(refused.info_hash) else { return };
                 if let Some(session) = torrent.session_mut() {

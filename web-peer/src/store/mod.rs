@@ -23,7 +23,6 @@ mod zip;
 mod zipping;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::Future;
 use std::rc::Rc;
 
@@ -31,7 +30,7 @@ use bytes::Bytes;
 use js_sys::ArrayBuffer;
 use shared::InfoHash;
 use shared::metainfo::Info;
-use shared::order::sorted;
+use shared::order::{SortedMap, sorted};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{Blob, File};
@@ -83,7 +82,7 @@ struct Inner {
     /// Zips begun; each has a number of its own.
     zips: Cell<u32>,
     /// The info dictionaries of open torrents: where their files lie.
-    open: RefCell<HashMap<InfoHash, Rc<Info>>>,
+    open: RefCell<SortedMap<InfoHash, Rc<Info>>>,
 }
 
 type Reply = Message<FromStorage, JsValue>;

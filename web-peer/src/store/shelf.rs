@@ -2,13 +2,13 @@
 //! only in a dedicated worker; the page has the same methods, with the same meanings, in [`Store`](super::Store).
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use futures::lock::Mutex;
 use js_sys::{Array, ArrayBuffer, Uint8Array};
 use sha1::{Digest as _, Sha1};
 use shared::InfoHash;
+use shared::order::SortedMap;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, FileSystemDirectoryHandle};
@@ -51,9 +51,9 @@ pub struct Shelf {
     claim: Option<Claim>,
     memory_limit: u64,
     hasher: Hasher,
-    places: RefCell<HashMap<InfoHash, Place>>,
+    places: RefCell<SortedMap<InfoHash, Place>>,
     /// By the number that the page gave them.
-    zips: RefCell<HashMap<u32, Zipping>>,
+    zips: RefCell<SortedMap<u32, Zipping>>,
     /// Held while folders and small files change, which takes several steps.
     changing: Mutex<()>,
 }

@@ -73,7 +73,7 @@ impl Service {
             report(match base(&registering).await {
                 Ok(base) => StreamEvent::Ready(base),
                 Err(error) => {
-                    tracing::info!(error = browser_error::sentence(&error), "no service worker");
+                    log::info!("no service worker: {}", browser_error::sentence(&error));
                     StreamEvent::Unavailable
                 }
             });

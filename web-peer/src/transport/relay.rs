@@ -4,12 +4,12 @@
 //! [`RelayChannels::room`] for blocks, so that only small messages ever wait. No IO: what is to be sent is
 //! handed to the caller.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use engine::LinkId;
 use shared::limits::{MAX_RELAY_PAYLOAD, RELAY_WINDOW};
-use shared::order::sorted;
+use shared::order::{SortedMap, sorted};
 use shared::relay::{ChannelId, Frame, HEADER_LEN, data_header};
 
 /// Received bytes after which credit is given back: a block. The sender takes for waiting what it was given no credit for,
@@ -53,8 +53,8 @@ impl Channel {
 /// Invariant: `by_link` is the inverse of `channels`.
 #[derive(Default)]
 pub struct RelayChannels {
-    channels: HashMap<ChannelId, Channel>,
-    by_link: HashMap<LinkId, ChannelId>,
+    channels: SortedMap<ChannelId, Channel>,
+    by_link: SortedMap<LinkId, ChannelId>,
 }
 
 impl RelayChannels {
@@ -122,7 +122,8 @@ impl RelayChannels {
     /// The socket is gone, and all channels with it. Returns the links that ended.
     pub fn close_all(&mut self) -> Vec<LinkId> {
         self.by_link.clear();
-        sorted(self.channels.drain().map(|(_, channel)| channel.link).collect())
+        let channels = std::mem::take(&mut self.channels);
+        sorted(channels.into_iter().map(|(_, channel)| channel.link).collect())
     }
 }
 

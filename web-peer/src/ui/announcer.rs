@@ -1,9 +1,8 @@
 //! What changes without the user: told to screen readers, and in short in the tab's title and icon.
 
-use std::collections::HashMap;
-
 use engine::State;
 use leptos::prelude::*;
+use shared::order::SortedMap;
 
 use super::Ui;
 use super::favicon::favicon;
@@ -13,7 +12,7 @@ use crate::snapshot::{Snapshot, TrackerState};
 
 /// What was last seen: by row each torrent's state, whether it is complete in part, and its name; and the tracker.
 struct Seen {
-    torrents: HashMap<u32, (State, bool, String)>,
+    torrents: SortedMap<u32, (State, bool, String)>,
     tracker: TrackerState,
 }
 
@@ -67,7 +66,7 @@ fn see(snapshot: &Snapshot) -> Seen {
 
 fn changes(before: &Seen, now: &Seen) -> Vec<Phrase> {
     let mut changes = Vec::new();
-    for (key, (state, in_part, name)) in &now.torrents {
+    for (key, (state, in_part, name)) in now.torrents.iter() {
         match before.torrents.get(key) {
             Some((earlier, ..)) => changes.extend(phrase::transition(*earlier, *state, *in_part, name)),
             None if *state != State::Hashing && !name.is_empty() => {
@@ -76,7 +75,7 @@ fn changes(before: &Seen, now: &Seen) -> Vec<Phrase> {
             None => {}
         }
     }
-    for (key, (_, _, name)) in &before.torrents {
+    for (key, (_, _, name)) in before.torrents.iter() {
         if !now.torrents.contains_key(key) {
             changes.push(Phrase::plain("say.removed").text("name", name));
         }

@@ -102,7 +102,7 @@ fn file_row(row: Row, (place, file): (usize, &FileView), shown: preview::Open, a
     let progress = ui.say(&Phrase::plain("torrent.progress").text("name", &file.path));
     view! {
         <li class="file" data-testid="file" data-priority=name>
-            <span class="path">{file.path.clone()}</span>
+            <span class="path">{file.path.to_string()}</span>
             <span class="size">{ui.speech().bytes(length)}</span>
             <progress data-testid="file-progress" max="1" value=value aria-label=progress></progress>
             <span class="percent">{percent}</span>

@@ -1,12 +1,11 @@
 //! A notification when a download is complete, for those who asked for it. The browser's permission is asked for only when the
 //! user says so here; that the user wants it is kept in this browser.
 
-use std::collections::HashMap;
-
 use engine::State;
 use js_sys::Reflect;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
+use shared::order::SortedMap;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -92,7 +91,7 @@ pub(super) fn notifier(ui: Ui) -> AnyView {
 
 /// Says what becomes complete, while it is wanted and nobody looks.
 fn watch(ui: Ui, on: RwSignal<bool>) {
-    Effect::new(move |before: Option<HashMap<u32, State>>| {
+    Effect::new(move |before: Option<SortedMap<u32, State>>| {
         let (states, complete) = ui.snapshot.with(|snapshot| {
             let complete = before.as_ref().map(|before| completed(before, snapshot)).unwrap_or_default();
             (states(snapshot), complete)
@@ -106,13 +105,13 @@ fn watch(ui: Ui, on: RwSignal<bool>) {
     });
 }
 
-fn states(snapshot: &Snapshot) -> HashMap<u32, State> {
+fn states(snapshot: &Snapshot) -> SortedMap<u32, State> {
     snapshot.torrents.iter().map(|view| (view.key, view.torrent.state)).collect()
 }
 
 /// The downloads that have become complete since these states, each with what names it to the browser. What was here already
 /// when the page was opened is no news.
-fn completed(before: &HashMap<u32, State>, now: &Snapshot) -> Vec<(String, Phrase)> {
+fn completed(before: &SortedMap<u32, State>, now: &Snapshot) -> Vec<(String, Phrase)> {
     let is_news = |view: &&TorrentView| {
         let was = before.get(&view.key);
         matches!(was, Some(State::Downloading | State::Metadata))

@@ -99,6 +99,7 @@ pub(super) fn piece_map(row: Row) -> AnyView {
     let ui = row.ui;
     let canvas = NodeRef::<Canvas>::new();
     let open = RwSignal::new(false);
+    let drawn = StoredValue::new_local(None::<Drawn>);
     // With every snapshot, since the theme and the width may have changed, too.
     Effect::new(move |_| {
         ui.snapshot.track();
@@ -106,7 +107,9 @@ pub(super) fn piece_map(row: Row) -> AnyView {
             return;
         }
         if let Some(canvas) = canvas.get_untracked() {
-            row.read(|view| draw(&canvas, &view.piece_states));
+            drawn.update_value(|drawn| {
+                *drawn = row.read(|view| draw(&canvas, &view.piece_states, drawn.as_ref())).flatten();
+            });
         }
     });
     let unknown = row.flag(|view| view.piece_states.is_empty());
@@ -147,30 +150,60 @@ fn summary(view: &TorrentView) -> Phrase {
         .with("nowhere", Value::Count(count(|shade| shade == Shade::Nowhere)))
 }
 
-fn draw(canvas: &HtmlCanvasElement, states: &[PieceState]) -> Option<()> {
+/// What the canvas shows.
+#[derive(PartialEq)]
+struct Drawn {
+    grid: Grid,
+    /// The screen's pixels for each of CSS.
+    ratio: f64,
+    /// As [`SHADES`].
+    colours: Vec<String>,
+    squares: Vec<(u32, u32, Shade)>,
+}
+
+impl Drawn {
+    /// Whether another picture differs in its squares' shades alone.
+    fn fits(&self, other: &Self) -> bool {
+        (self.grid, self.ratio, &self.colours) == (other.grid, other.ratio, &other.colours)
+            && self.squares.len() == other.squares.len()
+    }
+}
+
+/// Draws what differs from what was drawn there `before`.
+fn draw(canvas: &HtmlCanvasElement, states: &[PieceState], before: Option<&Drawn>) -> Option<Drawn> {
     let width = canvas.parent_element()?.client_width().max(1) as u32;
     let grid = Grid::of(states.len(), width);
-    // Sharp on screens with more pixels than CSS has.
-    let ratio = window().device_pixel_ratio().clamp(1.0, 3.0);
-    let pixels = |length: u32| (f64::from(length) * ratio).round() as u32;
-    let (wide, high) = (grid.columns * grid.side, grid.rows * grid.side);
-    // Setting either clears it.
-    canvas.set_width(pixels(wide));
-    canvas.set_height(pixels(high));
-    let context: CanvasRenderingContext2d = canvas.get_context("2d").ok()??.dyn_into().ok()?;
-    context.scale(ratio, ratio).ok()?;
     let style = window().get_computed_style(canvas).ok()??;
+    let colour = |shade: Shade| Some(style.get_property_value(shade.names().0).ok()?.trim().to_owned());
+    let drawn = Drawn {
+        grid,
+        // Sharp on screens with more pixels than CSS has.
+        ratio: window().device_pixel_ratio().clamp(1.0, 3.0),
+        colours: SHADES.into_iter().map(colour).collect::<Option<_>>()?,
+        squares: grid.squares(states).collect(),
+    };
+    let before = before.filter(|before| before.fits(&drawn));
+    let context: CanvasRenderingContext2d = canvas.get_context("2d").ok()??.dyn_into().ok()?;
+    if before.is_none() {
+        let pixels = |length: u32| (f64::from(length) * drawn.ratio).round() as u32;
+        // Setting either clears it.
+        canvas.set_width(pixels(grid.columns * grid.side));
+        canvas.set_height(pixels(grid.rows * grid.side));
+        context.scale(drawn.ratio, drawn.ratio).ok()?;
+    }
     let gap = if grid.side > 4 { 1 } else { 0 };
     let side = f64::from(grid.side - gap);
-    let squares: Vec<(u32, u32, Shade)> = grid.squares(states).collect();
+    let is_new = |place: usize| before.is_none_or(|before| before.squares[place] != drawn.squares[place]);
     // One colour after the other: changing it costs more than a square.
-    for colour in SHADES {
-        context.set_fill_style_str(style.get_property_value(colour.names().0).ok()?.trim());
-        for (x, y, _) in squares.iter().filter(|(.., shade)| *shade == colour) {
-            context.fill_rect(f64::from(*x), f64::from(*y), side, side);
+    for (shade, colour) in SHADES.into_iter().zip(&drawn.colours) {
+        context.set_fill_style_str(colour);
+        for (place, (x, y, of)) in drawn.squares.iter().enumerate() {
+            if *of == shade && is_new(place) {
+                context.fill_rect(f64::from(*x), f64::from(*y), side, side);
+            }
         }
     }
-    Some(())
+    Some(drawn)
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]

@@ -51,7 +51,7 @@ fn short(ui: Ui, class: &str, label: String, plays: bool) -> String {
 pub(super) fn open_only(row: Row, open: Open) -> impl IntoView {
     let only = row.watch(|view| match view.files.as_slice() {
         // While the page has to be given its files again there is nothing to show.
-        [file] if !view.needs_files() => file.path.clone(),
+        [file] if !view.needs_files() => file.path.to_string(),
         _ => String::new(),
     });
     sometimes(move || open_button(row.ui, &only.get(), 0, open, ""))
@@ -64,7 +64,7 @@ pub(super) fn preview(row: Row, open: Open) -> impl IntoView {
     sometimes(move || {
         let place = open.get()?;
         let (path, address) =
-            row.read(|view| Some((view.files.get(place)?.path.clone(), address(ui, view, place))))??;
+            row.read(|view| Some((view.files.get(place)?.path.to_string(), address(ui, view, place))))??;
         let kind = media::kind(&path)?;
         let close = Button {
             class: "icon-only quiet",

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use leptos::prelude::*;
 use web_sys::HtmlDetailsElement;
 
+use super::Ui;
 use super::parts::{Text, icon, text};
 use super::phrase::{Phrase, Value};
 use super::torrent::Row;
@@ -90,16 +91,18 @@ pub(super) fn rate_chart(row: Row) -> AnyView {
     let ui = row.ui;
     let open = RwSignal::new(false);
     let flat = row.flag(|view| view.history.is_still());
-    let written = move |write: fn(&RateHistory) -> String| -> Text {
-        row.text(move |view| open.get().then(|| write(&view.history)))
+    // Nothing is worked out anew but when there is a new sample.
+    let history =
+        row.watch(move |view| if open.get() { view.history.clone() } else { RateHistory::default() });
+    let written = move |write: fn(Ui, &RateHistory) -> String| -> Text {
+        text(move || history.with(|history| write(ui, history)))
     };
-    let most = row.text(move |view| open.get().then(|| ui.speech().rate(top(&view.history) as f64)));
-    let label = row.text(move |view| open.get().then(|| ui.say(&summary(&view.history))));
-    let wide = row.watch(|view| across(&view.history));
-    let room = text(move || format!("0 0 {} {HIGH}", wide.get() - 1));
-    let ago = row.text(move |view| {
-        let time = Value::Seconds(across(&view.history) as u64 * view.history.step);
-        Some(ui.say(&Phrase::plain("chart.ago").with("time", time)))
+    let most = written(|ui, history| ui.speech().rate(top(history) as f64));
+    let label = written(|ui, history| ui.say(&summary(history)));
+    let room = written(|_, history| format!("0 0 {} {HIGH}", across(history) - 1));
+    let ago = written(|ui, history| {
+        let time = Value::Seconds(across(history) as u64 * history.step);
+        ui.say(&Phrase::plain("chart.ago").with("time", time))
     });
     let toggle = move |event: leptos::ev::Event| open.set(event_target::<HtmlDetailsElement>(&event).open());
     let key = |way: &'static str, word| {
@@ -112,9 +115,9 @@ pub(super) fn rate_chart(row: Row) -> AnyView {
             <div class="chart" role="img" aria-label=label>
                 <span class="chart-top" aria-hidden="true">{most}</span>
                 <svg viewBox=room preserveAspectRatio="none" aria-hidden="true">
-                    <path class="area" d=written(|history| area(&history.down, across(history), top(history)))></path>
-                    <path class="down" d=written(|history| line(&history.down, across(history), top(history)))></path>
-                    <path class="up" d=written(|history| line(&history.up, across(history), top(history)))></path>
+                    <path class="area" d=written(|_, history| area(&history.down, across(history), top(history)))></path>
+                    <path class="down" d=written(|_, history| line(&history.down, across(history), top(history)))></path>
+                    <path class="up" d=written(|_, history| line(&history.up, across(history), top(history)))></path>
                 </svg>
                 <span class="chart-ago" aria-hidden="true">{ago}</span>
                 <span class="chart-now" aria-hidden="true">{ui.word("chart.now")}</span>

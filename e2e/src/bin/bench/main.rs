@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use crate::report::Report;
 
 const HELP: &str = "\
-bench [NAME]... [--runs N] [--without-ours]
+bench [NAME]... [--runs N] [--without-ours] [--mib N] [--profile]
 
   direct   all of these four, ours and WebTorrent's:
   channel  MiB/s from tab to tab over WebRTC, 128 and 512 MiB
@@ -27,12 +27,13 @@ bench [NAME]... [--runs N] [--without-ours]
   seed     MiB/s from the choice of a 1 GiB file to its hash
   first    milliseconds from pasting a hash to the first verified piece
   memory   MiB that the browsers grow by while 1 GiB moves
-  input    milliseconds until a key is answered while 1 GiB arrives
+  input    milliseconds until a key is answered, and the page's long tasks, while a file arrives
   size     kB and milliseconds until a page that is opened for the first time takes input; kB of all that is built
   bare     only the machine's limits: relay, hashing and round trip without anything of ours
   all      all of them but `bare` (the default)
 
---without-ours takes only what ours are compared with.";
+--without-ours takes only what ours are compared with. --mib says how much arrives for `input` (1024), --profile writes what its page
+was doing meanwhile to target/bench/input.cpuprofile, which Chromium's developer tools open; that slows the page down.";
 
 /// The figures of direct links.
 const DIRECT: [&str; 4] = ["channel", "start", "growth", "talk"];
@@ -51,12 +52,18 @@ async fn main() -> ExitCode {
 async fn run() -> Result<()> {
     let mut names = Vec::new();
     let (mut runs, mut has_ours) = (3, true);
+    let mut typing = input::Typing::default();
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--runs" => {
                 runs = words.next().and_then(|count| count.parse().ok()).context("--runs takes a number")?;
             }
+            "--mib" => {
+                let mib: Option<u64> = words.next().and_then(|count| count.parse().ok());
+                typing.bytes = mib.context("--mib takes a number")? * e2e::MIB;
+            }
+            "--profile" => typing.profiled = true,
             "--help" | "help" => {
                 println!("{HELP}");
                 return Ok(());
@@ -107,7 +114,7 @@ async fn run() -> Result<()> {
         figures::memory(&mut report).await.context("memory")?;
     }
     if wanted("input") {
-        input::input(&mut report).await.context("input")?;
+        input::input(&mut report, typing).await.context("input")?;
     }
     report.print();
     report.write()

@@ -415,7 +415,7 @@ fn refused(error: &JsValue) -> RtcEnd {
 
 /// The browser's sentence quotes the line that it did not like, so only the error's name goes further.
 fn bad_description(error: &JsValue) -> RtcEnd {
-    tracing::debug!(error = browser_error::sentence(error), "the browser refused a description");
+    log::debug!("the browser refused a description: {}", browser_error::sentence(error));
     RtcEnd::BadDescription(browser_error::name(error))
 }
 

@@ -3,11 +3,11 @@
 //! Nothing here is borrowed while the owner is told something, so that the owner may call back.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 use gloo_timers::callback::Timeout;
+use shared::order::SortedMap;
 use shared::signal::{IceServer, SessionDescription};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{RtcDataChannel, RtcPeerConnectionState};
@@ -23,11 +23,11 @@ use crate::browser_error;
 
 /// All connections.
 pub(super) struct Table {
-    connections: RefCell<HashMap<RtcId, Connection>>,
+    connections: RefCell<SortedMap<RtcId, Connection>>,
     /// Refused by the browser just now, and tried again soon.
-    waiting: RefCell<HashMap<RtcId, Waiting>>,
+    waiting: RefCell<SortedMap<RtcId, Waiting>>,
     /// Ended within a call of the owner, who hears of it from the event loop.
-    ended: RefCell<HashMap<RtcId, RtcEnd>>,
+    ended: RefCell<SortedMap<RtcId, RtcEnd>>,
     last_id: Cell<u64>,
     made: Cell<u64>,
     on_event: OnEvent,
@@ -92,7 +92,7 @@ impl Table {
         let Some(mut connection) = self.connection(id) else { return };
         let progress = &mut connection.progress;
         if !progress.initiator || !progress.described || progress.answered {
-            tracing::debug!(%id, "an answer that nobody asked for");
+            log::debug!("{id}: an answer that nobody asked for");
             return;
         }
         progress.answered = true;
@@ -116,7 +116,7 @@ impl Table {
         }
         if let Err(error) = connection.send(bytes) {
             drop(connection);
-            tracing::debug!(%id, error = browser_error::sentence(&error), "a channel cannot be sent to");
+            log::debug!("{id}: a channel cannot be sent to: {}", browser_error::sentence(&error));
             self.end_later(id, RtcEnd::Lost);
         }
     }
@@ -135,7 +135,7 @@ impl Table {
         self.ended.borrow_mut().clear();
         self.waiting.borrow_mut().clear();
         let connections = self.connections.take();
-        connections.into_values().for_each(Connection::release);
+        connections.into_iter().for_each(|(_, connection)| connection.release());
     }
 
     // What the browser tells.
@@ -193,7 +193,7 @@ impl Table {
         let Some(mut connection) = self.connection(id) else { return };
         if connection.has_channel() {
             drop(connection);
-            tracing::debug!(%id, "one channel too many");
+            log::debug!("{id}: one channel too many");
             channel.close();
             return;
         }
@@ -234,7 +234,7 @@ impl Table {
             Ok(true) => self.tell(id, RtcEvent::Room),
             Ok(false) => {}
             Err(error) => {
-                tracing::debug!(%id, error = browser_error::sentence(&error), "a channel cannot be sent to");
+                log::debug!("{id}: a channel cannot be sent to: {}", browser_error::sentence(&error));
                 self.end(id, RtcEnd::Lost);
             }
         }
@@ -276,7 +276,7 @@ impl Table {
     /// A connection ended by itself; the owner is told.
     pub(super) fn end(&self, id: RtcId, end: RtcEnd) {
         if self.release(id) {
-            tracing::debug!(%id, ?end, "a direct connection ended");
+            log::debug!("{id}: a direct connection ended: {end:?}");
             self.tell(id, RtcEvent::Closed(end));
         }
     }
@@ -329,7 +329,7 @@ impl Table {
         if plan.tries > collect::MAX_TRIES {
             return Err(RtcError::Refused("it has too many connections, though they are closed".into()));
         }
-        tracing::debug!(%id, tries = plan.tries, "the browser has too many connections");
+        log::debug!("{id}: the browser has too many connections, try {}", plan.tries);
         // One for all who wait.
         if self.waiting.borrow().keys().all(|other| *other > id) {
             collect::encourage();
@@ -365,7 +365,7 @@ impl Table {
             // Gone, if it was closed in the meantime.
             let end = table.ended.borrow_mut().remove(&id);
             if let Some(end) = end {
-                tracing::debug!(%id, ?end, "a direct connection ended");
+                log::debug!("{id}: a direct connection ended: {end:?}");
                 table.tell(id, RtcEvent::Closed(end));
             }
         });
