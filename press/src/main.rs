@@ -1,10 +1,6 @@
-//! `press DIR`: makes the built page in this folder shorter to load.
-//!
-//! First the names between the program and its script become short (`names`). Then it writes `name.br` beside each file that
-//! becomes shorter by brotli at its highest effort. That takes seconds, a tenth more than the tracker would save while a visitor
-//! waits; the tracker serves such a file if it holds what the file beside it does (`tracker/src/page.rs`).
-
-mod names;
+//! `press DIR`: writes `name.br` beside each file of the built page that becomes shorter by brotli at its highest effort. That
+//! takes seconds, a tenth more than the tracker would save while a visitor waits; the tracker serves such a file if it holds what
+//! the file beside it does (`tracker/src/page.rs`).
 
 use std::fs;
 use std::io::Write as _;
@@ -23,7 +19,6 @@ const EXTENSIONS: [&str; 6] = ["html", "js", "css", "wasm", "svg", "webmanifest"
 
 fn main() -> Result<()> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from).context("press DIR: which folder?")?;
-    shorten_names(&folder)?;
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
         let path = entry.context("cannot read the folder")?.path();
@@ -31,24 +26,6 @@ fn main() -> Result<()> {
         if is_text && path.metadata().is_ok_and(|found| found.is_file() && found.len() >= MIN_BYTES) {
             press(&path).with_context(|| format!("cannot compress {}", path.display()))?;
         }
-    }
-    Ok(())
-}
-
-/// In each pair of a program and its script, as Trunk names them: `NAME_bg.wasm` and `NAME.js`.
-fn shorten_names(folder: &Path) -> Result<()> {
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    for entry in entries {
-        let program = entry.context("cannot read the folder")?.path();
-        let name = program.file_name().unwrap_or_default().to_string_lossy();
-        let Some(name) = name.strip_suffix("_bg.wasm") else { continue };
-        let script = program.with_file_name(format!("{name}.js"));
-        let text =
-            fs::read_to_string(&script).with_context(|| format!("cannot read {}", script.display()))?;
-        let (text, bytes) = names::shorten(&text, &fs::read(&program)?)
-            .with_context(|| format!("cannot shorten the names in {}", program.display()))?;
-        fs::write(&script, text)?;
-        fs::write(&program, bytes)?;
     }
     Ok(())
 }
