@@ -211,6 +211,7 @@ impl Hub {
                 self.refuse_relay(connection, &open, RelayReason::TooManyChannels);
             }
             ToTracker::RelayOpen(open) => self.open_relay(connection, &open, now),
+            ToTracker::RelayVisit(visit) => self.visit(connection, &visit, now),
             ToTracker::RelayClose(close) => {
                 let end = End { connection, channel: close.channel };
                 self.close_relay(end, close.reason);
@@ -396,7 +397,7 @@ impl Hub {
             if self.channels.count() >= self.limits.channels {
                 return;
             }
-            let open = RelayOpen { info_hash, peer_id, to_peer_id: peer.peer_id };
+            let open = RelayOpen { info_hash, peer_id, to_peer_id: peer.peer_id, visit: false };
             // Whoever cannot be reached so is merely named; to ask for a channel will then tell why.
             if let Ok(Some((asker, other))) = self.try_open_relay(connection, &open, now) {
                 self.metrics.channels_opened.add(1);

@@ -85,6 +85,7 @@ labels! {
         UnknownAnswer = "unknown-answer",
         Backlog = "backlog",
         RelayRefused = "relay-refused",
+        Ticket = "ticket",
         RelayChannels = "relay-channels",
         RelayProtocol = "relay-protocol",
         RelayDay = "relay-day",
@@ -104,6 +105,7 @@ labels! {
         Answer = "answer",
         Scrape = "scrape",
         RelayOpen = "relay-open",
+        RelayVisit = "relay-visit",
         RelayClose = "relay-close",
     }
 }
@@ -116,6 +118,7 @@ impl From<&ToTracker> for Action {
             ToTracker::Answer(_) => Self::Answer,
             ToTracker::Scrape(_) => Self::Scrape,
             ToTracker::RelayOpen(_) => Self::RelayOpen,
+            ToTracker::RelayVisit(_) => Self::RelayVisit,
             ToTracker::RelayClose(_) => Self::RelayClose,
         }
     }

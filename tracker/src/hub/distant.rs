@@ -2,9 +2,10 @@
 //!
 //! An announce is settled here first, as if this node were alone; then the others are asked, and what they have is put
 //! into the reply. Peers of other nodes have no connection here: an offer for one of them is a message to its node, and
-//! a relay channel to one of them is a line to its node (`lines`).
+//! a relay channel to one of them is a line to its node (`lines`), or the client goes there for it (`visits`).
 
 mod lines;
+mod visits;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -448,12 +449,13 @@ impl Hub {
                     self.disconnect(connection);
                 }
             }
-            Words::Open { swarm, from, to, line } => {
-                let open = RelayOpen { info_hash: swarm, peer_id: from, to_peer_id: to };
+            Words::Open { swarm, from, to, line, visit } => {
+                let open = RelayOpen { info_hash: swarm, peer_id: from, to_peer_id: to, visit };
                 if let Err(reason) = self.hear_open(node, &open, line, now) {
                     self.tell(node, Words::Refused { to: line, reason });
                 }
             }
+            Words::Visit { to, url, ticket } => self.hear_visit(node, to, url, ticket),
             Words::Opened { to, line: theirs } => {
                 match self.line_of(node, to).filter(|line| line.agree(theirs)) {
                     Some(line) => {

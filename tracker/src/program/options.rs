@@ -12,7 +12,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use shared::signal::parse_ice_servers;
 use tracker::access::{Access, AccessFiles};
 use tracker::address::{Networks, ProxyHeader};
-use tracker::cluster::{ClusterSettings, HEARTBEAT, Place, Redis};
+use tracker::cluster::{self, ClusterSettings, HEARTBEAT, Place, Redis};
 use tracker::settings::{ANNOUNCE_INTERVAL, DRAIN_TIME, PING_INTERVAL, RECONNECT_WITHIN};
 use tracker::state::State;
 use tracker::tls::Tls;
@@ -136,6 +136,11 @@ pub(crate) struct Options {
     #[arg(long, env = "ENXAME_CLUSTER_HEARTBEAT", value_name = "TIME", default_value_t = Period(HEARTBEAT), help_heading = CLUSTER)]
     cluster_heartbeat: Period,
 
+    /// Address at which clients of the other nodes reach this one, like `wss://node1.example.org/ws`: they come here for relay
+    /// channels to this node's peers, whose bytes then do not go through Redis.
+    #[arg(long, env = "ENXAME_PUBLIC_URL", value_name = "URL", help_heading = CLUSTER)]
+    public_url: Option<String>,
+
     /// Time over which clients spread when a restart (SIGTERM) tells them to connect anew.
     #[arg(long, env = "ENXAME_RECONNECT_WITHIN", value_name = "TIME", default_value_t = Period(RECONNECT_WITHIN), help_heading = RESTART)]
     reconnect_within: Period,
@@ -257,7 +262,11 @@ impl Options {
         // As above.
         if let Some(url) = self.cluster.as_deref().filter(|url| !url.trim().is_empty()) {
             let redis = Redis::new(url.trim()).context("`--cluster` cannot be used")?;
-            settings.cluster = Some(ClusterSettings::new(Place::Redis(redis), self.cluster_heartbeat.0));
+            let mut cluster = ClusterSettings::new(Place::Redis(redis), self.cluster_heartbeat.0);
+            cluster.public_url = self.public_url()?;
+            settings.cluster = Some(cluster);
+        } else if self.public_url()?.is_some() {
+            bail!("`--public-url` is for one of many: it needs `--cluster`");
         }
         Ok(settings)
     }
@@ -275,6 +284,18 @@ impl Options {
             Some(folder) => bail!("there is no folder {} for the state file", folder.display()),
             None => Ok(()),
         }
+    }
+
+    fn public_url(&self) -> anyhow::Result<Option<String>> {
+        let url = self.public_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
+        let checked = |url| {
+            cluster::public_url(url).map_err(|wrong| {
+                anyhow::anyhow!(
+                    "`--public-url` cannot be used: {wrong}; one is written like wss://node1.example.org/ws"
+                )
+            })
+        };
+        url.map(checked).transpose()
     }
 
     fn origins(&self) -> anyhow::Result<Vec<String>> {

@@ -3,6 +3,7 @@
 //! - `backend`: who is told of whom, whose peer id it is, what expires; also in a server of a Redis Cluster;
 //! - `signalling`: announces, offers, answers and scrapes of clients of several nodes;
 //! - `relaying`: channels between clients of two nodes;
+//! - `visiting`: the same where nodes have public addresses, and clients go to each other's;
 //! - `failing`: the others are out of reach, and come back;
 //! - `program`: as its owner runs it, with nodes that are killed and a Redis that is restarted.
 #![cfg(unix)]
@@ -39,3 +40,4 @@ mod process;
 mod program;
 mod relaying;
 mod signalling;
+mod visiting;

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tracker::Settings;
 use tracker::cluster::{ClusterSettings, Memory, Place, Redis};
 
 use crate::client::{Tracker, soon};
@@ -149,6 +150,18 @@ impl World {
         let mut cluster = ClusterSettings::new(self.place(), HEARTBEAT);
         cluster.lifetime = LIFETIME;
         Tracker::start_with(|settings| settings.cluster = Some(cluster)).await
+    }
+
+    /// One that clients of others can reach.
+    pub(crate) async fn public_node(&self, change: impl FnOnce(&mut Settings)) -> Tracker {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut cluster = ClusterSettings::new(self.place(), HEARTBEAT);
+        cluster.lifetime = LIFETIME;
+        cluster.public_url = Some(format!("ws://{}/ws", listener.local_addr().unwrap()));
+        Tracker::start_on(listener, |settings| {
+            settings.cluster = Some(cluster);
+            change(settings);
+        })
     }
 
     /// Nodes that know of each other.

@@ -28,6 +28,7 @@ mod streaming;
 mod torrent;
 mod tracker;
 mod trackers;
+mod visits;
 mod wishes;
 
 use std::cell::RefCell;
