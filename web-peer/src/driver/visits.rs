@@ -47,12 +47,12 @@ impl Peer {
     /// The own tracker answers that the channel is to be had elsewhere.
     pub(super) fn relay_at(&mut self, now: Time, id: TrackerId, at: &RelayAt) {
         let (info_hash, to_peer_id) = (at.info_hash, at.to_peer_id);
-        let own = self.trackers.own();
         // Nobody else may say so, and only if asked.
-        if id != own.id || !self.take_dial(info_hash, to_peer_id, id) {
+        if id != self.trackers.own().id || !self.take_dial(info_hash, to_peer_id, id) {
             return;
         }
-        let node = if address::is_node(&at.url, &own.url) { self.trackers.node(&at.url) } else { None };
+        let is_usable = address::is_node(&at.url, &self.trackers.own().url);
+        let node = if is_usable { self.trackers.node(&at.url) } else { None };
         let is_busy = node.is_some_and(|node| self.is_dialing_at(node));
         let Some(node) = node.and_then(|node| self.trackers.get_mut(node)) else {
             return self.dial_at_home(now, info_hash, to_peer_id);
