@@ -196,7 +196,10 @@ impl Hub {
                         }
                         self.settle(member, announce, reply, Some((counts, drawn, draws)), now);
                     }
-                    _ => self.settle(member, announce, reply, None, now),
+                    _ => {
+                        self.metrics.reject(Rejection::Cluster);
+                        self.settle(member, announce, reply, None, now);
+                    }
                 }
             }
             Request::Scrape(connection, scrape, reply) => {

@@ -128,9 +128,15 @@ pub(crate) struct Options {
     state: Option<PathBuf>,
 
     /// Be one of many trackers that share their swarms: the address of the Redis (or Valkey, version 7 or newer) where they
-    /// meet, like `redis://:password@10.0.0.5:6379/0` or `redis+unix:///run/redis/redis.sock`.
+    /// meet, like `redis://:password@10.0.0.5:6379/0`, `rediss://redis.example.org` with TLS, or `redis+unix:///run/redis/redis.sock`.
+    /// Of a Redis Cluster one server is enough; several stand between commas.
     #[arg(long, env = "ENXAME_CLUSTER", value_name = "URL", hide_env_values = true, help_heading = CLUSTER)]
     cluster: Option<String>,
+
+    /// Believe a Redis with TLS (`rediss://`) if a certificate of this file, PEM, vouches for it, instead of those that the system
+    /// knows.
+    #[arg(long, env = "ENXAME_CLUSTER_CA", value_name = "FILE", help_heading = CLUSTER)]
+    cluster_ca: Option<PathBuf>,
 
     /// Time between two signs of life of this node; the others take it for gone after three.
     #[arg(long, env = "ENXAME_CLUSTER_HEARTBEAT", value_name = "TIME", default_value_t = Period(HEARTBEAT), help_heading = CLUSTER)]
@@ -261,7 +267,11 @@ impl Options {
         settings.limits = self.limits.limits();
         // As above.
         if let Some(url) = self.cluster.as_deref().filter(|url| !url.trim().is_empty()) {
-            let redis = Redis::new(url.trim()).context("`--cluster` cannot be used")?;
+            let authority = self.cluster_ca.as_deref().map(|path| {
+                std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+            });
+            let redis = Redis::with_authority(url.trim(), authority.transpose()?.as_deref())
+                .context("`--cluster` cannot be used")?;
             let mut cluster = ClusterSettings::new(Place::Redis(redis), self.cluster_heartbeat.0);
             cluster.public_url = self.public_url()?;
             settings.cluster = Some(cluster);
