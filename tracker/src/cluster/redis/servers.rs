@@ -258,7 +258,7 @@ impl Servers {
                 for (place, answer) in sent.into_iter().zip(answers) {
                     match answer.and_then(Value::extract_error) {
                         Err(error) if self.has_moved(&error, commands[place].0, &address) => {
-                            places.push(place)
+                            places.push(place);
                         }
                         reply => replies[place] = reply,
                     }
