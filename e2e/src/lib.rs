@@ -41,7 +41,7 @@ pub use snapshot::{
 };
 pub use tab::Tab;
 pub use tools::npm_folder;
-pub use tracker::Tracker;
+pub use tracker::{Retired, Tracker};
 pub use webtorrent::{WebTorrent, WebTorrentSeed, WebTorrentStatus};
 
 /// Bytes in a mebibyte.

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fs;
 
+use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The environment variable that marks everything a [`Browser`](crate::Browser) starts.
@@ -54,6 +55,12 @@ pub fn kill(pids: &[u32]) {
         // One that is gone already is what we want.
         let _ = kill_process(pid, Signal::KILL);
     }
+}
+
+/// Asks a process to end (SIGTERM).
+pub(crate) fn terminate(pid: u32) -> Result<()> {
+    let pid = Pid::from_raw(i32::try_from(pid)?).context("no process has the number 0")?;
+    kill_process(pid, Signal::TERM).context("cannot ask the process to end")
 }
 
 /// Bytes of memory that these processes use, shared pages counted in parts (proportional set size).

@@ -105,7 +105,7 @@ pub fn digests_of_zip(path: &Path) -> Result<Vec<(String, String)>> {
     for index in 0..archive.len() {
         let entry = archive.by_index(index).context("the zip has a broken entry")?;
         if entry.is_file() {
-            let name = entry.name().to_owned();
+            let name = entry.name().context("the zip has a name that is none")?.into_owned();
             digests.push((name, sha256_of(entry).context("the zip has a broken file")?));
         }
     }

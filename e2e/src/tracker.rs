@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -13,6 +14,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::{output_folder, page_folder, workspace_root};
+
+/// Time in which a tracker that was told to end makes room for another, and then ends.
+const HAND_OVER_TIME: Duration = Duration::from_secs(180);
 
 /// A tracker that serves the built page; ended when dropped.
 #[derive(Debug)]
@@ -118,6 +122,27 @@ impl Tracker {
         }
     }
 
+    /// Tells it to end as a restart does, and starts its successor on the same port while it drains. Gives the old one, which
+    /// ends by itself.
+    pub async fn hand_over(&mut self) -> Result<Retired> {
+        let old = Retired(self.child.take().context("the tracker is not there")?);
+        crate::process::terminate(old.0.id())?;
+        let began = Instant::now();
+        // The port is free as soon as the old one accepts nobody any more.
+        let (child, url) = loop {
+            match spawn(self.address, &self.flags, &self.log) {
+                Ok(started) => break started,
+                Err(error) if began.elapsed() > HAND_OVER_TIME => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        };
+        self.child = Some(child);
+        if url != self.url {
+            bail!("the tracker came back as {url} instead of {}", self.url);
+        }
+        Ok(old)
+    }
+
     /// Starts it again on the port it had.
     pub fn start_again(&mut self) -> Result<()> {
         self.stop();
@@ -133,6 +158,33 @@ impl Tracker {
 impl Drop for Tracker {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// A tracker that was told to end. If it has not when this is dropped, it is killed.
+#[derive(Debug)]
+pub struct Retired(Child);
+
+impl Retired {
+    /// Waits until it has ended; an error unless all went well.
+    pub async fn ended(mut self) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            match self.0.try_wait().context("cannot look after the old tracker")? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("the old tracker ended with {status}"),
+                None if began.elapsed() > HAND_OVER_TIME => bail!("the old tracker does not end"),
+                None => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+}
+
+impl Drop for Retired {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -37,31 +37,45 @@ pub const ENXAME_VERSION: u32 = 1;
 pub const CLOSE_SUPERSEDED: u16 = 4001;
 
 /// One session description, exactly as WebTorrent signals it.
+///
+/// Whoever only passes descriptions on may keep the SDP as it came: `S` is how it is kept.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionDescription {
+pub struct SessionDescription<S = String> {
     /// `offer` or `answer`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The SDP. Never logged: it holds addresses.
-    pub sdp: String,
+    pub sdp: S,
 }
 
-impl SessionDescription {
+/// The text of a session description, however it is kept.
+pub trait Sdp {
+    /// Whether the text is longer than so many bytes.
+    fn is_longer_than(&self, bytes: usize) -> bool;
+}
+
+impl Sdp for String {
+    fn is_longer_than(&self, bytes: usize) -> bool {
+        self.len() > bytes
+    }
+}
+
+impl<S: Sdp> SessionDescription<S> {
     /// Checks that this is an offer, or an answer, that is not too long.
     fn check(&self, kind: &'static str) -> Result<(), SignalError> {
         if self.kind != kind {
             return Err(SignalError::Malformed(format!("the {kind}'s description is of another type")));
         }
-        if self.sdp.len() > MAX_SDP_BYTES {
+        if self.sdp.is_longer_than(MAX_SDP_BYTES) {
             return Err(SignalError::Malformed(format!("an SDP is longer than {MAX_SDP_BYTES} bytes")));
         }
         Ok(())
     }
 }
 
-impl std::fmt::Debug for SessionDescription {
+impl<S> std::fmt::Debug for SessionDescription<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SessionDescription({}, {} bytes)", self.kind, self.sdp.len())
+        write!(f, "SessionDescription({})", self.kind)
     }
 }
 

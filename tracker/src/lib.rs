@@ -7,6 +7,7 @@
 //! credit is checked → the other `socket` writes.
 //!
 //! In reading order:
+//! - [`signal`]: what clients say and are told, with session descriptions passed on as they came;
 //! - [`registry`]: who is in which swarm, as a pure state machine: no IO, no clock, no randomness of its own;
 //! - [`relay`]: which channels are open and what each direction may send, pure as well;
 //! - [`limits`]: every bound on what clients cost, and its usual value;
@@ -38,6 +39,7 @@ pub mod registry;
 pub mod relay;
 pub mod server;
 pub mod settings;
+pub mod signal;
 mod socket;
 pub mod state;
 pub mod tls;

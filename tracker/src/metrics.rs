@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use shared::signal::ToTracker;
+use crate::signal::ToTracker;
 
 /// The type of the text format that is written here: version 0.0.4, which every Prometheus reads.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -13,7 +13,7 @@
 //! the client who asked for it: then the answer is one of its signals.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -22,11 +22,12 @@ use futures::task::AtomicWaker;
 use shared::InfoHash;
 use shared::limits::RELAY_WINDOW;
 use shared::relay::{ChannelId, Frame};
-use shared::signal::{RelayReason, ToPeer};
+use shared::signal::RelayReason;
 
 use crate::limits::Limits;
 use crate::lock;
 use crate::relay::{Credit, CreditError};
+use crate::signal::ToPeer;
 
 /// Most bytes of signals that wait for one connection: what 15 announces with the most offers of usual size (3 KiB)
 /// bring, or 3 with the longest offers that any client sends. Who is further behind does not read.
@@ -124,6 +125,8 @@ pub(crate) struct Outbox {
     queues: Arc<Queues>,
     /// Bytes that wait, for those who look at all connections and should not have to wait for each.
     held: AtomicUsize,
+    /// Whether the connection is gone, or told to go.
+    is_over: AtomicBool,
 }
 
 impl Default for Outbox {
@@ -221,7 +224,13 @@ impl Payload {
 impl Outbox {
     /// An empty one, whose bytes are counted there as well.
     pub(crate) fn new(queues: Arc<Queues>) -> Self {
-        Self { waiting: Mutex::default(), waker: AtomicWaker::new(), queues, held: AtomicUsize::new(0) }
+        Self {
+            waiting: Mutex::default(),
+            waker: AtomicWaker::new(),
+            queues,
+            held: AtomicUsize::new(0),
+            is_over: AtomicBool::new(false),
+        }
     }
 
     /// Bytes that wait.
@@ -269,8 +278,19 @@ impl Outbox {
         true
     }
 
+    /// The swarm of a channel that is open, or whose end the client has not read.
+    pub(crate) fn swarm_of(&self, channel: ChannelId) -> Option<InfoHash> {
+        lock(&self.waiting).lanes.get(&channel).map(|lane| lane.info_hash)
+    }
+
+    /// Whether the connection is gone, or told to go: it has no say any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
     /// The connection is gone: nothing is kept for it.
     pub(crate) fn discard(&self) {
+        self.is_over.store(true, Ordering::Release);
         let mut waiting = lock(&self.waiting);
         waiting.clear();
         self.settle(&mut waiting);
@@ -278,6 +298,7 @@ impl Outbox {
 
     /// Ends the connection, before anything that waits.
     pub(crate) fn end(&self, ending: Ending) {
+        self.is_over.store(true, Ordering::Release);
         let mut waiting = lock(&self.waiting);
         waiting.end(ending);
         self.settle(&mut waiting);

@@ -15,25 +15,29 @@
 //!   [`OFFER_LIFETIME`] ago, and once.
 
 mod swarm;
+mod tally;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 use rand::Rng;
 use shared::limits::{MAX_NUMWANT, RELAY_WINDOW};
 use shared::signal::{
-    Announce, Announced, Answer, ENXAME_VERSION, EnxameReply, Event, Forwarded, IceServer, NamedPeer, Scrape,
-    Scraped, SwarmCounts, TargetedOffer, ToPeer,
+    Announced, ENXAME_VERSION, EnxameReply, Event, IceServer, NamedPeer, Scrape, Scraped, SwarmCounts,
 };
 use shared::{InfoHash, OfferId, PeerId};
 
 use crate::ConnectionId;
 use crate::cluster::backend::{Entry, KINDS};
 use crate::limits::{MAX_MEMBERSHIPS, MAX_PEERS, MAX_PEERS_PER_SWARM};
+use crate::signal::{Announce, Answer, Forwarded, TargetedOffer, ToPeer};
 use swarm::{Peer, Swarm};
+pub use tally::Tally;
+pub(crate) use tally::add_below;
 
 /// Time in which an offer can be answered. A client gives one up after 50 s; the rest is for slow links.
 pub const OFFER_LIFETIME: Duration = Duration::from_secs(120);
@@ -127,8 +131,11 @@ pub struct Totals {
 /// [`disconnect`](Self::disconnect), [`expire`](Self::expire). Questions: [`scrape`](Self::scrape), [`relay_capable`](Self::relay_capable),
 /// [`totals`](Self::totals).
 ///
+/// A tracker may have several, each for some of the swarms; they share a [`Tally`], by which the bounds hold for all of them
+/// together.
+///
 /// Invariants: a swarm has at least one peer; `memberships` holds exactly the peers of all swarms, `peers` is their number,
-/// and `seeders` that of those that have everything.
+/// and `seeders` that of those that have everything. What is in the tally is the sum of that of all registries that share it.
 #[derive(Debug)]
 pub struct Registry {
     interval: Duration,
@@ -138,6 +145,7 @@ pub struct Registry {
     peers: usize,
     seeders: usize,
     bounds: Bounds,
+    tally: Arc<Tally>,
     /// How often each torrent was completed, also of those whose swarms are empty.
     completed: IndexMap<InfoHash, u32>,
     /// Whose count changed since it was last asked.
@@ -155,6 +163,7 @@ impl Registry {
             peers: 0,
             seeders: 0,
             bounds: Bounds::default(),
+            tally: Arc::default(),
             completed: IndexMap::new(),
             changed: HashSet::new(),
         }
@@ -166,10 +175,19 @@ impl Registry {
         Self { bounds, ..self }
     }
 
+    /// The same, one of several. Nobody may be in it yet.
+    #[must_use]
+    pub fn sharing(self, tally: Arc<Tally>) -> Self {
+        Self { tally, ..self }
+    }
+
     /// Begins with these completed counts. What is more than there is room for is left out.
     pub fn remember(&mut self, completed: impl IntoIterator<Item = (InfoHash, u32)>) {
-        let room = self.bounds.remembered.saturating_sub(self.completed.len());
-        self.completed.extend(completed.into_iter().take(room));
+        for (info_hash, count) in completed {
+            if self.completed.contains_key(&info_hash) || self.tally.remember(self.bounds.remembered) {
+                self.completed.insert(info_hash, count);
+            }
+        }
     }
 
     /// The completed counts that changed since this was last asked; `None` for those that were forgotten.
@@ -206,6 +224,7 @@ impl Registry {
         }
         if self.memberships.entry(connection).or_default().insert((info_hash, peer_id)) {
             self.peers += 1;
+            self.tally.join(connection);
         }
         let swarm = self.swarms.entry(info_hash).or_default();
         let seeders = swarm.seeders();
@@ -369,7 +388,8 @@ impl Registry {
         Totals { swarms: self.swarms.len(), peers: self.peers, seeders: self.seeders }
     }
 
-    /// Checks that the connection may use this peer id, and gives the connection that it takes it over from.
+    /// Checks that the connection may use this peer id, and gives the connection that it takes it over from. Who comes new has
+    /// a place among the peers of all registries then.
     fn claim(
         &self,
         connection: ConnectionId,
@@ -387,26 +407,22 @@ impl Registry {
         if announce.event == Event::Stopped {
             return Ok(superseded);
         }
-        let memberships = self.memberships.get(&connection).map_or(0, HashSet::len);
-        if memberships >= self.bounds.memberships {
+        if self.tally.memberships(connection) >= self.bounds.memberships {
             return Err(AnnounceError::TooManyMemberships(self.bounds.memberships));
         }
-        // Who takes a peer id over adds no peer.
-        if superseded.is_none() {
-            let swarm = self.swarms.get(&announce.info_hash).map_or(0, Swarm::len);
-            if swarm >= self.bounds.peers_per_swarm {
-                return Err(AnnounceError::SwarmFull(self.bounds.peers_per_swarm));
-            }
-            if self.peers >= self.bounds.peers {
-                return Err(AnnounceError::TrackerFull);
-            }
+        let mut most = self.bounds.peers;
+        if superseded.is_some() {
+            // Who takes a peer id over adds no peer: the other goes.
+            most = usize::MAX;
+        } else if self.swarms.get(&announce.info_hash).map_or(0, Swarm::len) >= self.bounds.peers_per_swarm {
+            return Err(AnnounceError::SwarmFull(self.bounds.peers_per_swarm));
         }
-        Ok(superseded)
+        if self.tally.enter(most) { Ok(superseded) } else { Err(AnnounceError::TrackerFull) }
     }
 
     /// Counts a completed download, in the place of a small count if there is no other.
     fn note_completed(&mut self, info_hash: InfoHash, rng: &mut impl Rng) {
-        if !self.completed.contains_key(&info_hash) && self.completed.len() >= self.bounds.remembered {
+        if !self.completed.contains_key(&info_hash) && !self.tally.remember(self.bounds.remembered) {
             let candidates = (0..FORGET_ONE_OF.min(self.completed.len()))
                 .map(|_| rng.random_range(0..self.completed.len()))
                 .min_by_key(|index| self.completed[*index]);
@@ -465,6 +481,7 @@ impl Registry {
             return;
         }
         self.peers -= 1;
+        self.tally.leave(connection);
         if memberships.is_empty() {
             self.memberships.remove(&connection);
         }

@@ -8,17 +8,20 @@
 //! above the highest it has seen knows that it is about a channel closed in the meantime.
 
 mod credit;
+mod numbers;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use shared::relay::ChannelId;
 use shared::signal::RelayReason;
 use shared::{InfoHash, PeerId};
 
 use crate::ConnectionId;
-use crate::limits::MAX_CHANNELS;
+use crate::limits::{MAX_CHANNELS, MAX_RELAY_CHANNELS};
 use crate::registry::Membership;
 pub use credit::{Credit, CreditError};
+pub use numbers::Numbers;
 
 /// One end of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,26 +49,21 @@ pub enum Opening {
 
 /// Which relay channels are open.
 ///
+/// A tracker may have several, each for some of the swarms; they share the [`Numbers`], by which the bounds hold for all of them
+/// together.
+///
 /// Invariant: the far end of a channel's far end is the channel itself.
 #[derive(Debug)]
 pub struct Channels {
-    sides: HashMap<ConnectionId, Side>,
-    open: usize,
-    per_connection: usize,
+    /// Of each connection that has any.
+    sides: HashMap<ConnectionId, HashMap<ChannelId, Line>>,
+    numbers: Arc<Numbers>,
 }
 
 impl Default for Channels {
     fn default() -> Self {
-        Self::new(MAX_CHANNELS)
+        Self::new(Arc::new(Numbers::new(MAX_CHANNELS, MAX_RELAY_CHANNELS)))
     }
-}
-
-/// One connection's channels.
-#[derive(Debug, Default)]
-struct Side {
-    /// The highest number used; numbers start at 1.
-    highest: u32,
-    open: HashMap<ChannelId, Line>,
 }
 
 /// A channel as seen from one of its ends.
@@ -78,16 +76,17 @@ struct Line {
 }
 
 impl Channels {
-    /// None are open, and one connection may have so many.
-    pub fn new(per_connection: usize) -> Self {
-        Self { sides: HashMap::new(), open: 0, per_connection }
+    /// None are open.
+    pub fn new(numbers: Arc<Numbers>) -> Self {
+        Self { sides: HashMap::new(), numbers }
     }
 
     /// Opens a channel between two peers of one swarm.
     ///
     /// # Errors
     /// [`RelayReason::UnknownPeer`] when both are of different swarms or over the same connection, and
-    /// [`RelayReason::TooManyChannels`] when either has as many as it may have, or no numbers left.
+    /// [`RelayReason::TooManyChannels`] when either has as many as it may have, or no numbers left, or when there are as many
+    /// as there may be.
     pub fn open(&mut self, asker: Membership, other: Membership) -> Result<Opening, RelayReason> {
         if asker.connection == other.connection || asker.info_hash != other.info_hash {
             return Err(RelayReason::UnknownPeer);
@@ -97,38 +96,35 @@ impl Channels {
                 && line.near_peer == asker.peer_id
                 && line.far_peer == other.peer_id
         };
-        if self.sides.get(&asker.connection).is_some_and(|side| side.open.values().any(existing)) {
+        if self.sides.get(&asker.connection).is_some_and(|side| side.values().any(existing)) {
             return Ok(Opening::Existing);
         }
-        let asker_channel = self.free_number(asker.connection)?;
-        let other_channel = self.free_number(other.connection)?;
+        let both = self.numbers.take(asker.connection, other.connection);
+        let (asker_channel, other_channel) = both.ok_or(RelayReason::TooManyChannels)?;
         let asker_end = End { connection: asker.connection, channel: asker_channel };
         let other_end = End { connection: other.connection, channel: other_channel };
         self.add(asker_end, other_end, asker, other.peer_id);
         self.add(other_end, asker_end, other, asker.peer_id);
-        self.open += 1;
         Ok(Opening::Opened { asker: asker_end, other: other_end })
     }
 
     /// Closes a channel and gives its far end and its swarm; `None` if it is not open.
     pub fn close(&mut self, end: End) -> Option<(End, InfoHash)> {
-        let line = self.sides.get_mut(&end.connection)?.open.remove(&end.channel)?;
-        if let Some(far) = self.sides.get_mut(&line.far.connection) {
-            far.open.remove(&line.far.channel);
-        }
-        self.open -= 1;
+        let line = self.remove(end)?;
+        self.remove(line.far);
+        self.numbers.give_back(end.connection, line.far.connection);
         Some((line.far, line.info_hash))
     }
 
     /// The other end of an open channel.
     pub fn far_end(&self, end: End) -> Option<End> {
-        Some(self.sides.get(&end.connection)?.open.get(&end.channel)?.far)
+        Some(self.sides.get(&end.connection)?.get(&end.channel)?.far)
     }
 
     /// Both ends, its own first, of the channel that this peer has with that one, in their swarm.
     pub(crate) fn between(&self, member: Membership, other: PeerId) -> Option<(End, End)> {
         let side = self.sides.get(&member.connection)?;
-        let (channel, line) = side.open.iter().find(|(_, line)| {
+        let (channel, line) = side.iter().find(|(_, line)| {
             line.info_hash == member.info_hash && line.near_peer == member.peer_id && line.far_peer == other
         })?;
         Some((End { connection: member.connection, channel: *channel }, line.far))
@@ -137,8 +133,7 @@ impl Channels {
     /// The open channels of one peer in one swarm.
     pub fn of_member(&self, member: Membership) -> Vec<End> {
         let Some(side) = self.sides.get(&member.connection) else { return Vec::new() };
-        side.open
-            .iter()
+        side.iter()
             .filter(|(_, line)| line.info_hash == member.info_hash && line.near_peer == member.peer_id)
             .map(|(channel, _)| End { connection: member.connection, channel: *channel })
             .collect()
@@ -146,35 +141,39 @@ impl Channels {
 
     /// Closes all channels of a connection that is gone, and gives their far ends.
     pub fn disconnect(&mut self, connection: ConnectionId) -> Vec<End> {
-        let Some(side) = self.sides.remove(&connection) else { return Vec::new() };
-        self.open -= side.open.len();
-        let ends: Vec<End> = side.open.values().map(|line| line.far).collect();
+        let side = self.sides.remove(&connection).unwrap_or_default();
+        let ends: Vec<End> = side.values().map(|line| line.far).collect();
         for far in &ends {
-            if let Some(side) = self.sides.get_mut(&far.connection) {
-                side.open.remove(&far.channel);
-            }
+            self.remove(*far);
+            self.numbers.give_back(connection, far.connection);
         }
         ends
     }
 
-    /// Number of open channels.
-    pub fn count(&self) -> usize {
-        self.open
+    /// The same for one that has channels here alone: its numbers are forgotten.
+    pub(crate) fn end(&mut self, connection: ConnectionId) -> Vec<End> {
+        let ends = self.disconnect(connection);
+        self.numbers.forget(connection);
+        ends
     }
 
-    fn free_number(&self, connection: ConnectionId) -> Result<ChannelId, RelayReason> {
-        let Some(side) = self.sides.get(&connection) else { return Ok(ChannelId(1)) };
-        if side.open.len() >= self.per_connection {
-            return Err(RelayReason::TooManyChannels);
-        }
-        side.highest.checked_add(1).map(ChannelId).ok_or(RelayReason::TooManyChannels)
+    /// Number of open channels, of all that share the numbers.
+    pub fn count(&self) -> usize {
+        self.numbers.open()
     }
 
     fn add(&mut self, near: End, far: End, member: Membership, far_peer: PeerId) {
-        let side = self.sides.entry(near.connection).or_default();
-        side.highest = near.channel.0;
         let line = Line { far, info_hash: member.info_hash, near_peer: member.peer_id, far_peer };
-        side.open.insert(near.channel, line);
+        self.sides.entry(near.connection).or_default().insert(near.channel, line);
+    }
+
+    fn remove(&mut self, end: End) -> Option<Line> {
+        let side = self.sides.get_mut(&end.connection)?;
+        let line = side.remove(&end.channel);
+        if side.is_empty() {
+            self.sides.remove(&end.connection);
+        }
+        line
     }
 }
 

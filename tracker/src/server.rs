@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::HeaderMap;
@@ -19,7 +19,6 @@ use crate::door::{Door, Seat};
 use crate::http::{Speech, Visitor};
 use crate::hub::Hub;
 use crate::limits::Limits;
-use crate::lock;
 use crate::metrics::{Metrics, Rejection};
 use crate::outbox::Queues;
 use crate::page::Page;
@@ -45,7 +44,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct App {
-    pub(crate) hub: Mutex<Hub>,
+    pub(crate) hub: Hub,
     pub(crate) page: Arc<Page>,
     pub(crate) ping_interval: Duration,
     pub(crate) started: Instant,
@@ -135,7 +134,7 @@ pub async fn run(
     drop(listener);
     tasks.close();
     if is_restart {
-        tracing::info!(connections = lock(&app.hub).counts().connections, "draining");
+        tracing::info!(connections = app.hub.counts().connections, "draining");
         ends.tell(&ends.leave);
         tokio::select! {
             () = tasks.wait() => {}
@@ -143,7 +142,7 @@ pub async fn run(
             () = sleep(drain_time) => tracing::info!(left = app.door.open(), "not all have left in time"),
         }
     }
-    tracing::info!(connections = lock(&app.hub).counts().connections, "shutting down");
+    tracing::info!(connections = app.hub.counts().connections, "shutting down");
     ends.tell(&ends.now);
     if timeout(SHUTDOWN_TIME, tasks.wait()).await.is_err() {
         tracing::warn!(left = tasks.len(), "connections did not end in time");
@@ -167,7 +166,7 @@ impl App {
             hub.share_with(Arc::clone(shared));
         }
         let app = Self {
-            hub: Mutex::new(hub),
+            hub,
             page: Arc::new(settings.page),
             ping_interval: settings.ping_interval,
             started: Instant::now(),
@@ -291,10 +290,10 @@ async fn sweep(app: Arc<App>, period: Duration) {
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = app.access.changed() => lock(&app.hub).enforce_access(),
+            () = app.access.changed() => app.hub.enforce_access(),
         }
         let now = Instant::now().into_std();
-        lock(&app.hub).expire(now);
+        app.hub.expire(now);
         app.door.sweep(now);
     }
 }

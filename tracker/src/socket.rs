@@ -21,9 +21,7 @@ use futures::FutureExt;
 use shared::InfoHash;
 use shared::limits::{MAX_RELAY_PAYLOAD, MAX_SIGNAL_BYTES};
 use shared::relay::{ChannelId, Frame, HEADER_LEN};
-use shared::signal::{
-    Announce, Announced, CLOSE_SUPERSEDED, Failed, RelayReason, SignalError, ToPeer, ToTracker,
-};
+use shared::signal::{Announced, CLOSE_SUPERSEDED, Failed, RelayReason, SignalError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -32,13 +30,13 @@ use carrier::{Carrier, Opcode};
 use reader::{Fault, Inbox, Incoming, READ_BUFFER, Reader};
 
 use crate::door::Pass;
-use crate::hub::Far;
+use crate::hub::{Connection, Far};
 use crate::meter::{Bucket, Meter, Quota};
 use crate::metrics::{Action, Rejection};
 use crate::outbox::{DataError, Ending, Next, Outbox};
-use crate::relay::{CreditError, End};
+use crate::relay::CreditError;
 use crate::server::{App, Ends};
-use crate::{ConnectionId, lock};
+use crate::signal::{Announce, ToPeer, ToTracker};
 
 /// Pings that a client may leave without any sign of life, or without finishing a message that it began, before it is
 /// taken for gone.
@@ -69,8 +67,9 @@ pub(crate) async fn serve<S>(stream: S, read: Bytes, pass: Pass, app: Arc<App>, 
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (id, outbox) = lock(&app.hub).connect();
-    let registration = Registration { app, id };
+    let connection = app.hub.connect();
+    let (id, outbox) = (connection.id, Arc::clone(&connection.outbox));
+    let registration = Registration { app, connection };
     let period = registration.app.ping_interval.max(MIN_PING_INTERVAL);
     let now = Instant::now().into_std();
     let mut pings = interval_at(Instant::now() + period, period);
@@ -119,12 +118,12 @@ macro_rules! ready_or_continue {
 /// Takes the connection out of the hub when dropped.
 struct Registration {
     app: Arc<App>,
-    id: ConnectionId,
+    connection: Connection,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        lock(&self.app.hub).disconnect(self.id);
+        self.app.hub.disconnect(self.connection.id);
     }
 }
 
@@ -229,7 +228,7 @@ where
             || (is_unfinished && self.unfinished_pings >= MAX_MISSED_PINGS)
         {
             self.reject(Rejection::Silent);
-            tracing::debug!(connection = %self.registration.id, "silent for too long");
+            tracing::debug!(connection = %self.registration.connection.id, "silent for too long");
             return Poll::Ready(None);
         }
         self.missed_pings += 1;
@@ -280,7 +279,7 @@ where
 
     /// The client sent what ends its connection.
     fn fail(&self, fault: Fault) -> Goodbye {
-        tracing::debug!(connection = %self.registration.id, %fault, "broke the WebSocket protocol");
+        tracing::debug!(connection = %self.registration.connection.id, %fault, "broke the WebSocket protocol");
         Some(match fault {
             Fault::TooLong => {
                 self.reject(Rejection::MessageSize);
@@ -337,9 +336,9 @@ where
     /// The client hears that a channel is open, and may use it.
     fn told_of(&mut self, channel: ChannelId) {
         self.highest_channel = self.highest_channel.max(channel.0);
-        let end = End { connection: self.registration.id, channel };
+        let Registration { app, connection } = &self.registration;
         // It may be closed again already.
-        if let Some(far) = lock(&self.registration.app.hub).far_end(end) {
+        if let Some(far) = app.hub.far_end(connection, channel) {
             self.channels.insert(channel, far);
         }
     }
@@ -404,11 +403,11 @@ where
             self.reject(Rejection::MessageSize);
             return Some((CloseCode::Size, "the message is too long"));
         }
-        match ToTracker::from_json(text) {
+        match ToTracker::read(text) {
             Ok(message) => self.handle_message(message, now),
             Err(error) => {
                 self.reject(Rejection::Malformed);
-                tracing::debug!(connection = %self.registration.id, %error, "malformed message");
+                tracing::debug!(connection = %self.registration.connection.id, %error, "malformed message");
                 self.outbox.signal(ToPeer::Failed(failure(text, &error)));
             }
         }
@@ -448,7 +447,7 @@ where
         }
         let app = &self.registration.app;
         let (action, began) = (Action::from(&message), Instant::now());
-        lock(&app.hub).handle(self.registration.id, message, began.into_std());
+        app.hub.handle(&self.registration.connection, message, began.into_std());
         app.metrics.handling[action as usize].observe(began.elapsed());
     }
 
@@ -476,7 +475,7 @@ where
             }
             Err(error) => {
                 self.reject(Rejection::RelayProtocol);
-                tracing::debug!(connection = %self.registration.id, %error, "malformed frame");
+                tracing::debug!(connection = %self.registration.connection.id, %error, "malformed frame");
                 self.fail_relay(error.to_string());
             }
         }
@@ -504,7 +503,7 @@ where
                 app.metrics.relayed_bytes.add(bytes);
                 app.metrics.relayed_frames.add(1);
                 if app.queues.is_over() {
-                    lock(&app.hub).relieve();
+                    app.hub.relieve();
                 }
             }
             Err(DataError::Credit(error)) => self.break_credit(channel, error),
@@ -529,10 +528,10 @@ where
     }
 
     fn break_channel(&mut self, channel: ChannelId, reason: RelayReason) {
-        tracing::debug!(connection = %self.registration.id, channel = channel.0, ?reason, "closed a relay channel");
+        tracing::debug!(connection = %self.registration.connection.id, channel = channel.0, ?reason, "closed a relay channel");
         self.channels.remove(&channel);
-        let end = End { connection: self.registration.id, channel };
-        lock(&self.registration.app.hub).break_relay(end, reason);
+        let Registration { app, connection } = &self.registration;
+        app.hub.break_relay(connection, channel, reason);
     }
 
     /// A frame for a channel that is not open: a race if it was, an error of the client if it never was.

@@ -14,7 +14,6 @@ use shared::InfoHash;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::lock;
 use crate::server::App;
 
 /// Time between two saves, if there is something new: what a crash costs at most, with the time of one save.
@@ -194,7 +193,7 @@ async fn keep(state: State, app: Arc<App>, stop: CancellationToken) {
     let mut has_failed = false;
     loop {
         let is_last = tokio::time::timeout(SAVE_INTERVAL, stop.cancelled()).await.is_ok();
-        unsaved.extend(lock(&app.hub).take_completed());
+        unsaved.extend(app.hub.take_completed());
         let metrics = &app.metrics;
         let lifetime = app.lifetime().unwrap_or_default();
         if lifetime != saved || !unsaved.is_empty() {

@@ -50,6 +50,12 @@ pub enum Command {
     Resume(InfoHash),
     /// Forget the torrent and what was downloaded of it.
     Remove(InfoHash),
+    /// Take the torrent out of the list, and keep what was downloaded of it.
+    Unlist(InfoHash),
+    /// Put it into the list again.
+    Relist(InfoHash),
+    /// Delete what is kept of a torrent that is not in the list.
+    DeleteUnlisted(InfoHash),
     /// Take a row without info-hash out of the list (by `TorrentView::key`): it is being hashed, or that failed.
     RemoveRow(u32),
     /// Save the torrent's file, or all its files as one zip.

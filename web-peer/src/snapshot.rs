@@ -24,6 +24,9 @@ pub struct Snapshot {
     pub polite_upload: Option<u64>,
     /// Torrents in the order in which they were added.
     pub torrents: Vec<TorrentView>,
+    /// What is kept of torrents that were taken out of the list.
+    #[serde(default)]
+    pub unlisted: Vec<UnlistedView>,
     /// What went wrong and belongs to no torrent, oldest first; shown until dismissed.
     pub alerts: Vec<Alert>,
 }
@@ -141,6 +144,18 @@ pub enum TransportMode {
     Direct,
 }
 
+/// What is kept of a torrent that was taken out of the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnlistedView {
+    /// Which torrent: forty hexadecimal digits.
+    pub info_hash: String,
+    /// What it is called.
+    pub name: String,
+    /// Bytes that are there, verified.
+    pub bytes: u64,
+}
+
 /// Where downloads are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -220,6 +235,9 @@ pub struct TorrentView {
     pub waiting: Option<Waiting>,
     /// What is wrong with it.
     pub trouble: Option<Trouble>,
+    /// Whether its bytes are in this browser's storage, and not in files of the user's own.
+    #[serde(default)]
+    pub stored: bool,
     /// How far saving it into a folder is, or was.
     pub saving: Option<SavingView>,
     /// Seconds until what is wanted is complete at the present rate; `None` when that cannot be said.
@@ -240,6 +258,11 @@ impl TorrentView {
     /// Whether it stands still until the user's own files are here again.
     pub fn needs_files(&self) -> bool {
         matches!(self.waiting, Some(Waiting::Files | Waiting::Permission))
+    }
+
+    /// Whether the torrent can be taken out of the list and leave something here.
+    pub fn can_be_unlisted(&self) -> bool {
+        self.stored && self.torrent.bytes.verified > 0 && !self.needs_files()
     }
 
     /// Whether something is here that was wanted, and nothing is missing of it, but not the whole torrent.
@@ -457,6 +480,7 @@ mod tests {
             limits: RateLimits::default(),
             history: RateHistory::default(),
             super_seeding: false,
+            stored: true,
             banned: Vec::new(),
             trackers: Vec::new(),
             link: String::new(),

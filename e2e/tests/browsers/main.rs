@@ -32,6 +32,7 @@ mod seeding_again;
 mod share;
 mod strangers_misbehave;
 mod swarm;
+mod taken_out;
 mod their_client;
 mod torrent_file;
 mod tracker_killed;

@@ -131,20 +131,28 @@ impl Pieces {
             self.resume(piece, &senders, &data, &is_banned, None);
             return Some(Refusal::Resumed);
         }
-        if let Some(suspect) = self.suspects.get_mut(&piece) {
-            let len = u64::from(self.geometry.piece_len(piece));
-            if self.parked_bytes + len <= MAX_PARKED_BYTES {
-                self.parked_bytes += len;
-                suspect.kept = Some((senders, data));
+        if self.suspects.contains_key(&piece) {
+            let kept = self.may_park(piece).then_some((senders, data));
+            if let Some(suspect) = self.suspects.get_mut(&piece) {
+                suspect.kept = kept;
             }
             return Some(Refusal::Again);
         }
-        if !self.suspects.is_empty() && self.parked_bytes + self.len(piece) <= MAX_PARKED_BYTES {
-            self.parked_bytes += self.len(piece);
+        if !self.suspects.is_empty() && self.may_park(piece) {
             self.parked.insert(piece, (senders, data));
             return Some(Refusal::Parked);
         }
         Some(Refusal::Suspect(self.suspect(piece, &senders, &data)))
+    }
+
+    /// Whether there is room to keep this piece, which is counted then.
+    fn may_park(&mut self, piece: PieceIndex) -> bool {
+        let bytes = self.parked_bytes + self.len(piece);
+        let has_room = bytes <= MAX_PARKED_BYTES;
+        if has_room {
+            self.parked_bytes = bytes;
+        }
+        has_room
     }
 
     /// Notes who sent what; who they are.
@@ -157,11 +165,7 @@ impl Pieces {
             digest: Sha1::digest(unit).into(),
         };
         let testimonies = units.map(testimony).collect();
-        let kept = (self.parked_bytes + self.len(piece) <= MAX_PARKED_BYTES)
-            .then(|| (senders.to_vec(), data.clone()));
-        if kept.is_some() {
-            self.parked_bytes += self.len(piece);
-        }
+        let kept = self.may_park(piece).then(|| (senders.to_vec(), data.clone()));
         self.suspects.insert(piece, Suspect { testimonies, kept, rounds: 0 });
         senders.iter().copied().collect::<SortedSet<_>>().into_iter().collect()
     }

@@ -11,17 +11,17 @@ use crate::ids::{InfoHash, OfferId, PeerId};
 use crate::limits::{MAX_NUMWANT, MAX_REASON_BYTES, MAX_RELAY_URL_BYTES, MAX_SIGNAL_BYTES};
 use crate::relay::ChannelId;
 
-/// One text message from the tracker.
+/// One text message from the tracker. `S` is how the SDP in it is kept.
 #[derive(Debug, Clone, PartialEq)]
-pub enum ToPeer {
+pub enum ToPeer<S = String> {
     /// The reply to an announce.
     Announced(Announced),
     /// Somebody's offer, to be answered.
-    Offer(Forwarded),
+    Offer(Forwarded<S>),
     /// Your offer for one peer was not passed on (our extension).
     OfferRefused(OfferRefused),
     /// The answer to an offer of yours.
-    Answer(Forwarded),
+    Answer(Forwarded<S>),
     /// The reply to a scrape.
     Scraped(Scraped),
     /// What you sent was refused.
@@ -134,7 +134,7 @@ pub struct OfferRefused {
 
 /// An offer or an answer on its way to the peer it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forwarded {
+pub struct Forwarded<S = String> {
     /// The swarm.
     pub info_hash: InfoHash,
     /// Who sent it.
@@ -142,7 +142,7 @@ pub struct Forwarded {
     /// Which offer this is, or answers.
     pub offer_id: OfferId,
     /// The session description.
-    pub description: SessionDescription,
+    pub description: SessionDescription<S>,
 }
 
 /// Peers in one swarm.
@@ -263,7 +263,9 @@ impl ToPeer {
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect(ALWAYS_JSON)
     }
+}
 
+impl<S: Serialize> ToPeer<S> {
     /// Appends the message as JSON, without a copy of anything in it.
     pub fn write_json(&self, to: &mut Vec<u8>) {
         serde_json::to_writer(to, self).expect(ALWAYS_JSON);
@@ -350,8 +352,8 @@ impl Raw {
 }
 
 /// The text message, field by field.
-impl Serialize for ToPeer {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl<S: Serialize> Serialize for ToPeer<S> {
+    fn serialize<W: Serializer>(&self, serializer: W) -> Result<W::Ok, W::Error> {
         let mut map = serializer.serialize_map(None)?;
         match self {
             Self::Announced(reply) => {
@@ -427,7 +429,7 @@ impl Serialize for ToPeer {
     }
 }
 
-impl Forwarded {
+impl<S> Forwarded<S> {
     /// All but the description, whose field's name tells an offer from an answer.
     fn serialize_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         map.serialize_entry("action", "announce")?;

@@ -1,22 +1,22 @@
 //! What a peer says to the tracker.
 
-use serde::de::{self, SeqAccess, Visitor};
+use serde::de::{self, DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{RelayReason, SessionDescription, SignalError, Ticket};
+use super::{RelayReason, Sdp, SessionDescription, SignalError, Ticket};
 use crate::ids::{InfoHash, OfferId, PeerId};
 use crate::limits::{MAX_KEY_BYTES, MAX_OFFERS, MAX_SCRAPE_HASHES, MAX_SIGNAL_BYTES};
 use crate::relay::ChannelId;
 
-/// One text message from a peer.
+/// One text message from a peer. `S` is how the SDP in it is kept.
 #[derive(Debug, Clone, PartialEq)]
-pub enum ToTracker {
+pub enum ToTracker<S = String> {
     /// I am in this swarm; here are some offers; name me some peers.
-    Announce(Announce),
+    Announce(Announce<S>),
     /// An offer for a peer that you named (our extension).
-    Offer(TargetedOffer),
+    Offer(TargetedOffer<S>),
     /// My answer to an offer that you forwarded.
-    Answer(Answer),
+    Answer(Answer<S>),
     /// How many are in these swarms?
     Scrape(Scrape),
     /// Open a relay channel to this peer.
@@ -63,9 +63,9 @@ impl Event {
 
 /// A WebRTC offer inside an announce.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offer {
+pub struct Offer<S = String> {
     /// The session description.
-    pub offer: SessionDescription,
+    pub offer: SessionDescription<S>,
     /// Comes back with the answer.
     pub offer_id: OfferId,
 }
@@ -98,7 +98,7 @@ fn is_zero(count: &u32) -> bool {
 
 /// `action: announce` without an answer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Announce {
+pub struct Announce<S = String> {
     /// The swarm.
     pub info_hash: InfoHash,
     /// Who announces.
@@ -114,7 +114,7 @@ pub struct Announce {
     /// How many peers it would like to meet; `None` when it did not say.
     pub numwant: Option<usize>,
     /// Offers to forward, at most [`MAX_OFFERS`]: further ones were dropped.
-    pub offers: Vec<Offer>,
+    pub offers: Vec<Offer<S>>,
     /// Our extension; `None` from other clients.
     pub enxame: Option<EnxameHello>,
 }
@@ -122,7 +122,7 @@ pub struct Announce {
 /// `action: announce` with one offer and a receiver (our extension). Nothing comes back but the answer, or
 /// [`OfferRefused`](super::OfferRefused).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetedOffer {
+pub struct TargetedOffer<S = String> {
     /// The swarm that both are in.
     pub info_hash: InfoHash,
     /// Who offers.
@@ -132,12 +132,12 @@ pub struct TargetedOffer {
     /// Comes back with the answer.
     pub offer_id: OfferId,
     /// The session description.
-    pub offer: SessionDescription,
+    pub offer: SessionDescription<S>,
 }
 
 /// `action: announce` with an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Answer<S = String> {
     /// The swarm.
     pub info_hash: InfoHash,
     /// Who answers.
@@ -147,7 +147,7 @@ pub struct Answer {
     /// Which offer.
     pub offer_id: OfferId,
     /// The session description.
-    pub answer: SessionDescription,
+    pub answer: SessionDescription<S>,
 }
 
 /// `action: scrape`.
@@ -196,8 +196,7 @@ pub struct RelayClose {
 
 /// Every field that any message to the tracker has.
 #[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Raw {
+struct Raw<S> {
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -208,23 +207,23 @@ struct Raw {
     to_peer_id: Option<PeerId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<String>,
-    #[serde(deserialize_with = "count", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "count", skip_serializing_if = "Option::is_none")]
     left: Option<u64>,
-    #[serde(deserialize_with = "count", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "count", skip_serializing_if = "Option::is_none")]
     uploaded: Option<u64>,
-    #[serde(deserialize_with = "count", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "count", skip_serializing_if = "Option::is_none")]
     downloaded: Option<u64>,
-    #[serde(deserialize_with = "count", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "count", skip_serializing_if = "Option::is_none")]
     numwant: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    offers: Option<Vec<Offer>>,
+    offers: Option<Vec<Offer<S>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    offer: Option<SessionDescription>,
+    offer: Option<SessionDescription<S>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    answer: Option<SessionDescription>,
+    answer: Option<SessionDescription<S>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offer_id: Option<OfferId>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     visit: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<Ticket>,
@@ -286,16 +285,16 @@ fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::E
     }))
 }
 
-impl ToTracker {
-    /// Reads one text message.
+impl<S: Sdp + DeserializeOwned> ToTracker<S> {
+    /// Reads one text message, with the SDP in it kept in this way.
     ///
     /// # Errors
     /// [`SignalError`]: too long, not JSON of the right shape, an unknown action, a field missing.
-    pub fn from_json(text: &str) -> Result<Self, SignalError> {
+    pub fn read(text: &str) -> Result<Self, SignalError> {
         if text.len() > MAX_SIGNAL_BYTES {
             return Err(SignalError::TooLong(text.len()));
         }
-        let raw: Raw =
+        let raw: Raw<S> =
             serde_json::from_str(text).map_err(|error| SignalError::Malformed(error.to_string()))?;
         match raw.action.as_deref() {
             Some("announce") if raw.answer.is_some() => raw.answer().map(Self::Answer),
@@ -310,6 +309,16 @@ impl ToTracker {
             Some(other) => Err(SignalError::UnknownAction(other.chars().take(32).collect())),
             None => Err(SignalError::Missing { action: "every message", field: "action" }),
         }
+    }
+}
+
+impl ToTracker {
+    /// Reads one text message.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn from_json(text: &str) -> Result<Self, SignalError> {
+        Self::read(text)
     }
 
     /// Writes the message as JSON.
@@ -385,7 +394,7 @@ macro_rules! need {
     };
 }
 
-impl Raw {
+impl<S: Sdp> Raw<S> {
     fn info_hash(one_or_many: Option<&OneOrMany>, action: &'static str) -> Result<InfoHash, SignalError> {
         match one_or_many {
             Some(OneOrMany::One(hash)) => Ok(*hash),
@@ -393,7 +402,7 @@ impl Raw {
         }
     }
 
-    fn announce(self) -> Result<Announce, SignalError> {
+    fn announce(self) -> Result<Announce<S>, SignalError> {
         let mut offers = self.offers.unwrap_or_default();
         offers.truncate(MAX_OFFERS);
         offers.iter().try_for_each(|offer| offer.offer.check("offer"))?;
@@ -414,7 +423,7 @@ impl Raw {
         })
     }
 
-    fn offer(self) -> Result<TargetedOffer, SignalError> {
+    fn offer(self) -> Result<TargetedOffer<S>, SignalError> {
         let offer = need!(self, "offer", offer);
         offer.check("offer")?;
         Ok(TargetedOffer {
@@ -426,7 +435,7 @@ impl Raw {
         })
     }
 
-    fn answer(self) -> Result<Answer, SignalError> {
+    fn answer(self) -> Result<Answer<S>, SignalError> {
         let answer = need!(self, "answer", answer);
         answer.check("answer")?;
         Ok(Answer {

@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use super::backend::{Ask, Backend, Hear, Lost, NodeId, Session, Told};
 use super::message::Message;
 use super::{ClusterSettings, Place, Request, Shared};
-use crate::lock;
 use crate::server::App;
 
 /// Most requests that are asked together.
@@ -187,9 +186,9 @@ impl Life {
 
     /// The others cannot be reached any more. What waits for them is answered with what is known here.
     fn alone(&mut self) {
-        let mut hub = lock(&self.app.hub);
-        // The hub asks with its lock held: nothing comes behind what is answered here.
-        self.shared.joined.store(false, Ordering::Relaxed);
+        let hub = &self.app.hub;
+        // The hub asks with a shard's lock held: nothing comes behind what is answered here.
+        hub.hold(|| self.shared.joined.store(false, Ordering::Relaxed));
         self.shared.nodes.store(1, Ordering::Relaxed);
         self.shared.bus.clear();
         hub.lose_all_nodes();
@@ -204,9 +203,9 @@ impl Life {
 
     /// Enters the peers that were here before the node joined.
     async fn enter_all<S: Session>(&self, session: &S) -> Result<(), Lost> {
-        let swarms = lock(&self.app.hub).swarms();
+        let swarms = self.app.hub.swarms();
         for swarms in swarms.chunks(SWARMS) {
-            let asks = lock(&self.app.hub).entries(swarms, self.entry_lifetime);
+            let asks = self.app.hub.entries(swarms, self.entry_lifetime);
             for asks in asks.chunks(BATCH) {
                 // Without others, nothing is checked or drawn: whose id it is was settled when they came.
                 session.ask(&[], asks).await?;
@@ -237,7 +236,7 @@ impl Life {
             self.shared.counted.asking.observe(began.elapsed());
             for (request, asks) in self.asked.drain(..).zip(asks) {
                 let told: Vec<Told> = told.by_ref().take(asks.len()).collect();
-                lock(&self.app.hub).answer(request, Some(told));
+                self.app.hub.answer(request, Some(told));
             }
         }
     }
@@ -275,7 +274,7 @@ fn hear(app: Arc<App>, shared: Arc<Shared>, me: NodeId) -> Hear {
             Some(Message::Data { from, on, payload }) => {
                 crate::hub::hear_data(&app, &shared, from, on, payload);
             }
-            Some(Message::Words(from, words)) => lock(&app.hub).hear(from, words, std::time::Instant::now()),
+            Some(Message::Words(from, words)) => app.hub.hear(from, words, std::time::Instant::now()),
             None => tracing::warn!(bytes = bytes.len(), "another node said something that makes no sense"),
         }
     })
@@ -301,13 +300,12 @@ async fn beat<S: Session>(
             alive.borrow().iter().filter(|node| !others.contains(node)).copied().collect();
         shared.nodes.store(others.len() + 1, Ordering::Relaxed);
         alive.send_replace(others);
-        let mut hub = lock(&app.hub);
+        let hub = &app.hub;
         for node in gone {
             tracing::info!(%node, "a node is gone");
             hub.lose_node(node);
         }
         hub.sweep_lines(std::time::Instant::now());
-        drop(hub);
         if shared.stale.load(Ordering::Relaxed) {
             return Lost("too much changed at once: the others are told everything anew".to_owned());
         }
@@ -330,7 +328,7 @@ async fn tell<S: Session>(session: &S, app: &App, shared: &Shared) -> Lost {
         deaf.dedup();
         for node in deaf {
             tracing::debug!(%node, "a node does not listen any more");
-            lock(&app.hub).lose_node(node);
+            app.hub.lose_node(node);
         }
     }
 }

@@ -10,10 +10,11 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use shared::limits::MAX_RELAY_PAYLOAD;
-use shared::signal::{RelayReason, SessionDescription, Ticket};
+use shared::signal::{RelayReason, Ticket};
 use shared::{InfoHash, OfferId, PeerId};
 
 use super::backend::NodeId;
+use crate::signal::SessionDescription;
 
 const WORDS: u8 = 1;
 const BYTES: u8 = 2;

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 use shared::limits::MAX_RELAY_URL_BYTES;
-use shared::signal::{Announce, Announced, Failed, RelayOpen, Scrape, Scraped, TargetedOffer};
+use shared::signal::{Announced, Failed, RelayOpen, Scrape, Scraped};
 use shared::{InfoHash, PeerId};
 use tokio::sync::mpsc;
 
@@ -45,6 +45,7 @@ pub(crate) use member::Member;
 use crate::limits::Limits;
 use crate::metrics::{Counter, Exposition, Histogram};
 use crate::registry::Membership;
+use crate::signal::{Announce, TargetedOffer};
 use crate::{ConnectionId, lock};
 use backend::{Draw, Entry, NodeId};
 use bus::Bus;

@@ -9,7 +9,6 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use serde_json::json;
 
 use super::{Reply, with_type};
-use crate::lock;
 use crate::metrics::{CONTENT_TYPE, Exposition};
 use crate::server::App;
 
@@ -43,10 +42,7 @@ pub(super) fn stats(app: &App, headers: &HeaderMap) -> Reply {
 /// Everything, as Prometheus reads it.
 pub(super) fn metrics(app: &App) -> Reply {
     let mut text = Exposition::default();
-    let (counts, queues) = {
-        let hub = lock(&app.hub);
-        (hub.counts(), hub.queues())
-    };
+    let (counts, queues) = (app.hub.counts(), app.hub.queues());
     text.gauge("sockets", "Open connections, HTTP and WebSocket.", app.door.open());
     text.gauge("connections", "Open WebSocket connections.", counts.connections);
     text.gauge("addresses", "Addresses that are connected or have relayed today.", app.door.addresses());
@@ -75,7 +71,7 @@ pub(super) fn metrics(app: &App) -> Reply {
 }
 
 fn numbers(app: &App) -> serde_json::Value {
-    let counts = lock(&app.hub).counts();
+    let counts = app.hub.counts();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptimeSeconds": app.started.elapsed().as_secs(),

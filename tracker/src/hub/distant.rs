@@ -2,32 +2,32 @@
 //!
 //! An announce is settled here first, as if this node were alone; then the others are asked, and what they have is put
 //! into the reply. Peers of other nodes have no connection here: an offer for one of them is a message to its node, and
-//! a relay channel to one of them is a line to its node (`lines`), or the client goes there for it (`visits`).
+//! a relay channel to one of them is a line to its node (`lines`), or the client goes there for it (`visits`). Which shard hears of
+//! what is in `routing`.
 
 mod lines;
+mod routing;
 mod visits;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use rand::Rng;
 use rand::seq::SliceRandom;
 use shared::limits::MAX_NUMWANT;
-use shared::signal::{
-    Announce, Announced, Answer, Forwarded, NamedPeer, OfferRefused, RelayOpen, RelayReason, Scrape, Scraped,
-    TargetedOffer, ToPeer,
-};
+use shared::signal::{Announced, NamedPeer, OfferRefused, RelayOpen, RelayReason};
 use shared::{InfoHash, OfferId, PeerId};
 
-use super::Hub;
+use super::shard::Shard;
 use crate::ConnectionId;
-use crate::cluster::backend::{Ask, Counts, Distant, Draw, Entry, NodeId, Told};
+use crate::cluster::backend::{Counts, Distant, Draw, Entry, NodeId, Told};
 use crate::cluster::message::{Described, Words};
 use crate::cluster::{Asked, Request, Shared, taken};
 use crate::metrics::Rejection;
-use crate::outbox::Ending;
-use crate::registry::{Membership, OFFER_LIFETIME};
+use crate::registry::{Membership, OFFER_LIFETIME, add_below};
+use crate::signal::{Announce, Answer, Forwarded, TargetedOffer, ToPeer};
 pub(crate) use lines::hear_data;
 use lines::reason_of;
 
@@ -43,7 +43,8 @@ pub(super) struct Others {
     pub(super) shared: Arc<Shared>,
     /// Offers from elsewhere, by whom they are for, oldest first.
     offers: HashMap<(InfoHash, PeerId), VecDeque<DistantOffer>>,
-    offers_held: usize,
+    /// How many these are, and those of the other shards.
+    offers_held: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -56,16 +57,17 @@ struct DistantOffer {
 
 impl Others {
     fn remember(&mut self, node: NodeId, offer: &Described, now: Instant) -> bool {
-        if self.offers_held >= MAX_ALL_OFFERS {
+        let held = self.offers.get(&(offer.swarm, offer.to));
+        // In the place of the oldest, there is room always.
+        let is_full = held.is_some_and(|held| held.len() >= MAX_OFFERS);
+        if !is_full && !add_below(&self.offers_held, MAX_ALL_OFFERS) {
             return false;
         }
         let held = self.offers.entry((offer.swarm, offer.to)).or_default();
-        if held.len() >= MAX_OFFERS {
+        if is_full {
             held.pop_front();
-            self.offers_held -= 1;
         }
         held.push_back(DistantOffer { node, from: offer.from, id: offer.id, at: now });
-        self.offers_held += 1;
         true
     }
 
@@ -79,18 +81,23 @@ impl Others {
         if held.is_empty() {
             self.offers.remove(&key);
         }
-        self.offers_held -= 1;
+        self.offers_held.fetch_sub(1, Ordering::Relaxed);
         (now.saturating_duration_since(offer.at) <= OFFER_LIFETIME).then_some(offer.node)
     }
 
     fn sweep(&mut self, now: Instant) {
-        let mut held = 0;
         self.offers.retain(|_, offers| {
+            let held = offers.len();
             offers.retain(|offer| now.saturating_duration_since(offer.at) <= OFFER_LIFETIME);
-            held += offers.len();
+            self.offers_held.fetch_sub(held - offers.len(), Ordering::Relaxed);
             !offers.is_empty()
         });
-        self.offers_held = held;
+    }
+
+    fn clear(&mut self) {
+        for (_, offers) in self.offers.drain() {
+            self.offers_held.fetch_sub(offers.len(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -130,10 +137,24 @@ fn draws(announce: &Announce, entry: &Entry) -> [Draw; 2] {
     [named, offered]
 }
 
-impl Hub {
+impl Shard {
     /// This node is one of many.
-    pub(crate) fn share_with(&mut self, shared: Arc<Shared>) {
-        self.others = Some(Others { shared, offers: HashMap::new(), offers_held: 0 });
+    fn share_with(&mut self, shared: Arc<Shared>, offers_held: Arc<AtomicUsize>) {
+        self.others = Some(Others { shared, offers: HashMap::new(), offers_held });
+    }
+
+    /// No offer from elsewhere can be answered any more.
+    fn forget_offers(&mut self) {
+        if let Some(others) = &mut self.others {
+            others.clear();
+        }
+    }
+
+    /// Forgets offers that nobody may answer any more.
+    fn sweep_offers(&mut self, now: Instant) {
+        if let Some(others) = &mut self.others {
+            others.sweep(now);
+        }
     }
 
     /// What leads to the others, if there are any and they can be reached.
@@ -180,11 +201,12 @@ impl Hub {
     }
 
     /// The others have answered, or cannot (`None`).
-    pub(crate) fn answer(&mut self, request: Request, told: Option<Vec<Told>>) {
+    fn answer(&mut self, request: Request, told: Option<Vec<Told>>) {
         let now = Instant::now();
         let mut told = told.into_iter().flatten();
         match request {
-            Request::Leave { .. } => {}
+            // The hub answers scrapes: they are about several shards.
+            Request::Leave { .. } | Request::Scrape(..) => {}
             Request::Announce(asked) => {
                 let Asked { member, announce, reply, draws, .. } = *asked;
                 match told.next() {
@@ -202,11 +224,6 @@ impl Hub {
                     }
                 }
             }
-            Request::Scrape(connection, scrape, reply) => {
-                let counts = told
-                    .map(|told| if let Told::Counted(counts) = told { counts } else { Counts::default() });
-                self.send(connection, ToPeer::Scraped(add_counts(&scrape, reply, counts)));
-            }
             Request::Offer(connection, offer) => {
                 let found = found(told);
                 self.offer_there(connection, *offer, found, now);
@@ -219,7 +236,6 @@ impl Hub {
                 }
             }
         }
-        self.relieve();
     }
 
     /// Another node has this peer id.
@@ -315,28 +331,6 @@ impl Hub {
         told
     }
 
-    /// Asks the others how many are in these swarms, and then replies.
-    pub(super) fn scrape(&mut self, connection: ConnectionId, mut scrape: Scrape) {
-        // Of what is not served nothing is told, how often it was completed included.
-        let asked = scrape.info_hashes.len();
-        scrape.info_hashes.retain(|info_hash| self.access.permits(info_hash));
-        if scrape.info_hashes.len() < asked {
-            self.metrics.reject(Rejection::AccessList);
-        }
-        let mut reply = self.registry.scrape(&scrape);
-        if let Some(shared) = self.joined() {
-            // Each once: what is told is added up.
-            scrape.info_hashes.sort_unstable();
-            scrape.info_hashes.dedup();
-            match shared.ask(Request::Scrape(connection, scrape, reply)) {
-                Err(Request::Scrape(_, _, given_back)) => reply = given_back,
-                _ => return,
-            }
-            self.metrics.reject(Rejection::Cluster);
-        }
-        self.send(connection, ToPeer::Scraped(reply));
-    }
-
     /// Whether somebody who is not here may be at another node, and this connection has the peer that asks.
     fn may_be_there(&self, connection: ConnectionId, swarm: &InfoHash, from: &PeerId, to: &PeerId) -> bool {
         let owner = || self.registry.relay_capable(swarm, from).map(|(owner, _)| owner);
@@ -405,29 +399,8 @@ impl Hub {
         None
     }
 
-    /// The swarms that have peers here.
-    pub(crate) fn swarms(&self) -> Vec<InfoHash> {
-        self.registry.swarms()
-    }
-
-    /// What the others are to know of these swarms.
-    pub(crate) fn entries(&self, swarms: &[InfoHash], lifetime: Duration) -> Vec<Ask> {
-        let enter = |swarm: InfoHash, (peer, entry)| Ask::Enter {
-            swarm,
-            peer,
-            entry,
-            completed: false,
-            lifetime,
-            draws: [Draw::default(); 2],
-        };
-        swarms
-            .iter()
-            .flat_map(|swarm| self.registry.entries(swarm).map(|member| enter(*swarm, member)))
-            .collect()
-    }
-
     /// Another node says something.
-    pub(crate) fn hear(&mut self, node: NodeId, words: Words, now: Instant) {
+    fn hear(&mut self, node: NodeId, words: Words, now: Instant) {
         match words {
             Words::Offer { offer, named } => self.hear_offer(node, offer, named, now),
             Words::OfferRefused { swarm, from, to, id } => {
@@ -446,10 +419,7 @@ impl Hub {
             Words::Superseded { swarm, peer } => {
                 if let Some((connection, _)) = self.registry.relay_capable(&swarm, &peer) {
                     tracing::debug!(%connection, %node, "a peer is back at another node");
-                    if let Some(outbox) = self.outboxes.get(&connection) {
-                        outbox.end(Ending::Superseded);
-                    }
-                    self.disconnect(connection);
+                    self.part_with(connection);
                 }
             }
             Words::Open { swarm, from, to, line, visit } => {
@@ -474,11 +444,8 @@ impl Hub {
                     self.drop_line(to, reason);
                 }
             }
-            Words::Cancelled { line: theirs } => {
-                self.drop_lines(RelayReason::PeerLeft, |line| {
-                    line.node == node && line.theirs() == Some(theirs)
-                });
-            }
+            // The hub looks for it in all shards.
+            Words::Cancelled { .. } => {}
             Words::Credit { on, bytes } => match self.line_of(node, on.to) {
                 Some(line) if !line.hear(node, on) => self.break_line(&line, RelayReason::Other),
                 Some(line) => {
@@ -500,7 +467,6 @@ impl Hub {
                 }
             }
         }
-        self.relieve();
     }
 
     /// An offer from another node, for a peer that is here.
@@ -524,19 +490,6 @@ impl Hub {
 
 fn found(mut told: impl Iterator<Item = Told>) -> Option<Distant> {
     if let Some(Told::Found(found)) = told.next() { found } else { None }
-}
-
-fn add_counts(scrape: &Scrape, mut reply: Scraped, counts: impl Iterator<Item = Counts>) -> Scraped {
-    for (swarm, counts) in scrape.info_hashes.iter().zip(counts) {
-        if let Some(own) = reply.files.get_mut(swarm) {
-            let [our_leechers, our_seeders, leechers, seeders] = counts.kinds;
-            own.complete = own.complete.saturating_add(our_seeders + seeders);
-            own.incomplete = own.incomplete.saturating_add(our_leechers + leechers);
-            // Kept here since before there were others, maybe.
-            own.downloaded = own.downloaded.max(counts.completed);
-        }
-    }
-    reply
 }
 
 #[cfg(test)]

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use futures::FutureExt;
 use proptest::prelude::*;
 use shared::PeerId;
-use shared::signal::{EnxameHello, RelayClose};
+use shared::signal::{EnxameHello, Event, RelayClose, RelayOpen};
 
 use super::*;
 use crate::outbox::Next;
 use crate::page::Page;
+use crate::signal::Announce;
 
 const CLIENTS: usize = 4;
 const SWARMS: u8 = 3;
@@ -83,8 +84,7 @@ fn word(reason: RelayReason) -> &'static str {
 
 /// A client of the real hub.
 struct Client {
-    connection: ConnectionId,
-    outbox: Arc<Outbox>,
+    connection: Connection,
     /// Its channels: the swarm, itself in it, and the other.
     channels: BTreeMap<ChannelId, (u8, u8, u8)>,
     /// The peer of its own that it last asked to open a channel with.
@@ -114,13 +114,13 @@ impl Bench {
         settings.limits.channels_per_connection = CHANNELS_PER_CONNECTION;
         settings.limits.channels = CHANNELS;
         let queues = Arc::new(Queues::new(&settings.limits));
-        let mut hub = Hub::new(&settings, Arc::default(), Arc::clone(&queues));
-        let clients = (0..CLIENTS).map(|_| connect(&mut hub)).collect();
+        let hub = Hub::new(&settings, Arc::default(), Arc::clone(&queues));
+        let clients = (0..CLIENTS).map(|_| connect(&hub)).collect();
         Self { hub, queues, clients, members: BTreeMap::new(), lines: BTreeSet::new() }
     }
 
     fn say(&mut self, client: usize, message: ToTracker) {
-        self.hub.handle(self.clients[client].connection, message, Instant::now());
+        self.hub.handle(&self.clients[client].connection, message, Instant::now());
     }
 
     /// Does a step for real.
@@ -162,14 +162,16 @@ impl Bench {
             }
             Step::Data { client, swarm, from, to, ref payload } => {
                 if let Some(channel) = self.channel(client, (swarm, from, to)) {
-                    let end = End { connection: self.clients[client].connection, channel };
-                    let far = self.hub.far_end(end).expect("an open channel has two ends");
+                    let far = self
+                        .hub
+                        .far_end(&self.clients[client].connection, channel)
+                        .expect("an open channel has two ends");
                     far.data(Bytes::from(payload.clone())).expect("there is credit");
                 }
             }
             Step::Leave(client) => {
-                self.hub.disconnect(self.clients[client].connection);
-                self.clients[client] = connect(&mut self.hub);
+                self.hub.disconnect(self.clients[client].connection.id);
+                self.clients[client] = connect(&self.hub);
             }
         }
     }
@@ -290,8 +292,8 @@ impl Bench {
         let mut told = Vec::new();
         // The one who asked first: the other learns from its message who it is.
         for n in 0..CLIENTS {
-            let outbox = Arc::clone(&self.clients[n].outbox);
-            while let Some(next) = poll_fn(|context| outbox.poll_next(context)).now_or_never() {
+            let outbox = Arc::clone(&self.clients[n].connection.outbox);
+            while let Some(next) = waiting(&outbox) {
                 told.push((n, self.understand(n, next)));
             }
         }
@@ -350,9 +352,13 @@ impl Bench {
     }
 }
 
-fn connect(hub: &mut Hub) -> Client {
-    let (connection, outbox) = hub.connect();
-    Client { connection, outbox, channels: BTreeMap::new(), asked: 0 }
+/// What waits for a connection next.
+pub(super) fn waiting(outbox: &Outbox) -> Option<Next> {
+    poll_fn(|context| outbox.poll_next(context)).now_or_never()
+}
+
+fn connect(hub: &Hub) -> Client {
+    Client { connection: hub.connect(), channels: BTreeMap::new(), asked: 0 }
 }
 
 proptest! {

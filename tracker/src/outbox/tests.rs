@@ -1,9 +1,10 @@
 use futures::FutureExt;
 use proptest::prelude::*;
 use shared::PeerId;
-use shared::signal::{Failed, Forwarded, RelayOpened, SessionDescription};
+use shared::signal::{Failed, RelayOpened};
 
 use super::*;
+use crate::signal::{Forwarded, SessionDescription};
 
 fn hash() -> InfoHash {
     InfoHash::new([1; 20])
@@ -184,7 +185,7 @@ fn a_channel_that_the_client_closed_is_never_mentioned_again() {
 
 /// An offer with the longest session description.
 fn long() -> ToPeer {
-    let description = SessionDescription { kind: "offer".into(), sdp: "x".repeat(64 * 1024) };
+    let description = SessionDescription { kind: "offer".into(), sdp: "x".repeat(64 * 1024).into() };
     let (peer_id, offer_id) = (PeerId::new([1; 20]), shared::OfferId::new([1; 20]));
     ToPeer::Offer(Forwarded { info_hash: hash(), peer_id, offer_id, description })
 }

@@ -7,12 +7,13 @@ use indexmap::IndexMap;
 use indexmap::map::Entry;
 use rand::Rng;
 use shared::limits::MAX_OFFERS;
-use shared::signal::{Announce, Event, Forwarded, SwarmCounts, ToPeer};
+use shared::signal::{Event, SwarmCounts};
 use shared::{OfferId, PeerId};
 
 use super::{OFFER_LIFETIME, is_seeder, key_of};
 use crate::ConnectionId;
 use crate::cluster::backend::{Entry as Told, KINDS};
+use crate::signal::{Announce, Forwarded, ToPeer};
 
 /// Most unanswered offers of one peer that are remembered; the oldest is forgotten first. Several full announces fit
 /// into the time in which they can be answered.

@@ -2,9 +2,10 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use shared::OfferId;
-use shared::signal::{EnxameHello, Offer, SessionDescription};
+use shared::signal::EnxameHello;
 
 use super::*;
+use crate::signal::{Offer, SessionDescription};
 
 const INTERVAL: Duration = Duration::from_secs(120);
 
@@ -117,7 +118,7 @@ fn with_key(announce: Announce, key: &str) -> Announce {
 
 fn with_offers(announce: Announce, offers: std::ops::Range<u8>) -> Announce {
     let offers = offers.map(|n| Offer {
-        offer: SessionDescription { kind: "offer".into(), sdp: format!("v=0 {n}") },
+        offer: SessionDescription { kind: "offer".into(), sdp: format!("v=0 {n}").into() },
         offer_id: OfferId::new([n; 20]),
     });
     Announce { offers: offers.collect(), ..announce }

@@ -12,6 +12,7 @@ use web_sys::File;
 use super::Event;
 use super::peer::Peer;
 use super::torrent::{Phase, Torrent};
+use super::unlisted::magnet_of;
 use crate::browser_error;
 use crate::command::{ChosenFile, Command, SeedOptions};
 use crate::intake::{self, Group, Intake, IntakeError};
@@ -51,6 +52,9 @@ impl Peer {
             }
             Command::Resume(hash) => self.resume(now, hash),
             Command::Remove(hash) => self.remove(now, hash),
+            Command::Unlist(hash) => self.unlist(now, hash),
+            Command::Relist(hash) => self.relist(now, hash),
+            Command::DeleteUnlisted(hash) => self.delete_unlisted(hash),
             Command::RemoveRow(key) => self.drop_row(key),
             Command::Save(hash) => self.save(hash, None),
             Command::SaveInto(hash) => self.save_into(hash),
@@ -138,9 +142,14 @@ impl Peer {
 
     pub(super) fn hashed(&mut self, key: u32, result: Result<Intake, IntakeError>) {
         let (Some(store), events) = (self.store.clone(), self.events.clone()) else { return };
+        // What was kept of a download of the same is needed no longer: the files have all of it.
+        let kept = result.as_ref().is_ok_and(|intake| self.take_unlisted(intake.info_hash).is_some());
         let Some(torrent) = self.torrent(key) else { return };
         match result {
             Ok(intake) => spawn_local(async move {
+                if kept {
+                    store.remove(intake.info_hash).await;
+                }
                 let files = intake.files.clone();
                 let result = store.attach(intake.info_hash, intake.info.clone(), files, true).await;
                 let _ = events.unbounded_send(Event::Attached { key, intake, result });
@@ -239,14 +248,26 @@ impl Peer {
         }
     }
 
-    /// Adds a download. With `info`, its store is opened first; without, peers are asked for the metadata.
-    fn add(&mut self, now: Time, magnet: Magnet, info: Option<Bytes>, wishes: Wishes) {
+    /// Adds a download. With `info`, its store is opened first; without, peers are asked for the metadata. What was kept of it
+    /// when it was taken out of the list is there again.
+    pub(super) fn add(&mut self, now: Time, mut magnet: Magnet, mut info: Option<Bytes>, mut wishes: Wishes) {
         let hash = magnet.info_hash;
         if let Some(torrent) = self.by_hash(hash) {
             let name = torrent.session().map(|session| session.snapshot(now).name).unwrap_or_default();
             let name = if name.is_empty() { hash.to_string() } else { name };
             self.alert(Trouble::AlreadyAdded { name });
             return;
+        }
+        let mut comment = None;
+        if let Some(kept) = self.take_unlisted(hash) {
+            let before = magnet_of(&kept);
+            magnet.display_name = magnet.display_name.or(before.display_name);
+            let named: Vec<_> =
+                before.trackers.into_iter().filter(|url| !magnet.trackers.contains(url)).collect();
+            magnet.trackers.extend(named);
+            info = info.or(kept.info);
+            wishes = Wishes { choose_first: wishes.choose_first, ..kept.wishes };
+            comment = kept.comment;
         }
         let content = match info {
             Some(info) => Content::Unopened { info },
@@ -255,6 +276,9 @@ impl Peer {
         // The browser's clock, in whole milliseconds.
         let added = js_sys::Date::now() as u64;
         self.begin(now, magnet, content, Start { paused: false, added, wishes });
+        if let Some(torrent) = self.by_hash(hash) {
+            torrent.comment = comment;
+        }
         self.remember(hash);
     }
 
@@ -349,7 +373,7 @@ impl Peer {
     }
 
     /// Takes a row out of the list, and lets go of trackers that nothing else needs.
-    fn drop_row(&mut self, key: u32) {
+    pub(super) fn drop_row(&mut self, key: u32) {
         self.torrents.retain(|torrent| torrent.key != key);
         let torrents = &self.torrents;
         self.trackers.keep(|id| torrents.iter().any(|torrent| torrent.trackers.contains(&id)));

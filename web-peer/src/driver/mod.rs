@@ -28,6 +28,7 @@ mod streaming;
 mod torrent;
 mod tracker;
 mod trackers;
+mod unlisted;
 mod visits;
 mod wishes;
 
@@ -211,6 +212,7 @@ pub fn first_snapshot(settings: &Settings) -> Snapshot {
         },
         streaming: StreamingView::default(),
         torrents: Vec::new(),
+        unlisted: Vec::new(),
         alerts: Vec::new(),
     }
 }

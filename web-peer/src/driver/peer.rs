@@ -13,6 +13,7 @@ use super::links::Link;
 use super::streaming::Streaming;
 use super::torrent::{Phase, Torrent};
 use super::trackers::{Tracker, Trackers};
+use super::unlisted::Unlisted;
 use super::{Event, Settings, wishes};
 use crate::command::Command;
 use crate::snapshot::{Alert, Snapshot, StorageKind, StorageView, TrackerView, Trouble};
@@ -40,6 +41,8 @@ pub(super) struct Peer {
     /// Whether the connection is metered.
     pub(super) metered: bool,
     pub(super) torrents: Vec<Torrent>,
+    /// What is kept of torrents that are not in the list.
+    pub(super) unlisted: Vec<Unlisted>,
     pub(super) alerts: Vec<Alert>,
     pub(super) next_key: u32,
     pub(super) next_link: u64,
@@ -63,6 +66,7 @@ impl Peer {
             pool: HashPool::new(),
             links: HashMap::new(),
             torrents: Vec::new(),
+            unlisted: Vec::new(),
             alerts: Vec::new(),
             next_key: 0,
             next_link: 0,
@@ -99,6 +103,7 @@ impl Peer {
             rtc: self.direct.view(self.ice_view()),
             streaming: self.streaming.view.clone(),
             torrents: self.torrents.iter().map(view).collect(),
+            unlisted: self.unlisted.iter().map(Unlisted::view).collect(),
             alerts: self.alerts.clone(),
         }
     }

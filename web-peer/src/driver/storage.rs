@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use engine::{Content, LoadId, Time};
-use shared::magnet::{self, Magnet};
+use shared::magnet::Magnet;
 use shared::{InfoHash, PieceIndex};
 use wasm_bindgen_futures::spawn_local;
 
 use super::commands::Start;
 use super::peer::Peer;
 use super::torrent::Torrent;
+use super::unlisted::{Unlisted, magnet_of};
 use crate::intake::IntakeError;
 use crate::snapshot::Trouble;
 use crate::store::{LoadError, Record, Remembered, Store, StoreError, Verdict};
@@ -16,10 +17,11 @@ use crate::store::{LoadError, Record, Remembered, Store, StoreError, Verdict};
 impl Peer {
     pub(super) fn store_ready(&mut self, now: Time, store: Store, remembered: Vec<Remembered>) {
         self.store = Some(store);
-        for Remembered { record, have } in remembered {
-            let mut magnet =
-                magnet::parse_pasted(&record.magnet).unwrap_or_else(|_| Magnet::new(record.info_hash));
-            magnet.info_hash = record.info_hash;
+        let (unlisted, listed): (Vec<_>, _) =
+            remembered.into_iter().partition(|remembered| remembered.record.unlisted);
+        self.unlisted = unlisted.into_iter().map(Unlisted::from).collect();
+        for Remembered { record, have } in listed {
+            let magnet = magnet_of(&record);
             let hash = record.info_hash;
             let start = Start { paused: record.paused, added: record.added, wishes: record.wishes };
             match (record.info, record.seeded) {
@@ -58,11 +60,17 @@ impl Peer {
             wishes: torrent.wishes.clone(),
             comment: torrent.comment.clone(),
             seeded: torrent.seeded.clone(),
+            unlisted: false,
         })
     }
 
     pub(super) fn remember(&mut self, hash: InfoHash) {
-        let Some(record) = self.by_hash(hash).and_then(|torrent| Self::record(torrent)) else { return };
+        if let Some(record) = self.by_hash(hash).and_then(|torrent| Self::record(torrent)) {
+            self.keep_record(record);
+        }
+    }
+
+    pub(super) fn keep_record(&self, record: Record) {
         let Some(store) = self.store.clone() else { return };
         spawn_local(async move {
             // A record that cannot be written costs a reload its memory, not the transfer.

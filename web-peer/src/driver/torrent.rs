@@ -246,6 +246,7 @@ impl Torrent {
                 None => waiting(&torrent, reached),
             },
             trouble: self.trouble.clone(),
+            stored: self.session().is_some() && !self.from_files,
             saving: self.saving,
             seconds_left: None,
             files,

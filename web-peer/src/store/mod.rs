@@ -149,13 +149,16 @@ impl Store {
     /// info dictionary is known are open, as after [`create`](Self::create).
     ///
     /// Those whose data was the user's own files ([`attach`](Self::attach)) are not open: the store has nothing of them but
-    /// the record, which says so (`seeded`).
+    /// the record, which says so (`seeded`). Nor are those that are not in the list (`unlisted`).
     pub async fn remembered(&self) -> Vec<Remembered> {
         let found = self.inner.remembered.take();
         let opened = found.into_iter().map(|found| async {
             let Remembered { record, have } = found;
             if record.seeded.is_some() {
                 return Remembered { have: Vec::new(), record };
+            }
+            if record.unlisted {
+                return Remembered { record, have };
             }
             // One that cannot be opened says so when it is first used.
             match parse(&record) {

@@ -34,6 +34,9 @@ pub struct Record {
     /// Where its bytes are the user's own files and nothing of them is in the store: which.
     #[serde(default)]
     pub seeded: Option<Seeded>,
+    /// Whether the user took it out of the list, keeping its data.
+    #[serde(default)]
+    pub unlisted: bool,
 }
 
 /// The user's own files, as they were when their hashes were last found right.
@@ -139,6 +142,7 @@ mod tests {
             },
             comment: Some("ç".into()),
             seeded: Some(Seeded { name: "música".into(), stamp: "00ff".into() }),
+            unlisted: true,
         };
         Written { record, lengths: Some(Lengths { total: 100, piece: 64 }) }
     }
@@ -154,8 +158,9 @@ mod tests {
         let mut json = serde_json::to_value(written()).unwrap();
         json["record"].as_object_mut().unwrap().remove("wishes");
         json["record"].as_object_mut().unwrap().remove("seeded");
-        let found = read(json.to_string().as_bytes()).unwrap();
-        assert_eq!((found.record.wishes, found.record.seeded), (Wishes::default(), None));
+        json["record"].as_object_mut().unwrap().remove("unlisted");
+        let found = read(json.to_string().as_bytes()).unwrap().record;
+        assert_eq!((found.wishes, found.seeded, found.unlisted), (Wishes::default(), None, false));
         json["record"]["wishes"] = serde_json::json!({ "sequential": true });
         assert!(read(json.to_string().as_bytes()).unwrap().record.wishes.sequential);
     }

@@ -16,6 +16,7 @@ use super::settings::settings;
 use super::storage::storage;
 use super::theme::theme;
 use super::torrent::torrent_row;
+use super::unlisted::unlisted;
 use super::{Ui, remember_language};
 use crate::snapshot::StorageKind;
 
@@ -184,7 +185,7 @@ fn footer(ui: Ui) -> AnyView {
         <footer class="bottom">
             <p>{ui.word("page.foot_open_tab")} " " {kept}</p>
             {theme(ui)} <div lang=other.tag()>{switch}</div>
-            {storage(ui)} {notifier(ui)} {limits(ui)} {settings(ui)}
+            {storage(ui)} {unlisted(ui)} {notifier(ui)} {limits(ui)} {settings(ui)}
         </footer>
     }
     .into_any()

@@ -44,6 +44,7 @@ mod storage;
 mod theme;
 mod torrent;
 mod trackers;
+mod unlisted;
 
 use std::rc::Rc;
 

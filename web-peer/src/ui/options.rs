@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::limits::{Names, limit_fields};
-use super::parts::{icon, is_blank};
+use super::parts::{Button, button, icon, is_blank};
 use super::phrase;
 use super::torrent::Row;
 use crate::command::Command;
@@ -26,6 +26,14 @@ pub(super) fn options(row: Row) -> AnyView {
         let words: Vec<String> = phrase::unusual(view).map(|key| ui.word(key)).collect();
         Some(words.join(", "))
     });
+    let nothing_kept = row.flag(|view| !view.can_be_unlisted());
+    let unlist = Button {
+        class: "quiet",
+        hidden: nothing_kept,
+        hint: ui.word("options.unlist_hint").into(),
+        ..Button::new("remove-keep", "remove", ui.word("options.unlist"))
+    };
+    let unlist = button(unlist, move || row.take_out(Command::Unlist));
     let choose = move |event: leptos::ev::Event| {
         let checked = event_target_checked(&event);
         row.order(|hash| Command::SetSequential(hash, checked));
@@ -51,6 +59,7 @@ pub(super) fn options(row: Row) -> AnyView {
                         <span class="hint">{ui.word("options.sequential_hint")}</span>
                     </span>
                 </label>
+                <div class="buttons">{unlist}</div>
             </div>
         </details>
     }

@@ -23,7 +23,7 @@ struct Use {
     quota: u64,
 }
 
-/// A sentence in the footer, while there are downloads. As soon as there are, the browser is asked to keep them.
+/// A sentence in the footer, while there are downloads, or what is kept of some that are not in the list. As soon as there are, the browser is asked to keep them.
 pub(super) fn storage(ui: Ui) -> AnyView {
     let used = RwSignal::new(None::<Use>);
     let kept = RwSignal::new(None::<bool>);
@@ -73,7 +73,9 @@ fn stored(snapshot: &Snapshot) -> Stored {
     let downloads = || snapshot.torrents.iter().filter(|view| !view.link.is_empty());
     let bytes: u64 = downloads().map(|view| view.torrent.bytes.verified).sum();
     let is_private = snapshot.storage.kind == StorageKind::Private;
-    Stored { torrents: if is_private { downloads().count() } else { 0 }, steps: bytes / STEP }
+    let torrents = if is_private { downloads().count() + snapshot.unlisted.len() } else { 0 };
+    let kept: u64 = snapshot.unlisted.iter().map(|kept| kept.bytes).sum();
+    Stored { torrents, steps: (bytes + kept) / STEP }
 }
 
 /// Not there on plain http.

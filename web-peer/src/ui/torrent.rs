@@ -76,9 +76,9 @@ impl Row {
         }
     }
 
-    /// Takes the torrent out of the list, whether it has a hash yet or not. The focus goes with the row, so it moves on: to the
-    /// list, or to where the next torrent is added.
-    fn remove(self) {
+    /// Takes the torrent out of the list, by this command, or whatever it is if it has no hash yet. The focus goes with the row, so
+    /// it moves on: to the list, or to where the next torrent is added.
+    pub(super) fn take_out(self, command: fn(InfoHash) -> Command) {
         let others = self.ui.snapshot.with_untracked(|snapshot| snapshot.torrents.len() > 1);
         if others {
             super::frame::go_to_list();
@@ -87,7 +87,7 @@ impl Row {
             let _ = field.focus();
         }
         match self.read(has_hash) {
-            Some(true) => self.order(Command::Remove),
+            Some(true) => self.order(command),
             Some(false) => self.ui.send(Command::RemoveRow(self.key)),
             None => {}
         }
@@ -212,7 +212,7 @@ fn controls(row: Row) -> AnyView {
     };
     view! {
         <div class="controls">
-            {button(toggle, pause_or_resume)} {button(remove, move || row.remove())}
+            {button(toggle, pause_or_resume)} {button(remove, move || row.take_out(Command::Remove))}
         </div>
     }
     .into_any()

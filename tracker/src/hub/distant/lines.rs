@@ -14,8 +14,8 @@ use crate::cluster::backend::{Distant, NodeId};
 use crate::cluster::line::Line;
 use crate::cluster::message::{self, Words};
 use crate::cluster::tickets::Trip;
-use crate::cluster::{OPENING_TIME, Request, Shared};
-use crate::hub::{Allowances, Hub, NAMED_BURST, NAMED_RATE};
+use crate::cluster::{Request, Shared};
+use crate::hub::shard::Shard;
 use crate::metrics::Rejection;
 use crate::outbox::DataError;
 use crate::registry::Membership;
@@ -23,7 +23,7 @@ use crate::relay::{CreditError, End, Opening};
 use crate::server::App;
 use crate::{ConnectionId, lock};
 
-impl Hub {
+impl Shard {
     /// Looks for the peer that a channel should lead to at other nodes. Gives whether it can be at any.
     pub(in crate::hub) fn seek_for_relay(
         &mut self,
@@ -39,8 +39,7 @@ impl Hub {
             // There is one, or it is being opened: both sides have been told, or will be.
             return true;
         }
-        let allowances = self.allowances.entry(connection).or_insert_with(|| Allowances::new(now));
-        if !allowances.channels.try_take(now, 1, NAMED_RATE, NAMED_BURST) {
+        if !self.common.may_relay(connection, now) {
             self.metrics.reject(Rejection::RelayChannels);
             self.refuse_relay(connection, open, RelayReason::TooManyChannels);
             return true;
@@ -90,11 +89,10 @@ impl Hub {
         }
         let outbox = self.outboxes.get(&member.connection).map(Arc::clone).ok_or(RelayReason::PeerLeft)?;
         let shared = Arc::clone(&self.others.as_ref().ok_or(RelayReason::UnknownPeer)?.shared);
-        let number = self.next_connection;
+        let ConnectionId(number) = self.common.next_connection();
         let there =
             Membership { connection: ConnectionId(number), info_hash: member.info_hash, peer_id: other };
         let Opening::Opened { asker: here, .. } = self.channels.open(member, there)? else { return Ok(None) };
-        self.next_connection += 1;
         let line = Line::new(number, node, (here, outbox), open.clone(), theirs, Arc::clone(&shared), now);
         let line = Arc::new(line);
         lock(&shared.lines).insert(number, Arc::clone(&line));
@@ -116,14 +114,14 @@ impl Hub {
     pub(in crate::hub) fn close_line(&mut self, end: End, reason: RelayReason) {
         if let Some(line) = self.take_line(end.connection.0) {
             line.close(reason);
-            self.channels.disconnect(end.connection);
+            self.channels.end(end.connection);
         }
     }
 
     /// A line is over: the end that is here is told, the other node is not.
     pub(super) fn drop_line(&mut self, number: u64, reason: RelayReason) {
         let Some(line) = self.take_line(number) else { return };
-        for here in self.channels.disconnect(ConnectionId(number)) {
+        for here in self.channels.end(ConnectionId(number)) {
             // Not of one of which nobody has heard yet.
             if line.is_pending() {
                 self.refuse_relay(here.connection, &line.open, reason);
@@ -142,43 +140,11 @@ impl Hub {
         self.break_relay(line.here, reason);
     }
 
-    /// A node is gone: so are the channels to its peers.
-    pub(crate) fn lose_node(&mut self, node: NodeId) {
-        self.drop_lines(RelayReason::PeerLeft, |line| line.node == node);
-    }
-
-    /// All other nodes are out of reach.
-    pub(crate) fn lose_all_nodes(&mut self) {
-        self.drop_lines(RelayReason::PeerLeft, |_| true);
-        if let Some(others) = &mut self.others {
-            others.offers.clear();
-            others.offers_held = 0;
-        }
-    }
-
-    /// Gives up what other nodes do not answer, and forgets offers that nobody may answer any more.
-    pub(crate) fn sweep_lines(&mut self, now: Instant) {
-        if let Some(others) = &mut self.others {
-            others.sweep(now);
-        }
-        self.sweep_visits(now);
-        let is_late =
-            |line: &Line| line.is_pending() && now.saturating_duration_since(line.since) > OPENING_TIME;
-        let late = self.lines(is_late);
-        for line in late {
+    /// The other node has not answered in time.
+    pub(super) fn give_up(&mut self, line: &Line) {
+        if line.is_pending() {
             self.tell(line.node, Words::Cancelled { line: line.number });
             self.drop_line(line.number, RelayReason::UnknownPeer);
-        }
-    }
-
-    fn lines(&self, which: impl Fn(&Line) -> bool) -> Vec<Arc<Line>> {
-        let Some(others) = &self.others else { return Vec::new() };
-        lock(&others.shared.lines).values().filter(|line| which(line)).map(Arc::clone).collect()
-    }
-
-    pub(super) fn drop_lines(&mut self, reason: RelayReason, which: impl Fn(&Line) -> bool) {
-        for line in self.lines(which) {
-            self.drop_line(line.number, reason);
         }
     }
 
@@ -209,7 +175,7 @@ impl Hub {
                         return Ok(());
                     }
                     self.take_line(line.number);
-                    self.channels.disconnect(there.connection);
+                    self.channels.end(there.connection);
                     is_awaited = true;
                 }
                 // The other side knows nothing of it any more.
@@ -248,13 +214,13 @@ pub(crate) fn hear_data(app: &App, shared: &Shared, node: NodeId, on: message::L
         Err(RelayReason::Other)
     };
     match taken {
-        Ok(()) if app.queues.is_over() => lock(&app.hub).relieve(),
+        Ok(()) if app.queues.is_over() => app.hub.relieve(),
         Ok(()) => {}
         Err(reason) => {
             if reason == RelayReason::QueueFull {
                 app.metrics.reject(Rejection::QueuePerConnection);
             }
-            lock(&app.hub).break_line(&line, reason);
+            app.hub.break_line(&line, reason);
         }
     }
 }

@@ -11,19 +11,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use shared::signal::{RelayAt, RelayOpen, RelayReason, RelayVisit, Ticket, ToPeer};
+use shared::signal::{RelayAt, RelayOpen, RelayReason, RelayVisit, Ticket};
 
 use crate::cluster::Shared;
 use crate::cluster::backend::NodeId;
 use crate::cluster::message::Words;
 use crate::cluster::tickets::Trip;
-use crate::hub::{Allowances, Hub, NAMED_BURST, NAMED_RATE};
+use crate::hub::shard::Shard;
 use crate::metrics::Rejection;
 use crate::registry::Membership;
 use crate::relay::{End, Opening};
+use crate::signal::ToPeer;
 use crate::{ConnectionId, lock};
 
-impl Hub {
+impl Shard {
     fn shared(&self) -> Option<&Arc<Shared>> {
         self.others.as_ref().map(|others| &others.shared)
     }
@@ -69,7 +70,7 @@ impl Hub {
             return;
         };
         self.take_line(number);
-        self.channels.disconnect(ConnectionId(number));
+        self.channels.end(ConnectionId(number));
         let RelayOpen { info_hash, to_peer_id, .. } = line.open;
         self.send(line.here.connection, ToPeer::RelayAt(RelayAt { info_hash, to_peer_id, url, ticket }));
         if let Some(shared) = self.shared() {
@@ -106,10 +107,7 @@ impl Hub {
         let too_many = (Rejection::RelayChannels, RelayReason::TooManyChannels);
         let trip = Trip { swarm: visit.info_hash, from: visit.peer_id, to: visit.to_peer_id };
         // Before the ticket is looked at: nobody tries many.
-        let allowances = self.allowances.entry(connection).or_insert_with(|| Allowances::new(now));
-        if !allowances.channels.try_take(now, 1, NAMED_RATE, NAMED_BURST)
-            || self.channels.count() >= self.limits.channels
-        {
+        if !self.common.may_relay(connection, now) || self.channels.count() >= self.limits.channels {
             return Err(too_many);
         }
         if !self.shared().is_some_and(|shared| lock(&shared.tickets).take(&trip, &visit.ticket, now)) {
@@ -135,14 +133,12 @@ impl Hub {
         }
     }
 
-    /// Tells those who have waited in vain for somebody who was to come.
-    pub(super) fn sweep_visits(&mut self, now: Instant) {
-        let Some(shared) = self.shared() else { return };
-        for Trip { swarm, from, to } in lock(&shared.tickets).sweep(now) {
-            if let Some((connection, _)) = self.registry.relay_capable(&swarm, &to) {
-                let open = RelayOpen { info_hash: swarm, peer_id: to, to_peer_id: from, visit: false };
-                self.refuse_relay(connection, &open, RelayReason::UnknownPeer);
-            }
+    /// Somebody was to come, and did not: whoever waits for it is told.
+    pub(super) fn await_no_more(&self, trip: &Trip) {
+        let Trip { swarm, from, to } = *trip;
+        if let Some((connection, _)) = self.registry.relay_capable(&swarm, &to) {
+            let open = RelayOpen { info_hash: swarm, peer_id: to, to_peer_id: from, visit: false };
+            self.refuse_relay(connection, &open, RelayReason::UnknownPeer);
         }
     }
 }

@@ -1,0 +1,81 @@
+//! Torrents that the user took out of the list while keeping their data. They take no part in any swarm; they are listed again by
+//! hand, or by adding the same torrent, and then go on with what is there.
+
+use engine::Time;
+use shared::InfoHash;
+use shared::magnet::{self, Magnet};
+use shared::metainfo::Info;
+use wasm_bindgen_futures::spawn_local;
+
+use super::peer::Peer;
+use crate::snapshot::UnlistedView;
+use crate::store::{Record, Remembered, Wishes};
+
+/// What is kept of one.
+pub(super) struct Unlisted {
+    record: Record,
+    /// Bytes that are there, verified.
+    bytes: u64,
+}
+
+impl Unlisted {
+    pub(super) fn view(&self) -> UnlistedView {
+        let Record { info_hash, name, .. } = &self.record;
+        UnlistedView { info_hash: info_hash.to_string(), name: name.clone(), bytes: self.bytes }
+    }
+}
+
+impl From<Remembered> for Unlisted {
+    fn from(Remembered { record, have }: Remembered) -> Self {
+        let geometry =
+            record.info.clone().and_then(|info| Info::from_bytes(info).ok()).map(|info| info.geometry());
+        let bytes = geometry.map_or(0, |geometry| {
+            let pieces = geometry.pieces().zip(have).filter(|(_, here)| *here);
+            pieces.map(|(piece, _)| u64::from(geometry.piece_len(piece))).sum()
+        });
+        Self { record, bytes }
+    }
+}
+
+impl Peer {
+    /// Takes a torrent out of the list and keeps what was downloaded of it. Where nothing was, it is removed.
+    pub(super) fn unlist(&mut self, now: Time, hash: InfoHash) {
+        let Some(torrent) = self.by_hash(hash) else { return };
+        let bytes = torrent.session().map_or(0, |session| session.snapshot(now).bytes.verified);
+        let record = Self::record(torrent).filter(|record| record.info.is_some() && record.seeded.is_none());
+        let Some(record) = record.filter(|_| bytes > 0) else { return self.remove(now, hash) };
+        let record = Record { unlisted: true, ..record };
+        let key = torrent.key;
+        self.leave_swarm(now, key);
+        self.drop_row(key);
+        self.keep_record(record.clone());
+        self.unlisted.push(Unlisted { record, bytes });
+    }
+
+    /// Lists a torrent again that was taken out.
+    pub(super) fn relist(&mut self, now: Time, hash: InfoHash) {
+        self.add(now, Magnet::new(hash), None, Wishes::default());
+    }
+
+    /// Deletes what is kept of a torrent that is not in the list.
+    pub(super) fn delete_unlisted(&mut self, hash: InfoHash) {
+        if self.take_unlisted(hash).is_none() {
+            return;
+        }
+        if let Some(store) = self.store.clone() {
+            spawn_local(async move { store.remove(hash).await });
+        }
+    }
+
+    /// What is kept of this torrent, which is then somebody else's to look after.
+    pub(super) fn take_unlisted(&mut self, hash: InfoHash) -> Option<Record> {
+        let place = self.unlisted.iter().position(|kept| kept.record.info_hash == hash)?;
+        Some(self.unlisted.remove(place).record)
+    }
+}
+
+/// How a torrent was added, as far as its record says.
+pub(super) fn magnet_of(record: &Record) -> Magnet {
+    let magnet = magnet::parse_pasted(&record.magnet);
+    Magnet { info_hash: record.info_hash, ..magnet.unwrap_or_else(|_| Magnet::new(record.info_hash)) }
+}
