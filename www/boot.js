@@ -3,7 +3,11 @@
   // The user's choice of light or dark, before anything is drawn (web-peer/src/ui/theme.rs).
   try {
     const theme = localStorage.getItem("enxame.theme");
-    if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+    if (theme === "light" || theme === "dark") {
+      document.documentElement.dataset.theme = theme;
+      // The browser's own bars, too.
+      for (const meta of document.querySelectorAll("meta[name=theme-color]")) meta.media = meta.dataset.of === theme ? "all" : "not all";
+    }
   } catch {
     // A browser that keeps nothing has no choice to keep.
   }

@@ -15,6 +15,8 @@ const CACHE = "enxame-shell-";
 const UNNAMED = ["worker.js", "clock.js", "manifest.webmanifest", "icon-192.png", "icon-512.png", "icon-maskable-512.png"];
 // Milliseconds between two looks at whether the tab that should answer is still there.
 const LOOK = 1000;
+// Earlier builds whose programs stay while tabs are open that may run them, at most.
+const EARLIER = 3;
 
 addEventListener("install", (event) => {
   // Without a shell it still streams, and the shell is kept at the next visit.
@@ -35,8 +37,15 @@ addEventListener("message", (event) => {
 addEventListener("notificationclick", (event) => {
   event.notification.close();
   const open = (tabs) => (tabs.length > 0 ? tabs[0].focus() : clients.openWindow(scope));
-  event.waitUntil(clients.matchAll({ type: "window" }).then(open).catch(() => {}));
+  event.waitUntil(pages().then(open).catch(() => {}));
 });
+
+// The tabs with the page; not what a tab shows of a stream, in a frame or in a tab of its own.
+async function pages(which) {
+  const windows = await clients.matchAll({ type: "window", ...which });
+  const stream = new URL("stream/", scope).href;
+  return windows.filter((tab) => tab.frameType !== "nested" && !tab.url.startsWith(stream));
+}
 
 addEventListener("fetch", (event) => {
   const { request } = event;
@@ -163,7 +172,8 @@ async function kept(url, error) {
 }
 
 // Keeps the build of this index.html, and lets go of all others. Its own place in the cache is written last, so that a build
-// that is kept is kept whole.
+// that is kept is kept whole. While other tabs are open, the programs of earlier builds stay: a tab starts workers when it first
+// needs them, and the server may have no other build than the latest by then.
 async function keepShell(response) {
   response ??= await fetch(scope.href, { cache: "no-cache" });
   if (!response.ok || new URL(response.url).origin !== scope.origin) return;
@@ -180,8 +190,16 @@ async function keepShell(response) {
     const { status, headers } = response;
     await cache.put(scope.href, new Response(html, { status, headers: plain(headers) }));
   }
-  const names = await caches.keys();
-  await Promise.all(names.filter((other) => other.startsWith(CACHE) && other !== name).map((other) => caches.delete(other)));
+  const others = (await caches.keys()).filter((other) => other.startsWith(CACHE) && other !== name);
+  const spared = (await pages({ includeUncontrolled: true })).length > 1 ? EARLIER : 0;
+  const gone = others.splice(0, Math.max(0, others.length - spared));
+  await Promise.all([...gone.map((other) => caches.delete(other)), ...others.map(keepPrograms)]);
+}
+
+// What is left of an earlier build opens no page.
+async function keepPrograms(name) {
+  const cache = await caches.open(name);
+  await Promise.all([scope.href, ...UNNAMED.map((path) => new URL(path, scope))].map((url) => cache.delete(url, { ignoreVary: true })));
 }
 
 // The text is kept, not the form in which it was sent.

@@ -135,12 +135,25 @@ impl Page {
         button.click().await.context("the button to add cannot be pressed")
     }
 
-    /// The same for a page whose tab need not be in front: WebDriver's own clicks wait for frames, which a hidden tab does
+    /// Answers a link that was opened: this torrent is wanted.
+    pub async fn accept(&self, info_hash: &str) -> Result<()> {
+        let button = format!("[data-testid=invitation][data-info-hash='{info_hash}'] [data-testid=accept]");
+        self.wait_for_script("asked", &format!("return Boolean(document.querySelector(`{button}`))")).await?;
+        self.run(&format!("document.querySelector(`{button}`).click()"), vec![]).await.map(drop)
+    }
+
+    /// Presses a button that belongs to no torrent.
+    pub async fn press_on_page(&self, button: &str) -> Result<()> {
+        let press = "document.querySelector(`[data-testid=${arguments[0]}]`).click()";
+        self.run(press, vec![json!(button)]).await.map(drop)
+    }
+
+    /// The same as [`add`](Self::add) for a page whose tab need not be in front: WebDriver's own clicks wait for frames, which a hidden tab does
     /// not get.
     pub async fn add_unseen(&self, info_hash: &str) -> Result<()> {
-        // As by a link in the address bar of a page that is open.
-        self.run("location.hash = arguments[0]", vec![json!(info_hash)]).await?;
-        Ok(())
+        let add = "document.querySelector('[data-testid=add-input]').value = arguments[0];
+            document.querySelector('[data-testid=add-button]').click()";
+        self.run(add, vec![json!(info_hash)]).await.map(drop)
     }
 
     /// Limits all torrents of the page together, in kB/s; nothing for no limit. Waits until it is in force.

@@ -101,6 +101,12 @@ pub struct Torrent {
     /// How fast it may go.
     #[serde(default)]
     pub limits: Limits,
+    /// What came and went since it was added.
+    #[serde(default)]
+    pub all_time: AllTime,
+    /// Pieces that were not right when it was last checked.
+    #[serde(default)]
+    pub checked: Option<u32>,
     /// Peers that sent wrong data and are not asked again.
     #[serde(default)]
     pub banned: Vec<Banned>,
@@ -137,11 +143,24 @@ impl Torrent {
 
 /// Bytes a second at most; nothing for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Limits {
     /// Of what is sent.
     pub up: Option<u64>,
     /// Of what is fetched.
     pub down: Option<u64>,
+    /// Nothing is sent at all.
+    #[serde(default)]
+    pub upload_off: bool,
+}
+
+/// Bytes that came and went since a torrent was added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub struct AllTime {
+    /// Received.
+    pub downloaded: u64,
+    /// Sent.
+    pub uploaded: u64,
 }
 
 /// One file of a torrent.

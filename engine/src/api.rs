@@ -235,6 +235,14 @@ pub enum Action {
         /// What to read.
         span: BlockSpan,
     },
+    /// Read all of this piece from the store and compare its SHA-1 with `expected`; answered by `handle_checked`. The store may
+    /// have none of it.
+    Check {
+        /// The piece.
+        piece: PieceIndex,
+        /// Its digest from the info dictionary.
+        expected: [u8; 20],
+    },
     /// The info dictionary has arrived and its hash is right. Open a store and answer with `handle_store_opened`.
     OpenStore {
         /// The bencoded info dictionary.
@@ -261,6 +269,11 @@ pub enum Notice {
         /// Which piece.
         piece: PieceIndex,
     },
+    /// Every piece was compared with its hash once more, and it goes on unless it is paused.
+    Checked {
+        /// Pieces that were taken to be here and are not; they are missing now.
+        wrong: u32,
+    },
     /// No more peers are known, or too few; ask the tracker when it allows.
     WantPeers,
     /// The store failed: the download stands still until `resume`. The sentence is for the user.
@@ -284,7 +297,7 @@ pub enum Priority {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Its files are being hashed (before there is a session).
+    /// Its bytes are being hashed: before there is a session, or to check them again.
     Hashing,
     /// Looking for the info dictionary.
     Metadata,
@@ -312,7 +325,7 @@ pub struct Rates {
 pub struct ByteCounts {
     /// In all its files; zero before the metadata is known.
     pub total: u64,
-    /// Verified and stored.
+    /// Verified and stored; while it is hashed ([`State::Hashing`]), hashed.
     pub verified: u64,
     /// Received as blocks, also those thrown away.
     pub downloaded: u64,

@@ -179,6 +179,11 @@ impl Pieces {
         !self.verifying.is_empty()
     }
 
+    /// Whether this piece is with the verifier or the store.
+    pub(crate) fn is_verified_now(&self, piece: PieceIndex) -> bool {
+        self.verifying.contains_key(&piece)
+    }
+
     /// Whether some block of a piece in flight has not been asked for.
     pub(crate) fn any_open(&self) -> bool {
         !self.open.is_empty()

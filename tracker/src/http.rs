@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -29,10 +28,6 @@ use crate::{access, lock, socket};
 
 /// A response with its whole body.
 pub(crate) type Reply = Response<Full<Bytes>>;
-
-/// Time for which a connection may be one of plain HTTP: long enough for the page over a slow line. So nobody holds a
-/// place by not reading.
-const HTTP_TIME: Duration = Duration::from_secs(120);
 
 /// How a connection is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,13 +112,19 @@ where
         result = &mut connection => Some(result),
         () = ends.leave.cancelled() => None,
         () = ends.now.cancelled() => None,
-        () = sleep(HTTP_TIME) => None,
+        () = sleep(app.limits.http_time) => None,
     };
     let result = match result {
         Some(result) => result,
         None => {
             connection.as_mut().graceful_shutdown();
-            let Ok(result) = timeout(HTTP_TIME, connection).await else { return None };
+            let Ok(result) = timeout(app.limits.http_time, connection).await else {
+                tracing::debug!(
+                    "cut off a connection that does not read its reply, or never ends its request"
+                );
+                app.metrics.reject(Rejection::SlowHttp);
+                return None;
+            };
             result
         }
     };

@@ -321,3 +321,5 @@ impl Hub {
 mod scaling;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod threads;

@@ -13,7 +13,7 @@
 //! - [`limits`]: every bound on what clients cost, and its usual value;
 //! - `meter`: how often one connection may do what costs others, and how much it may send;
 //! - `outbox`: what waits for one connection, bounded, and what happens when it is full;
-//! - `hub`: the state machines together, behind one lock, turning decisions into messages;
+//! - `hub`: the state machines together, in shards with a lock each, turning decisions into messages;
 //! - `socket`: one WebSocket connection as an actor;
 //! - [`cluster`]: many trackers as one;
 //! - `http` and [`page`]: everything else that comes over HTTP;

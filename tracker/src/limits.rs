@@ -65,6 +65,10 @@ pub const MAX_CLUSTER_QUEUE: u64 = 64 << 20;
 /// Time in which a client must have finished a TLS handshake, or sent a request's head.
 pub const HANDSHAKE_TIME: Duration = Duration::from_secs(15);
 
+/// Time for which a connection may be one of plain HTTP: long enough for the page over a slow line. A reply that is under way then
+/// has as long again. So nobody holds a place by not reading.
+pub const HTTP_TIME: Duration = Duration::from_secs(120);
+
 /// What clients may cost. No field is unlimited unless it is the largest number of its type.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -107,6 +111,8 @@ pub struct Limits {
     pub cluster_queue: u64,
     /// [`HANDSHAKE_TIME`].
     pub handshake_time: Duration,
+    /// [`HTTP_TIME`].
+    pub http_time: Duration,
 }
 
 impl Default for Limits {
@@ -131,6 +137,7 @@ impl Default for Limits {
             queue: MAX_QUEUE,
             cluster_queue: MAX_CLUSTER_QUEUE,
             handshake_time: HANDSHAKE_TIME,
+            http_time: HTTP_TIME,
         }
     }
 }

@@ -71,6 +71,7 @@ labels! {
         Origin = "origin",
         Token = "token",
         Handshake = "handshake",
+        SlowHttp = "slow-http",
         PlainHttp = "plain-http",
         MessageSize = "message-size",
         MessageRate = "message-rate",

@@ -42,10 +42,16 @@ pub enum Command {
     Add(String),
     /// The same, but of several files none is fetched before the user has chosen it.
     AddToChoose(String),
+    /// A link to this was opened: the user is asked before anything is done about it.
+    Invite(String),
+    /// The user does not want what a link was about (by `Invitation::id`).
+    Decline(u32),
     /// Stand still.
     Pause(InfoHash),
     /// Read the user's own files again, which the browser asks them about.
     AllowFiles(InfoHash),
+    /// These are the user's own files of a torrent that waits for them.
+    ChooseAgain(InfoHash, Vec<ChosenFile>),
     /// Go on; also out of an error.
     Resume(InfoHash),
     /// Forget the torrent and what was downloaded of it.
@@ -58,6 +64,8 @@ pub enum Command {
     DeleteUnlisted(InfoHash),
     /// Take a row without info-hash out of the list (by `TorrentView::key`): it is being hashed, or that failed.
     RemoveRow(u32),
+    /// Read everything that is here again and compare it with its hashes.
+    Check(InfoHash),
     /// Save the torrent's file, or all its files as one zip.
     Save(InfoHash),
     /// Save all its files into a folder that the user is asked for.

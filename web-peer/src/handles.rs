@@ -7,6 +7,7 @@
 
 use js_sys::{Array, Function, Object, Promise, Reflect};
 use shared::InfoHash;
+use shared::metainfo::Info;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -14,7 +15,6 @@ use web_sys::{
     IdbDatabase, IdbObjectStore, IdbRequest, IdbTransactionMode,
 };
 
-use crate::browser_error;
 use crate::command::ChosenFile;
 
 /// The database, and its only table: `<the tab's folder>/<info-hash>` → handle.
@@ -166,6 +166,35 @@ pub async fn files(handle: FileSystemHandle, source: &Promise) -> (Vec<ChosenFil
     (files, complete)
 }
 
+/// The files of this torrent, which has its names from this file or folder, `source` with each. What else lies in the folder by now
+/// is not looked at, however much it is. `None` unless each file is there under the name that it has in the torrent.
+pub async fn files_of(info: &Info, handle: &FileSystemHandle, source: &Promise) -> Option<Vec<ChosenFile>> {
+    if !info.is_folder() || handle.kind() != FileSystemHandleKind::Directory {
+        return None;
+    }
+    // The folders on the way to the last file, outermost first: neighbours share most of theirs.
+    let mut way: Vec<(String, FileSystemDirectoryHandle)> = Vec::new();
+    let mut files = Vec::new();
+    for file in info.files() {
+        let (name, folders) = file.path.split_last()?;
+        let shared = way.iter().zip(folders).take_while(|((at, _), folder)| at == *folder).count();
+        way.truncate(shared);
+        let folder_at = |way: &[(String, FileSystemDirectoryHandle)]| match way.last() {
+            Some((_, folder)) => folder.clone(),
+            None => handle.clone().unchecked_into(),
+        };
+        for folder in &folders[shared..] {
+            let found = JsFuture::from(folder_at(&way).get_directory_handle(folder)).await.ok()?;
+            way.push((folder.clone(), found.unchecked_into()));
+        }
+        let found = JsFuture::from(folder_at(&way).get_file_handle(name)).await.ok()?;
+        let found = JsFuture::from(found.unchecked_into::<FileSystemFileHandle>().get_file()).await.ok()?;
+        let path = std::iter::once(handle.name()).chain(file.path.iter().cloned()).collect();
+        files.push(ChosenFile { path, file: found.unchecked_into(), source: Some(source.clone()) });
+    }
+    Some(files)
+}
+
 /// Everything directly inside, in whatever order.
 async fn children(folder: &FileSystemDirectoryHandle) -> Result<Vec<FileSystemHandle>, JsValue> {
     let entries = folder.values();
@@ -178,33 +207,6 @@ async fn children(folder: &FileSystemDirectoryHandle) -> Result<Vec<FileSystemHa
         children.push(next.value().unchecked_into());
     }
     Ok(children)
-}
-
-/// Whether the browser has a window of its own that gives handles: of a folder, or of files.
-pub fn can_pick(folder: bool) -> bool {
-    web_sys::window().is_some_and(|window| Reflect::has(&window, &picker(folder).into()).unwrap_or(false))
-}
-
-/// Opens that window; the handles of what was chosen, none if the user thought better of it.
-///
-/// # Errors
-/// What the browser threw.
-pub async fn pick(folder: bool) -> Result<Vec<FileSystemHandle>, JsValue> {
-    let window = web_sys::window().ok_or("there is no window")?;
-    let open: Function = Reflect::get(&window, &picker(folder).into())?.dyn_into()?;
-    let options = Object::new();
-    Reflect::set(&options, &"multiple".into(), &JsValue::TRUE)?;
-    let asked: Promise = open.call1(&window, &options)?.dyn_into()?;
-    match JsFuture::from(asked).await {
-        Ok(one) if folder => Ok(vec![one.unchecked_into()]),
-        Ok(many) => Ok(Array::from(&many).iter().map(JsCast::unchecked_into).collect()),
-        Err(error) if browser_error::name(&error) == "AbortError" => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
-}
-
-fn picker(folder: bool) -> &'static str {
-    if folder { "showDirectoryPicker" } else { "showOpenFilePicker" }
 }
 
 /// The database, closed when this is dropped, so that it is never in the way of another version's.

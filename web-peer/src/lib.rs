@@ -11,7 +11,7 @@
 //! - [`ui`]: shows a [`snapshot`] and sends [`command`]s.
 //!
 //! Below them: [`dedicated`] starts workers and carries messages, [`digest`] is SHA-1 inside them, [`buffers`] are what
-//! bytes travel in, [`media`] says what a file is by its name, [`metered`] whether bytes are dear; `kept` is what the browser keeps in a few words; [`recorded`] reads
+//! bytes travel in, [`journal`] is what happened to a torrent, [`media`] says what a file is by its name, [`metered`] whether bytes are dear; [`picker`] asks for files and folders; `kept` is what the browser keeps in a few words; [`recorded`] reads
 //! snapshots that were written down, for looking at the page without any of the above.
 //!
 //! `transport`, `store`, `verify`, `stream` and `ui` never import each other.
@@ -24,10 +24,12 @@ pub mod digest;
 pub mod driver;
 pub mod handles;
 pub mod intake;
+pub mod journal;
 mod kept;
 pub mod media;
 pub mod metered;
 pub mod page;
+pub mod picker;
 pub mod recorded;
 pub mod save;
 pub mod snapshot;

@@ -24,13 +24,23 @@ pub fn start() {
     expose(&window, &handle);
 
     let commands = handle.clone();
-    ui::mount(snapshot, move |command| commands.send(command));
+    ui::mount(snapshot, {
+        let window = window.clone();
+        move |command| {
+            use Command::{Add, AddToChoose, Decline, Dismiss};
+            // The question is answered, or it is read that there was none: a reload need not say it again.
+            if matches!(command, Add(_) | AddToChoose(_) | Decline(_) | Dismiss(_)) {
+                drop_fragment(&window);
+            }
+            commands.send(command);
+        }
+    });
 
     handle.connection_changed();
     let watching = handle.clone();
     metered::watch(move || watching.connection_changed());
 
-    // A link to a torrent opens it, also when it is pasted into the address bar of an open page.
+    // A link to a torrent asks whether to open it, also when it is pasted into the address bar of an open page.
     open_fragment(&window, &handle);
     let on_hash_change = {
         let window = window.clone();
@@ -44,14 +54,17 @@ pub fn start() {
     }
 }
 
-/// `#<hash or magnet>` adds the torrent, and is then taken out of the address, so that removing the torrent and
-/// reloading the page does not bring it back.
+/// `#<hash or magnet>` names a torrent, and the user is asked whether they want it.
 fn open_fragment(window: &Window, handle: &driver::Handle) {
     let (Ok(address), Ok(fragment)) = (window.location().href(), window.location().hash()) else { return };
     if fragment.len() <= 1 {
         return;
     }
-    handle.send(Command::Add(address));
+    handle.send(Command::Invite(address));
+}
+
+/// Takes the fragment out of the address, so that removing the torrent and reloading the page does not bring it back.
+fn drop_fragment(window: &Window) {
     if let (Ok(path), Ok(query), Ok(history)) =
         (window.location().pathname(), window.location().search(), window.history())
     {

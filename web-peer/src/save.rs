@@ -1,7 +1,6 @@
 //! A finished file goes to where the browser puts downloads, or a whole torrent into a folder that the user chooses.
 
 use gloo_timers::callback::Timeout;
-use js_sys::{Function, Object, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -10,6 +9,7 @@ use web_sys::{
 };
 
 use crate::browser_error;
+use crate::picker::Choice;
 
 /// Milliseconds that the blob's address stays good: the browser resolves it when the download begins, which a person
 /// may first have to allow.
@@ -17,9 +17,6 @@ const ADDRESS_LIFE_MS: u32 = 10 * 60 * 1000;
 
 /// Names that are tried for a folder that is there already, at most.
 const MOST_NAMES: u32 = 1000;
-
-/// What opens the dialog for a folder, where the browser has it.
-const PICKER: &str = "showDirectoryPicker";
 
 /// Has the browser download this blob under this name, which may be in any script. The browser reads it piece by piece;
 /// it is never in memory as a whole.
@@ -55,11 +52,6 @@ pub fn navigate(address: &str) -> Result<(), JsValue> {
     Ok(())
 }
 
-/// Whether the browser lets the user choose a folder to save into.
-pub fn can_choose_folder() -> bool {
-    web_sys::window().is_some_and(|window| Reflect::has(&window, &PICKER.into()).unwrap_or(false))
-}
-
 /// A folder on the user's disk.
 pub struct Folder(FileSystemDirectoryHandle);
 
@@ -69,16 +61,8 @@ impl Folder {
     /// # Errors
     /// What the browser threw.
     pub async fn choose() -> Result<Option<Self>, JsValue> {
-        let window = web_sys::window().ok_or("there is no window")?;
-        let picker: Function = Reflect::get(&window, &PICKER.into())?.dyn_into()?;
-        let options = Object::new();
-        Reflect::set(&options, &"mode".into(), &"readwrite".into())?;
-        let asked: Promise = picker.call1(&window, &options)?.dyn_into()?;
-        match JsFuture::from(asked).await {
-            Ok(folder) => Ok(Some(Self(folder.unchecked_into()))),
-            Err(error) if browser_error::name(&error) == "AbortError" => Ok(None),
-            Err(error) => Err(error),
-        }
+        let chosen = Choice::Target.ask().await?.and_then(|chosen| chosen.into_iter().next());
+        Ok(chosen.map(|folder| Self(folder.unchecked_into())))
     }
 
     /// A new folder in it with this name, or with the first of `name (2)`, `name (3)`, … that is free: nothing that is there is

@@ -4,6 +4,8 @@
 use engine::{PeerSnapshot, PieceState, Priority, State, TorrentSnapshot};
 use serde::{Deserialize, Serialize};
 
+use crate::journal::Journal;
+
 /// Everything at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,15 +31,45 @@ pub struct Snapshot {
     pub unlisted: Vec<UnlistedView>,
     /// What went wrong and belongs to no torrent, oldest first; shown until dismissed.
     pub alerts: Vec<Alert>,
+    /// Links that were opened and not answered yet, the oldest first: nothing is done about them before the user says so.
+    #[serde(default)]
+    pub invitations: Vec<Invitation>,
 }
 
 /// How fast something may go, in bytes a second; `None` for as fast as it can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RateLimits {
     /// What is sent.
     pub up: Option<u64>,
     /// What is fetched.
     pub down: Option<u64>,
+    /// Nothing is sent at all.
+    #[serde(default)]
+    pub upload_off: bool,
+}
+
+/// Bytes of a torrent that came and went as blocks since it was added, also before the page was opened; those thrown away included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AllTime {
+    /// Received.
+    pub downloaded: u64,
+    /// Sent.
+    pub uploaded: u64,
+}
+
+/// What a torrent's `.torrent` file says beside what the torrent is: texts of at most
+/// [`MAX_COMMENT_BYTES`](shared::limits::MAX_COMMENT_BYTES), by anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notes {
+    /// What its maker had to say.
+    pub comment: Option<String>,
+    /// The program that made it.
+    pub created_by: Option<String>,
+    /// Seconds since 1970, by its maker's clock; some programs write milliseconds.
+    pub creation_date: Option<i64>,
 }
 
 /// The page's tracker.
@@ -219,6 +251,17 @@ pub struct TorrentView {
     pub sequential: bool,
     /// How fast it may go.
     pub limits: RateLimits,
+    /// Whether nothing is sent of it, be it by its own limits or by those of all.
+    #[serde(default)]
+    pub upload_off: bool,
+    /// What was received and sent of it in all.
+    #[serde(default)]
+    pub all_time: AllTime,
+    /// What its `.torrent` file says about it.
+    #[serde(default)]
+    pub notes: Notes,
+    /// Pieces that were not right when it was last checked since the page was opened.
+    pub checked: Option<u32>,
     /// How fast it was over the last minutes.
     pub history: RateHistory,
     /// Whether this tab is the first that has all of it, and gives each piece to somebody else (BEP 16).
@@ -231,6 +274,9 @@ pub struct TorrentView {
     pub link: String,
     /// `magnet:?xt=…`.
     pub magnet: String,
+    /// Whether its files lie in a folder of its name, be it only one.
+    #[serde(default)]
+    pub in_folder: bool,
     /// What it waits for, when it does not move.
     pub waiting: Option<Waiting>,
     /// What is wrong with it.
@@ -242,6 +288,9 @@ pub struct TorrentView {
     pub saving: Option<SavingView>,
     /// Seconds until what is wanted is complete at the present rate; `None` when that cannot be said.
     pub seconds_left: Option<f64>,
+    /// What happened to it since this page was opened.
+    #[serde(default, skip_serializing_if = "Journal::is_empty")]
+    pub journal: Journal,
 }
 
 impl TorrentView {
@@ -274,7 +323,8 @@ impl TorrentView {
     pub fn wanted(&self) -> Wanted {
         let wanted = self.files.iter().filter(|file| file.priority != Priority::Skip);
         let files = wanted.clone().count();
-        if files == self.files.len() {
+        // While it is hashed, that is what there is to know.
+        if files == self.files.len() || self.torrent.state == State::Hashing {
             let bytes = self.torrent.bytes;
             return Wanted { files, total: bytes.total, verified: bytes.verified };
         }
@@ -286,6 +336,17 @@ impl TorrentView {
     /// Whether it has files, and all are skipped.
     pub fn wants_nothing(&self) -> bool {
         !self.files.is_empty() && self.files.iter().all(|file| file.priority == Priority::Skip)
+    }
+
+    /// Bytes sent for each byte received, since it was added (libtorrent's all-time counts). Where next to nothing was received, for
+    /// each byte that is here: those who had the files from the start gave them that often (qBittorrent counts in this way).
+    /// `None` before anything was sent.
+    pub fn share_ratio(&self) -> Option<f64> {
+        let AllTime { downloaded, uploaded } = self.all_time;
+        let here = self.torrent.bytes.verified;
+        let taken = if downloaded < here / 100 { here } else { downloaded };
+        let is_told = uploaded > 0 && taken > 0 && self.torrent.state != State::Hashing;
+        is_told.then(|| uploaded as f64 / taken as f64)
     }
 
     /// The linked peers.
@@ -303,6 +364,13 @@ pub struct RateHistory {
     pub down: Vec<u64>,
     /// Bytes a second sent; as many.
     pub up: Vec<u64>,
+}
+
+impl RateHistory {
+    /// Whether nothing moved in all that time.
+    pub fn is_still(&self) -> bool {
+        self.down.iter().chain(&self.up).all(|rate| *rate == 0)
+    }
 }
 
 /// One file of a torrent.
@@ -443,6 +511,22 @@ pub enum Trouble {
     },
 }
 
+/// A link to a torrent that was opened: what it says of the torrent, which need not be true.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Invitation {
+    /// Names it for `Command::Decline`.
+    pub id: u32,
+    /// Forty hexadecimal digits.
+    pub info_hash: String,
+    /// Empty when the link does not say.
+    pub name: String,
+    /// Bytes, where the link says.
+    pub size: Option<u64>,
+    /// What `Command::Add` takes.
+    pub magnet: String,
+}
+
 /// Something that went wrong and belongs to no torrent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -478,6 +562,10 @@ mod tests {
             piece_states: Vec::new(),
             sequential: false,
             limits: RateLimits::default(),
+            upload_off: false,
+            all_time: AllTime::default(),
+            notes: Notes::default(),
+            checked: None,
             history: RateHistory::default(),
             super_seeding: false,
             stored: true,
@@ -485,10 +573,12 @@ mod tests {
             trackers: Vec::new(),
             link: String::new(),
             magnet: String::new(),
+            in_folder: false,
             waiting: None,
             trouble: None,
             saving: None,
             seconds_left: None,
+            journal: Journal::default(),
         }
     }
 
@@ -505,6 +595,27 @@ mod tests {
         assert!(none.wants_nothing() && none.is_complete_in_part() && !some.wants_nothing());
         assert!(!torrent(Vec::new(), State::Metadata, 0).wants_nothing());
         assert!(!torrent(Vec::new(), State::Seeding, 6).is_complete_in_part());
+    }
+
+    #[test]
+    fn the_ratio_is_by_what_was_received_or_else_by_what_is_here() {
+        let ratio = |downloaded, uploaded, verified| {
+            let mut view = torrent(Vec::new(), State::Seeding, 6);
+            view.all_time = AllTime { downloaded, uploaded };
+            view.torrent.bytes.verified = verified;
+            view.share_ratio()
+        };
+        assert_eq!(ratio(1000, 500, 1000), Some(0.5));
+        assert_eq!(ratio(2000, 500, 1000), Some(0.25), "what was thrown away was received, too");
+        assert_eq!(ratio(0, 3000, 1000), Some(3.0), "seeded from disk");
+        assert_eq!(ratio(9, 3000, 1000), Some(3.0), "and a piece of it was fetched");
+        assert_eq!(ratio(10, 3000, 1000), Some(300.0));
+        assert_eq!(ratio(0, 0, 1000), None);
+        assert_eq!(ratio(0, 7, 0), None, "of nothing");
+        assert_eq!(ratio(u64::MAX, u64::MAX, 1), Some(1.0));
+        let mut hashing = torrent(Vec::new(), State::Hashing, 6);
+        hashing.all_time.uploaded = 1;
+        assert_eq!(hashing.share_ratio(), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use js_sys::{Function, Promise, Reflect, Uint8Array};
 use shared::InfoHash;
+use shared::metainfo::{Info, Layout};
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
@@ -167,5 +168,40 @@ async fn leave_is_what_the_browser_says_it_is() {
         assert_eq!(handles::permission(&file, false).await, expected, "{answer}");
         says("requestPermission", answer);
         assert_eq!(handles::permission(&file, true).await, expected, "{answer}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn of_a_folder_that_comes_back_nothing_is_looked_at_but_the_torrents_files() {
+    let top = folder(&root().await, "volta").await;
+    let below = folder(&folder(&top, "b").await, "c").await;
+    for (parent, name) in [(&top, "a.bin"), (&below, "d.bin"), (&below, "e.bin"), (&top, "new.bin")] {
+        write(parent, name, name.as_bytes()).await;
+    }
+    let info = |paths: &[&str]| {
+        let files = paths.iter().map(|path| (path.split('/').map(str::to_owned).collect(), 5)).collect();
+        let pieces = vec![[0; 20]; (paths.len() * 5).div_ceil(65_536)];
+        Info::create("outro nome", &Layout::Folder(files), 65_536, &pieces, false).unwrap()
+    };
+    // Listing a folder is what walks it.
+    let walks = Function::new_no_args(
+        "window.walked = 0;
+        for (const name of ['values', 'entries', 'keys']) {
+            const own = FileSystemDirectoryHandle.prototype[name];
+            FileSystemDirectoryHandle.prototype[name] = function () { window.walked += 1; return own.call(this); };
+        }",
+    );
+    walks.call0(&JsValue::NULL).unwrap();
+    let handle: FileSystemHandle = top.into();
+    let source = handles::source(&handle);
+    let paths = ["a.bin", "b/c/d.bin", "b/c/e.bin"];
+    let files = handles::files_of(&info(&paths), &handle, &source).await.unwrap();
+    let found: Vec<_> =
+        files.iter().map(|ChosenFile { path, file, .. }| (path.join("/"), file.size())).collect();
+    assert_eq!(found, paths.map(|path| (format!("volta/{path}"), 5.0)));
+    assert_eq!(Reflect::get(&web_sys::window().unwrap(), &"walked".into()).unwrap(), 0.0);
+    assert!(intake::source(&files).is_some());
+    for gone in [["a.bin", "b/c/x.bin"], ["a.bin", "b/x/d.bin"], ["a.bin", "b/c"], ["a.bin/x", "b"]] {
+        assert!(handles::files_of(&info(&gone), &handle, &source).await.is_none(), "{gone:?}");
     }
 }

@@ -15,10 +15,11 @@ use shared::InfoHash;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_peer::command::Command;
+use web_peer::journal::{Happening, Journal, Who};
 use web_peer::snapshot::{
-    Alert, FileView, IceChoice, IceView, RateHistory, RateLimits, RtcView, Snapshot, StorageKind,
-    StorageView, StreamingView, TorrentTrackerView, TorrentView, TrackerKind, TrackerState, TrackerView,
-    TransportMode, Trouble, Waiting,
+    Alert, AllTime, FileView, IceChoice, IceView, Invitation, Notes, RateHistory, RateLimits, RtcView,
+    Snapshot, StorageKind, StorageView, StreamingView, TorrentTrackerView, TorrentView, TrackerKind,
+    TrackerState, TrackerView, TransportMode, Trouble, Waiting,
 };
 use web_sys::{
     ClipboardEvent, ClipboardEventInit, DataTransfer, DragEvent, DragEventInit, Element, File, HtmlElement,
@@ -114,7 +115,9 @@ fn nothing() -> Snapshot {
         },
         streaming: StreamingView::default(),
         torrents: Vec::new(),
+        unlisted: Vec::new(),
         alerts: Vec::new(),
+        invitations: Vec::new(),
     }
 }
 
@@ -142,13 +145,20 @@ fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
         piece_states: Vec::new(),
         sequential: false,
         limits: RateLimits::default(),
+        upload_off: false,
+        all_time: AllTime::default(),
+        notes: Notes::default(),
+        checked: None,
+        stored: true,
         history: RateHistory::default(),
         super_seeding: false,
         banned: Vec::new(),
+        in_folder: false,
         waiting: None,
         trouble: None,
         saving: None,
         seconds_left: None,
+        journal: Journal::default(),
     }
 }
 
@@ -294,6 +304,72 @@ async fn a_file_of_several_is_saved_by_its_place() {
     let files = page.app.query_selector_all("[data-testid=save-file]").unwrap();
     files.item(1).unwrap().unchecked_into::<HtmlElement>().click();
     assert_eq!(page.taken(), [format!("SaveFile(InfoHash({}), 1)", "01".repeat(20))]);
+}
+
+#[wasm_bindgen_test]
+async fn upload_is_switched_off_for_one_torrent_or_for_all_and_that_is_said() {
+    let mut seeder = torrent(1, State::Seeding, 10, 10);
+    let page = Page::open(with(vec![seeder.clone()]));
+    settle().await;
+    assert!(page.text("state").contains("sharing"));
+    page.get("torrent-upload-off").click();
+    let limits = "RateLimits { up: None, down: None, upload_off: true }";
+    let hash = "01".repeat(20);
+    assert_eq!(page.taken(), [format!("SetTorrentLimits(InfoHash({hash}), {limits})")]);
+    page.get("upload-off").click();
+    assert_eq!(page.taken(), [format!("SetLimits({limits})")]);
+    (seeder.limits.upload_off, seeder.upload_off) = (true, true);
+    page.show(with(vec![seeder])).await;
+    assert!(page.text("state").contains("upload is off"), "{}", page.text("state"));
+    assert!(page.text("waiting").contains("nobody gets anything"));
+    assert!(page.get("torrent-upload-off").unchecked_into::<HtmlInputElement>().checked());
+}
+
+#[wasm_bindgen_test]
+async fn a_check_is_ordered_once_it_makes_sense_and_what_came_of_it_is_said() {
+    let mut view = torrent(1, State::Metadata, 0, 0);
+    view.files.clear();
+    let page = Page::open(with(vec![view]));
+    settle().await;
+    assert!(page.get("check").has_attribute("disabled"), "there is nothing yet");
+    let mut view = torrent(1, State::Seeding, 10, 10);
+    page.show(with(vec![view.clone()])).await;
+    assert!(page.get("checked").hidden());
+    page.get("check").click();
+    assert_eq!(page.taken(), [format!("Check(InfoHash({}))", "01".repeat(20))]);
+    view.torrent.state = State::Hashing;
+    view.torrent.bytes.verified = 4;
+    page.show(with(vec![view.clone()])).await;
+    assert!(page.get("check").has_attribute("disabled"));
+    assert_eq!(page.get("progress").unchecked_into::<HtmlProgressElement>().value(), 0.4);
+    view.torrent.state = State::Downloading;
+    view.checked = Some(1234);
+    page.show(with(vec![view])).await;
+    assert!(page.text("checked").contains("1,234 pieces were not right"), "{}", page.text("checked"));
+}
+
+#[wasm_bindgen_test]
+async fn the_share_ratio_and_what_the_torrent_file_says_are_shown_as_text() {
+    let mut view = torrent(1, State::Seeding, 10, 10);
+    let page = Page::open(with(vec![view.clone()]));
+    settle().await;
+    assert!(page.text("ratio").is_empty());
+    let note = page.get("torrent-comment").parent_element().unwrap();
+    assert!(note.unchecked_into::<HtmlElement>().hidden());
+    view.all_time = AllTime { downloaded: 1000, uploaded: 1257 };
+    view.notes = Notes {
+        comment: Some("<b>a \u{202e}b</b>".into()),
+        created_by: Some("feito à mão".into()),
+        creation_date: Some(1_700_000_000),
+    };
+    page.show(with(vec![view.clone()])).await;
+    assert!(page.text("ratio").contains("1.25"), "{}", page.text("ratio"));
+    assert_eq!(page.text("torrent-comment"), "<b>a \u{202e}b</b>");
+    assert_eq!(page.text("torrent-created-by"), "feito à mão");
+    assert!(page.text("torrent-created").contains("2023"), "{}", page.text("torrent-created"));
+    view.notes.creation_date = Some(i64::MIN);
+    page.show(with(vec![view])).await;
+    assert!(page.text("torrent-created").is_empty());
 }
 
 #[wasm_bindgen_test]
@@ -793,4 +869,159 @@ async fn the_chart_of_rates_is_drawn_while_it_is_open_and_says_what_it_shows() {
     assert_eq!(drawn(), "M28 200L29 0");
     let label = chart.query_selector("[role=img]").unwrap().unwrap().get_attribute("aria-label").unwrap();
     assert!(label.contains("5.0 kB/s came on average and 10.0 kB/s at most"), "{label}");
+}
+
+#[wasm_bindgen_test]
+async fn the_log_is_written_while_it_is_open_and_what_others_say_is_text() {
+    let who = |client: &str| Who::new(&"2d".repeat(20), client);
+    let mut logged = torrent(1, State::Downloading, 1, 10);
+    let page = Page::open(with(vec![logged.clone()]));
+    settle().await;
+    let fold = page.get("journal");
+    assert!(fold.hidden(), "nothing has happened");
+    logged.journal.add(1_000, Happening::Relayed { who: who("<b>mean</b>") });
+    logged.journal.add(2_000, Happening::Choked { who: who("") });
+    logged.journal.add(3_000, Happening::Choked { who: who("") });
+    page.show(with(vec![logged.clone()])).await;
+    assert!(!fold.hidden() && page.all("journal-line").is_empty(), "it is closed");
+
+    fold.set_attribute("open", "").unwrap();
+    until(|| page.all("journal-line").len() == 2).await;
+    let lines = page.all("journal-line");
+    let words: Vec<_> = lines.iter().map(|line| line.text_content().unwrap()).collect();
+    assert!(words[0].contains("Unknown client (…2d2d) serves others first"), "{words:?}");
+    assert!(words[0].ends_with("(2 times)"), "{words:?}");
+    assert!(words[1].contains("<b>mean</b> (…2d2d) is linked"), "{words:?}");
+    assert!(fold.query_selector("b").unwrap().is_none());
+    let time = lines[0].query_selector("time").unwrap().unwrap();
+    assert!(time.text_content().unwrap().contains("1970"), "what is long ago has its day");
+
+    // What is new comes first, and what was there is left as it is.
+    logged.journal.add(4_000, Happening::FirstPiece);
+    page.show(with(vec![logged])).await;
+    let now = page.all("journal-line");
+    assert!(now.len() == 3 && same(&now[1], &lines[0]) && same(&now[2], &lines[1]));
+    fold.remove_attribute("open").unwrap();
+    until(|| page.all("journal-line").is_empty()).await;
+}
+
+#[wasm_bindgen_test]
+async fn a_link_that_was_opened_waits_for_an_answer() {
+    let magnet = format!("magnet:?xt=urn:btih:{}", "ab".repeat(20));
+    let invitation = |id, name: &str, size| Invitation {
+        id,
+        info_hash: "ab".repeat(20),
+        name: name.into(),
+        size,
+        magnet: magnet.clone(),
+    };
+    let page = Page::open(nothing());
+    settle().await;
+    let invited = Snapshot {
+        invitations: vec![invitation(3, "", None), invitation(4, "<i>x</i>", Some(2_000_000))],
+        ..nothing()
+    };
+    page.show(invited.clone()).await;
+    let words: Vec<_> = page.all("invitation").iter().map(|card| card.text_content().unwrap()).collect();
+    assert!(words[0].contains("“<i>x</i>”") && words[0].contains("2.0 MB"), "{words:?}");
+    assert!(words[1].contains(&"ab".repeat(20)), "{words:?}");
+    assert!(page.taken().is_empty(), "nothing is done before it is answered");
+    for (button, expected) in [
+        ("accept", format!("Add({magnet:?})")),
+        ("accept-choose", format!("AddToChoose({magnet:?})")),
+        ("decline", "Decline(4)".to_owned()),
+    ] {
+        page.get(button).click();
+        assert_eq!(page.taken(), [expected]);
+    }
+    page.show(nothing()).await;
+    assert!(page.all("invitation").is_empty());
+}
+
+/// Puts a function of these lines in the place of the browser's own, until it is dropped.
+struct Instead(&'static str, JsValue);
+
+impl Instead {
+    fn of(name: &'static str, body: &str) -> Self {
+        let window = web_sys::window().unwrap();
+        let own = js_sys::Reflect::get(&window, &name.into()).unwrap();
+        js_sys::Reflect::set(&window, &name.into(), &js_sys::Function::new_no_args(body)).unwrap();
+        Self(name, own)
+    }
+}
+
+impl Drop for Instead {
+    fn drop(&mut self) {
+        js_sys::Reflect::set(&web_sys::window().unwrap(), &self.0.into(), &self.1).unwrap();
+    }
+}
+
+#[wasm_bindgen_test]
+async fn files_that_are_needed_again_are_chosen_in_the_torrents_own_row() {
+    let picked = "return navigator.storage.getDirectory()
+        .then((root) => root.getFileHandle('again.bin', { create: true })).then((handle) => [handle]);";
+    let _window = Instead::of("showOpenFilePicker", picked);
+    let needs = |in_folder| TorrentView {
+        waiting: Some(Waiting::Files),
+        in_folder,
+        ..torrent(1, State::Paused, 0, 10)
+    };
+    let page = Page::open(with(vec![needs(false)]));
+    settle().await;
+    assert!(page.find("folder-again").is_none());
+    page.get("file-again").click();
+    until(|| !page.commands.borrow().is_empty()).await;
+    {
+        let commands = page.commands.borrow();
+        let [Command::ChooseAgain(hash, files)] = commands.as_slice() else { panic!("{commands:?}") };
+        assert_eq!((*hash, files.len()), (InfoHash::new([1; 20]), 1));
+        assert!(files[0].path == ["again.bin"] && files[0].source.is_some());
+    }
+    page.show(with(vec![torrent(1, State::Seeding, 10, 10)])).await;
+    assert!(page.find("file-again").is_none());
+    page.show(with(vec![needs(true)])).await;
+    assert!(page.find("file-again").is_none() && page.find("folder-again").is_some());
+}
+
+#[wasm_bindgen_test]
+async fn a_folder_that_the_browsers_window_does_not_give_can_be_chosen_another_way() {
+    let closed = "return Promise.reject(new DOMException('it contains system files', 'AbortError'))";
+    let (_files, _folder) =
+        (Instead::of("showOpenFilePicker", closed), Instead::of("showDirectoryPicker", closed));
+    let page = Page::open(nothing());
+    settle().await;
+    page.get("file-input").click();
+    settle().await;
+    assert!(page.find("folder-other-way").is_none(), "any file can be chosen");
+    page.get("folder-input").click();
+    until(|| page.find("folder-other-way").is_some()).await;
+    let field: HtmlInputElement = page.get("folder-other-way").unchecked_into();
+    assert_eq!(js_sys::Reflect::get(&field, &"webkitdirectory".into()).unwrap(), true);
+    let transfer = transfer_of(&[("a.bin", "x")], "");
+    field.set_files(transfer.files().as_ref());
+    field.dispatch_event(&web_sys::Event::new("change").unwrap()).unwrap();
+    assert!(page.taken()[0].starts_with("Seed("), "what is chosen so is seeded like anything else");
+}
+
+#[wasm_bindgen_test]
+async fn what_was_chosen_or_dropped_is_seeded_though_the_language_changes_meanwhile() {
+    let slow = "return new Promise((done) => { window.choose = () => navigator.storage.getDirectory()
+        .then((root) => root.getFileHandle('slow.bin', { create: true })).then((handle) => done([handle])); });";
+    let _window = Instead::of("showOpenFilePicker", slow);
+    let page = Page::open(with(vec![torrent(1, State::Hashing, 1, 10)]));
+    settle().await;
+    page.get("file-input").click();
+    drag("drop", &page.app, &transfer_of(&[("a.txt", "hello")], ""));
+    // There and back, so that other tests find the language that they expect.
+    for _ in 0..2 {
+        page.get("language").click();
+        settle().await;
+    }
+    let choose: js_sys::Function =
+        js_sys::Reflect::get(&web_sys::window().unwrap(), &"choose".into()).unwrap().unchecked_into();
+    choose.call0(&JsValue::UNDEFINED).unwrap();
+    until(|| page.commands.borrow().len() == 2).await;
+    let taken = page.taken();
+    assert!(taken.iter().all(|command| command.starts_with("Seed(")), "{taken:?}");
+    assert_eq!(page.get("torrent").get_attribute("data-state").as_deref(), Some("hashing"));
 }

@@ -54,6 +54,16 @@ async fn put(shelf: &Shelf, hash: InfoHash, piece: u32, bytes: &[u8]) -> Verdict
     shelf.store(hash, piece, offset, &Uint8Array::from(bytes), sha1(bytes)).await
 }
 
+/// Whether each piece is found to be that of `data`.
+async fn check_all(shelf: &Shelf, hash: InfoHash, data: &[u8]) -> Vec<Result<bool, LoadError>> {
+    let mut found = Vec::new();
+    for (piece, bytes) in data.chunks(PIECE as usize).enumerate() {
+        let place = (piece as u32, piece as u64 * u64::from(PIECE), bytes.len() as u32);
+        found.push(shelf.check(hash, place, sha1(bytes)).await);
+    }
+    found
+}
+
 fn load(shelf: &Shelf, hash: InfoHash, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
     let into = Uint8Array::new_with_length(len);
     shelf.load(hash, offset, &into).map(|()| into)
@@ -362,6 +372,98 @@ async fn of_files_that_were_not_read_yet_no_piece_is_given_before_its_hash_was_f
     shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes[..20])));
     assert!(load(&shelf, hash, 5, 100).is_ok());
     assert_eq!(load(&shelf, hash, u64::from(PIECE) * 2, 1).unwrap_err(), LoadError::Missing);
+}
+
+#[wasm_bindgen_test]
+async fn a_check_finds_what_is_spoiled_on_disk_and_what_is_right_though_it_was_not_noted() {
+    let hash = hash("checked");
+    let data = bytes(14, PIECE as usize * 3 + 77);
+    let shelf = private().await;
+    let id = shelf.folder().unwrap().to_owned();
+    shelf.remember(hash, b"{}", None).await.unwrap();
+    shelf.create(hash, lengths(data.len())).await.unwrap();
+    fill(&shelf, hash, &data, &[2]).await;
+    drop(shelf);
+    // The second piece is spoiled, the third is there after all.
+    let store = folder(&folder(&root().await, "enxame").await, &id).await;
+    let torrent = folder(&store, &hash.to_string()).await;
+    let options = FileSystemGetFileOptions::new();
+    options.set_create(true);
+    let handle: FileSystemFileHandle = done(torrent.get_file_handle_with_options("data", &options)).await;
+    let mut spoiled = data.clone();
+    spoiled[PIECE as usize + 5] ^= 1;
+    let access: FileSystemSyncAccessHandle = done(handle.create_sync_access_handle()).await;
+    access.write_with_js_u8_array(&Uint8Array::from(spoiled.as_slice())).unwrap();
+    access.close();
+
+    let shelf = Shelf::open(Some(&id)).await;
+    let have = shelf.create(hash, lengths(data.len())).await.unwrap();
+    assert_eq!(have.to_vec(), [true, true, false, true]);
+    assert_eq!(check_all(&shelf, hash, &data).await, [Ok(true), Ok(false), Ok(true), Ok(true)]);
+    let at = PIECE as usize * 2;
+    assert_eq!(load(&shelf, hash, at as u64, PIECE).unwrap().to_vec(), data[at..at + PIECE as usize]);
+    assert_eq!(load(&shelf, hash, u64::from(PIECE), 1).unwrap_err(), LoadError::Missing);
+    drop(shelf);
+    // So it was noted; and what is fetched again is there again.
+    let shelf = Shelf::open(Some(&id)).await;
+    let have = shelf.create(hash, lengths(data.len())).await.unwrap();
+    assert_eq!(have.to_vec(), [true, false, true, true]);
+    fill(&shelf, hash, &data, &[0, 2, 3]).await;
+    assert_eq!(check_all(&shelf, hash, &data).await, [const { Ok(true) }; 4]);
+    shelf.remove(hash).await.unwrap();
+    let piece = (0, 0, PIECE);
+    assert_eq!(shelf.check(hash, piece, [0; 20]).await.unwrap_err(), LoadError::Missing);
+}
+
+#[wasm_bindgen_test]
+async fn a_piece_that_the_file_is_too_short_for_is_not_right() {
+    let hash = hash("too short");
+    let data = bytes(15, PIECE as usize * 2 + 77);
+    let shelf = private().await;
+    shelf.create(hash, lengths(data.len())).await.unwrap();
+    fill(&shelf, hash, &data, &[]).await;
+    let longer = bytes(15, data.len() + 10);
+    let piece = (2, u64::from(PIECE) * 2, 87);
+    assert_eq!(shelf.check(hash, piece, sha1(&longer[PIECE as usize * 2..])).await, Ok(false));
+    assert_eq!(check_all(&shelf, hash, &data).await, [const { Ok(true) }; 3]);
+    shelf.remove(hash).await.unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn a_check_in_memory_forgets_what_is_not_right() {
+    let hash = hash("checked in memory");
+    let data = bytes(16, PIECE as usize * 2 + 77);
+    let shelf = Shelf::in_memory(1 << 20);
+    shelf.create(hash, lengths(data.len())).await.unwrap();
+    fill(&shelf, hash, &data, &[0]).await;
+    // Read once, so that some of it is at hand.
+    assert!(load(&shelf, hash, u64::from(PIECE), 100).is_ok());
+    assert_eq!(check_all(&shelf, hash, &data).await, [Ok(false), Ok(true), Ok(true)]);
+    let piece = (1, u64::from(PIECE), PIECE);
+    assert_eq!(shelf.check(hash, piece, [0; 20]).await, Ok(false));
+    assert_eq!(load(&shelf, hash, u64::from(PIECE), 100).unwrap_err(), LoadError::Missing);
+    assert_eq!(shelf.create(hash, lengths(data.len())).await.unwrap().to_vec(), [false, false, true]);
+}
+
+#[wasm_bindgen_test]
+async fn a_check_of_seeded_files_names_the_one_that_has_other_bytes() {
+    let hash = hash("checked where they lie");
+    let data = bytes(17, PIECE as usize * 2 + 77);
+    let mut hashes: Vec<u8> = data.chunks(PIECE as usize).flat_map(sha1).collect();
+    let shelf = Shelf::in_memory(0);
+    let files = || vec![("one".into(), blob_of(&data[..100])), ("two".into(), blob_of(&data[100..]))];
+    shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes)));
+    assert_eq!(check_all(&shelf, hash, &data).await, [const { Ok(true) }; 3]);
+    let mut other = data.clone();
+    other[PIECE as usize * 2] ^= 1;
+    let altered = LoadError::Altered { file: "two".into() };
+    assert_eq!(check_all(&shelf, hash, &other).await, [Ok(true), Ok(true), Err(altered.clone())]);
+    // What was found right is not in doubt any more.
+    hashes[0] ^= 1;
+    shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes)));
+    assert_eq!(load(&shelf, hash, 50, 1).unwrap_err(), LoadError::Altered { file: "one".into() });
+    assert_eq!(check_all(&shelf, hash, &data).await[0], Ok(true));
+    assert!(load(&shelf, hash, 50, 1).is_ok());
 }
 
 #[wasm_bindgen_test]

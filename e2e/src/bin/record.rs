@@ -1,8 +1,8 @@
 //! `cargo xtask record`: brings the page into its main states with real transfers, and writes its snapshots to `e2e/recorded`,
 //! from which `cargo xtask shots` draws. Run again when the snapshot has new fields.
 //!
-//! Written by hand, in the same form, are those that take too long or cannot be brought about here: `files`, `full`, `links`,
-//! `many`, `map`, `preview`.
+//! Written by hand, in the same form, are those that take too long or cannot be brought about here: `files`, `full`, `invited`,
+//! `links`, `many`, `map`, `preview`, `returning`.
 
 use std::fs;
 use std::path::Path;

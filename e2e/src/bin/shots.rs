@@ -33,12 +33,13 @@ const fn scene(name: &'static str, recorded: &'static str, act: &'static str) ->
 const UNFOLD: &str = "document.querySelectorAll('details').forEach((fold) => { fold.open = true; });";
 const QR: &str = "document.querySelector('[data-testid=sharing]').open = true;";
 const MAP: &str = "document.querySelectorAll('[data-testid=piece-map], [data-testid=rate-chart]').forEach((fold) => { fold.open = true; });";
+const LOG: &str = "document.querySelector('[data-testid=journal]').open = true;";
 const SETTINGS: &str =
     "document.querySelectorAll('footer details').forEach((fold) => { fold.open = true; });";
 const PREVIEW: &str = "document.querySelector('[data-testid=preview]').click();";
 const FILES: &str = "document.querySelector('[data-testid=files]').open = true;";
 
-const SCENES: [Scene; 19] = [
+const SCENES: [Scene; 25] = [
     scene("empty", "empty", ""),
     Scene { language: "pt-BR", ..scene("empty-pt-BR", "empty", "") },
     scene("seeding", "seeding", ""),
@@ -58,6 +59,12 @@ const SCENES: [Scene; 19] = [
     scene("preview", "preview", PREVIEW),
     scene("map-of-10000", "map", MAP),
     scene("many", "many", ""),
+    scene("invited", "invited", ""),
+    Scene { language: "pt-BR", ..scene("invited-pt-BR", "invited", "") },
+    scene("returning", "returning", ""),
+    Scene { language: "pt-BR", ..scene("returning-pt-BR", "returning", "") },
+    scene("log", "downloading", LOG),
+    Scene { language: "pt-BR", ..scene("links-pt-BR", "links", UNFOLD) },
 ];
 
 #[tokio::main]

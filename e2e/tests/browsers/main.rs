@@ -2,6 +2,7 @@
 //! with a profile of its own, unless the test is about tabs.
 
 mod accessibility;
+mod checked_again;
 mod chosen_files;
 mod direct;
 mod direct_link_cut;
@@ -40,6 +41,7 @@ mod tracker_restarts;
 mod tracker_unreachable;
 mod two_nodes;
 mod two_tabs;
+mod upload_off;
 mod webtorrent;
 mod webtorrents_alone;
 mod without_webrtc;

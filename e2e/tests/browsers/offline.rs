@@ -42,3 +42,46 @@ async fn the_page_opens_without_a_network_and_says_so() -> Result<()> {
     ensure!(urls.len() > 8 && !urls.iter().any(|url| ["/ws", "/stats", "/health"].contains(url)), "{urls:?}");
     Ok(())
 }
+
+/// A tab that stays open while the server gets another build finds its own program, which its workers run; when no other tab
+/// is open, what nobody runs goes.
+#[tokio::test]
+async fn the_program_of_an_earlier_build_stays_while_a_tab_may_run_it() -> Result<()> {
+    let tracker = Tracker::start()?;
+    let old = crate::open(&tracker).await?;
+    let keep = "const [done] = arguments;
+        (async () => {
+            const cache = await caches.open('enxame-shell-earlier');
+            for (const path of ['web-peer-0123456789abcdef.js', 'worker.js', '']) await cache.put(new URL(path, location.origin), new Response('earlier'));
+        })().then(() => done(null), (error) => done(String(error)));";
+    ensure!(old.run_async(keep, vec![]).await?.is_null());
+    let left = "const [done] = arguments;
+        (async () => {
+            if (!(await caches.has('enxame-shell-earlier'))) return [];
+            const kept = await (await caches.open('enxame-shell-earlier')).keys();
+            return kept.map((request) => new URL(request.url).pathname);
+        })().then(done, (error) => done(String(error)));";
+    let program = json!(["/web-peer-0123456789abcdef.js"]);
+    let new = old.open_beside(&tracker.url_with("lang=en&ice=")).await?;
+    wait_for(&new, left, &program).await?;
+    // What it is asked for comes from there: the server has no such file.
+    let load = "const [done] = arguments;
+        fetch('web-peer-0123456789abcdef.js').then((response) => response.text()).then(done, (error) => done(String(error)));";
+    wait_for(&old, load, &json!("earlier")).await?;
+    old.close().await?;
+    new.reload().await?;
+    wait_for(&new, left, &json!([])).await
+}
+
+/// Waits until this script gives that.
+async fn wait_for(page: &e2e::Page, script: &str, expected: &serde_json::Value) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let found = page.run_async(script, vec![]).await?;
+        if found == *expected {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < Duration::from_secs(60), "{found} instead of {expected}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -30,6 +30,9 @@ async fn what_was_seeded_is_listed_after_a_reload_and_seeds_again_once_its_files
     seeder.change("[data-testid=seed-trackers]", &json!("udp://x ws://127.0.0.1:9/outro")).await?;
     seeder.change("[data-testid=theme]", &json!("dark")).await?;
     let many = seeder.seed_folder(&folder).await?;
+    // Two of one name and one length.
+    let twins = [samples.file("um/gêmeo.bin", MIB, 135)?, samples.file("dois/gêmeo.bin", MIB, 136)?];
+    let twin_hashes = seeder.seed(&twins).await?;
 
     seeder.reload().await?;
     assert_eq!(seeder.run("return document.documentElement.dataset.theme", vec![]).await?, "dark");
@@ -55,8 +58,15 @@ async fn what_was_seeded_is_listed_after_a_reload_and_seeds_again_once_its_files
     let file = seeder.saved_by(seeder.press(&many, "save-torrent")).await?;
     let bytes = std::fs::read(&file)?;
     ensure!(bytes.windows(15).any(|at| at == "7:comment4:olá".as_bytes()), "the comment is kept");
-    let hashes = seeder.snapshot().await?.torrents.into_iter().map(|torrent| torrent.info_hash);
-    assert_eq!(hashes.collect::<Vec<_>>(), [one.as_str(), many.as_str()], "the same rows, and no others");
+    // In whatever order they are chosen, each goes to its own torrent.
+    seeder.choose(&[&twins[1], &twins[0]]).await?;
+    for info_hash in &twin_hashes {
+        seeder.wait_for(info_hash, State::Seeding).await?;
+    }
+    let rows: Vec<String> =
+        seeder.snapshot().await?.torrents.into_iter().map(|torrent| torrent.info_hash).collect();
+    let expected: Vec<String> = [one.clone(), many.clone()].into_iter().chain(twin_hashes).collect();
+    assert_eq!(rows, expected, "the same rows, and no others");
 
     for info_hash in [&one, &many] {
         downloader.add(info_hash).await?;
@@ -75,13 +85,18 @@ const HANDLES: &str = "
     FileSystemHandle.prototype.requestPermission = async () => {
         window.asked = (window.asked ?? 0) + 1;
         if (!navigator.userActivation.isActive) throw new DOMException('without a click', 'SecurityError');
-        return localStorage.leave = 'granted';
+        return localStorage.leave = localStorage.answer ?? 'granted';
     };
     window.roles = [];
     window.Worker = class extends Worker {
         constructor(script, options) {
             super(script, options);
             window.roles.push(options.name);
+            this.role = options.name;
+        }
+        postMessage(...message) {
+            if (window.held && this.role === 'hash') window.held.push(() => super.postMessage(...message));
+            else super.postMessage(...message);
         }
     };";
 
@@ -108,6 +123,9 @@ const WRITE: &str = "
 
 /// Whether a worker was started that hashes files.
 const HASHES: &str = "return window.roles.includes('hash')";
+
+/// The field of the button by which a torrent's folder is chosen again.
+const FOLDER_AGAIN: &str = "document.querySelector('[data-testid=folder-again]')";
 
 /// How many handles the page keeps.
 const KEPT: &str = "
@@ -184,6 +202,15 @@ async fn by_their_handles_files_are_seeded_again_after_a_reload() -> Result<()> 
     seeder.wait_for(&one, State::Seeding).await?;
     wait_until_needed(&seeder, &many, "permission").await?;
 
+    // If the browser says no there is still the way of choosing the folder, in its own row; what it was called then does not matter.
+    seeder.run("localStorage.answer = 'denied'", vec![]).await?;
+    seeder.press(&many, "allow-files").await?;
+    wait_until_needed(&seeder, &many, "files").await?;
+    seeder.run("localStorage.leave = localStorage.answer = 'granted'", vec![]).await?;
+    seeder.wait_for_script("the button that chooses", &format!("return Boolean({FOLDER_AGAIN})")).await?;
+    seeder.run(&format!("{FOLDER_AGAIN}.click()"), vec![]).await?;
+    seeder.wait_for(&many, State::Seeding).await?;
+
     // All of them are written anew, each as long as it was.
     seeder.run_async(WRITE, vec![]).await?;
     seeder.go_to(&url).await?;
@@ -191,6 +218,20 @@ async fn by_their_handles_files_are_seeded_again_after_a_reload() -> Result<()> 
         wait_until_needed(&seeder, info_hash, "files").await?;
         seeder.wait_for_text(info_hash, &format!("{name} was changed since it was shared")).await?;
     }
+
+    // It is removed while its files are compared: what the workers say later brings nothing back.
+    seeder.run("window.held = []", vec![]).await?;
+    seeder.run("document.querySelector('[data-testid=file-again]').click()", vec![]).await?;
+    seeder.wait_for(&one, State::Hashing).await?;
     seeder.remove(&one).await?;
-    wait_until_kept(&seeder, 1).await
+    wait_until_kept(&seeder, 1).await?;
+    seeder
+        .run("const held = window.held; window.held = null; held.forEach((post) => post())", vec![])
+        .await?;
+    seeder.run("document.querySelector('[data-testid=file-input]').click()", vec![]).await?;
+    let is_anew = |snapshot: &e2e::Snapshot| {
+        let [left, new] = &snapshot.torrents[..] else { return false };
+        left.info_hash == many && new.state == State::Seeding && new.info_hash != one
+    };
+    seeder.wait_until("what is there now is another torrent", is_anew).await.map(drop)
 }

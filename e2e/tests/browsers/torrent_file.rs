@@ -20,14 +20,15 @@ fn metainfo_of(file: &Path) -> Result<(Vec<u8>, String)> {
     info.extend(pieces);
     info.push(b'e');
     let hash = Sha1::digest(&info).iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut metainfo = b"d7:comment14:made elsewhere10:created by7:nothing4:info".to_vec();
+    let mut metainfo =
+        b"d7:comment14:made elsewhere10:created by7:nothing13:creation datei1699963200e4:info".to_vec();
     metainfo.extend(info);
     metainfo.push(b'e');
     Ok((metainfo, hash))
 }
 
 /// A `.torrent` that another program made names the same torrent as the page that seeds the file, and starts the
-/// download.
+/// download. What it says beside that is shown, kept, and said by the `.torrent` that the page gives out.
 #[tokio::test]
 async fn a_torrent_file_made_elsewhere_downloads() -> Result<()> {
     let (tracker, samples) = (Tracker::start()?, Scratch::new()?);
@@ -40,7 +41,18 @@ async fn a_torrent_file_made_elsewhere_downloads() -> Result<()> {
     assert_eq!(crate::seed(&seeder, &original).await?, info_hash, "the hash is BitTorrent's");
     downloader.choose(&[&torrent_file]).await?;
     downloader.wait_until_complete(&info_hash).await?;
-    crate::assert_saves(&downloader, &info_hash, &original).await
+    crate::assert_saves(&downloader, &info_hash, &original).await?;
+
+    downloader.reload().await?;
+    downloader.unfold(&info_hash, "sharing").await?;
+    for said in ["made elsewhere", "nothing", "November 14, 2023"] {
+        downloader.wait_for_text(&info_hash, said).await?;
+    }
+    let given = fs::read(downloader.saved_by(downloader.press(&info_hash, "save-torrent")).await?)?;
+    let given = String::from_utf8_lossy(&given);
+    let said = "7:comment14:made elsewhere10:created by7:nothing13:creation datei1699963200e4:info";
+    assert!(given.contains(said), "{}", &given[..given.floor_char_boundary(400)]);
+    Ok(())
 }
 
 /// A broken `.torrent` is told, and adds nothing.

@@ -174,7 +174,10 @@ impl Session {
 
     /// The transport has made an offer, or an answer to one.
     pub(super) fn signal_made(&mut self, now: Time, to: PeerId, signal: Signal) {
-        let Some(prospect) = self.directs.get_mut(to).filter(|_| !self.paused) else { return };
+        if self.is_stopped() {
+            return;
+        }
+        let Some(prospect) = self.directs.get_mut(to) else { return };
         if signal.description.kind != "answer" {
             // An attempt that was dropped meanwhile leaves its offer to the transport, which will find it unanswered.
             if let Some(attempt) = prospect.attempt.as_mut().filter(|attempt| attempt.offer.is_none()) {

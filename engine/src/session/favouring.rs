@@ -26,6 +26,7 @@ impl Session {
             || !peer.am_choking
             || !is_newcomer
             || self.super_seeding.is_some()
+            || self.withholds
         {
             return;
         }

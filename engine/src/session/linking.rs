@@ -82,7 +82,7 @@ impl Session {
         if self.swarm.links.contains_key(&link) {
             return;
         }
-        let refusal = if self.paused || !self.may_use(transport) {
+        let refusal = if self.is_stopped() || !self.may_use(transport) {
             Some(CloseReason::Stopped)
         } else if remote == Some(self.peer_id) || !self.has_room_for(remote) {
             Some(CloseReason::Redundant)

@@ -13,9 +13,12 @@
 //! - `uploading`: blocks are asked of us;
 //! - `favouring`: newcomers are allowed some pieces while they are choked, and pieces are suggested;
 //! - `revealing`: super-seeding;
+//! - `withholding`: upload is off;
+//! - `checking`: what is here is compared with its hashes again;
 //! - `ticking`: what happens because time passes;
 //! - `viewing`: what users are shown.
 
+mod checking;
 mod directing;
 mod downloading;
 mod favouring;
@@ -30,6 +33,7 @@ mod ticking;
 mod uploading;
 mod viewing;
 mod wanting;
+mod withholding;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -57,6 +61,7 @@ use crate::rate::Rate;
 use crate::super_seeding::SuperSeeding;
 use crate::swarm::Swarm;
 use crate::uploads::Uploads;
+use checking::Check;
 use wanting::Wishes;
 
 /// Peers linked at a time, unless [`SessionConfig::max_peers`] says otherwise: enough for any swarm to be well connected,
@@ -101,6 +106,8 @@ pub struct SessionConfig {
     pub max_peers: usize,
     /// Most peers served at a time.
     pub upload_slots: usize,
+    /// Whether peers are given blocks at all; [`Session::set_upload`] changes it.
+    pub upload: bool,
     /// Whether newcomers are allowed some pieces before they are served, and pieces are suggested (BEP 6).
     pub favours: bool,
     /// Which transports may be used.
@@ -123,6 +130,7 @@ impl SessionConfig {
             content: Content::Unknown,
             max_peers: MAX_PEERS,
             upload_slots: UPLOAD_SLOTS,
+            upload: true,
             favours: true,
             ways: Ways::default(),
             first_seeder: false,
@@ -195,6 +203,9 @@ pub struct Session {
 
     paused: bool,
     error: Option<String>,
+    checking: Option<Check>,
+    /// Nobody is given a block.
+    withholds: bool,
 
     swarm: Swarm,
     directs: Directs,
@@ -281,6 +292,8 @@ impl Session {
             actions: VecDeque::new(),
             paused: false,
             error: None,
+            checking: None,
+            withholds: !config.upload,
             swarm: Swarm::default(),
             directs: Directs::default(),
             forwards: Forwards::default(),
@@ -442,9 +455,14 @@ impl Session {
         self.settle(now);
     }
 
-    /// Stops: closes every link and forgets what was under way.
+    /// Stops: closes every link and forgets what was under way, a check included.
     pub fn pause(&mut self, now: Time) {
         self.paused = true;
+        self.checking = None;
+        self.stand_still(now);
+    }
+
+    fn stand_still(&mut self, now: Time) {
         let links: Vec<_> = self.swarm.links.keys().copied().collect();
         for link in links {
             self.close(now, link, CloseReason::Stopped);
@@ -501,11 +519,17 @@ impl Session {
     pub fn state(&self) -> State {
         match &self.torrent {
             _ if self.error.is_some() => State::Error,
+            _ if self.checking.is_some() => State::Hashing,
             _ if self.paused => State::Paused,
             None => State::Metadata,
             Some(torrent) if torrent.is_complete() => State::Seeding,
             Some(_) => State::Downloading,
         }
+    }
+
+    /// Whether it stands still because it was told to, or will after a check.
+    pub fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// The metadata, once it is known.
@@ -547,7 +571,12 @@ impl Session {
     // Within.
 
     fn is_running(&self) -> bool {
-        !self.paused && self.error.is_none()
+        !self.is_stopped() && self.error.is_none()
+    }
+
+    /// Whether it is linked with nobody.
+    fn is_stopped(&self) -> bool {
+        self.paused || self.checking.is_some()
     }
 
     fn is_complete(&self) -> bool {
@@ -568,6 +597,7 @@ impl Session {
         if self.error.is_none() {
             self.notice(Notice::StoreFailed(reason.clone()));
             self.error = Some(reason);
+            self.checking = None;
         }
     }
 
@@ -604,6 +634,7 @@ impl Session {
     /// Everything that may follow from any event, in the order in which it should reach the wire: control before blocks.
     fn settle(&mut self, now: Time) {
         self.limit_ends = self.limit_ends.filter(|time| now < *time);
+        self.go_on_checking(now);
         // Each round but the last closes a link.
         loop {
             if self.is_running() {

@@ -80,6 +80,9 @@ impl Session {
 
     /// Somebody wants to be served: at once, if there are slots enough for everybody.
     pub(super) fn interest_came(&mut self, now: Time) {
+        if self.withholds {
+            return;
+        }
         let slots = self.choker.slots();
         // One too many is enough to know.
         let contenders = self.swarm.links.values().filter(|peer| is_contender(peer)).take(slots + 1).count();
@@ -95,7 +98,11 @@ impl Session {
 
     /// Serves one of our own from the start while there are slots enough: it need not ask first.
     pub(super) fn unchoke_early(&self, peer: &mut Peer) {
-        if peer.am_choking && !peer.is_done() && self.swarm.links.len() < self.choker.slots() {
+        if peer.am_choking
+            && !self.withholds
+            && !peer.is_done()
+            && self.swarm.links.len() < self.choker.slots()
+        {
             peer.am_choking = false;
             peer.say(&Message::Unchoke);
         }
@@ -105,6 +112,9 @@ impl Session {
     pub(super) fn choose_whom_to_serve(&mut self, now: Time) {
         self.wide = true;
         self.next_review = now + REVIEW_EVERY;
+        if self.withholds {
+            return;
+        }
         let complete = self.is_complete();
         let contenders = self.swarm.links.iter().filter(|(_, peer)| is_contender(peer));
         let contenders: Vec<_> = contenders
@@ -301,7 +311,7 @@ impl Session {
 }
 
 /// Says that a block will not come, to peers that know how to hear it (BEP 6).
-fn refuse(peer: &mut Peer, block: BlockRequest) {
+pub(super) fn refuse(peer: &mut Peer, block: BlockRequest) {
     if peer.is_fast() {
         peer.say(&Message::RejectRequest(block));
     }

@@ -16,7 +16,10 @@ impl Session {
             state: self.state(),
             bytes: ByteCounts {
                 total: torrent.map_or(0, |torrent| torrent.geometry.total()),
-                verified: torrent.map_or(0, |torrent| torrent.pieces.had_bytes()),
+                verified: match &self.checking {
+                    Some(check) => check.done_bytes,
+                    None => torrent.map_or(0, |torrent| torrent.pieces.had_bytes()),
+                },
                 downloaded: self.downloaded,
                 uploaded: self.uploaded,
             },

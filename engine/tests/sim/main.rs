@@ -12,6 +12,7 @@ mod world;
 
 mod bad_data;
 mod blocks;
+mod checking;
 mod direct;
 mod fast_set;
 mod handover;
@@ -30,3 +31,4 @@ mod transfer;
 mod upload_only;
 mod wanting;
 mod weather;
+mod withholding;

@@ -44,6 +44,14 @@ impl Script {
         Self::new(torrent, Content::Known { info: torrent.info.raw().clone(), have: None })
     }
 
+    /// It has everything and gives nothing.
+    pub(crate) fn withholding(torrent: &Torrent) -> Self {
+        let content = Content::Known { info: torrent.info.raw().clone(), have: None };
+        let new = SessionConfig::new(torrent.info.info_hash(), OUR_ID);
+        let config = SessionConfig { content, ways: BOTH_WAYS, upload: false, ..new };
+        Self { session: Session::new(Time::default(), config, 1).unwrap(), ..Self::seeding(torrent) }
+    }
+
     /// The first of its swarm that has everything.
     pub(crate) fn first_seeder(torrent: &Torrent) -> Self {
         let info_hash = torrent.info.info_hash();

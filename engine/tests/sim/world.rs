@@ -336,6 +336,14 @@ impl World {
         let start = geometry.piece_offset(piece) as usize;
         self.torrent.content.slice(start..start + geometry.piece_len(piece) as usize)
     }
+
+    /// Other bytes stand in a node's store where this piece was.
+    pub(crate) fn damage(&mut self, node: usize, piece: u32) {
+        let piece = self.torrent.info.geometry().piece(piece).unwrap();
+        let bytes = self.nodes[node].stored.get_mut(&piece).unwrap();
+        *bytes = bytes.iter().map(|byte| !byte).collect();
+    }
+
     /// A node's store turns out to have everything.
     pub(crate) fn fill_store(&mut self, node: usize) {
         let pieces = self.torrent.info.geometry().pieces();

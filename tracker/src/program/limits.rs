@@ -3,10 +3,10 @@
 use clap::{Args, value_parser};
 use shared::limits::{MAX_OFFERS, MAX_SIGNAL_BYTES};
 use tracker::limits::{
-    HANDSHAKE_TIME, Limits, MAX_CHANNELS, MAX_CLUSTER_QUEUE, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS,
-    MAX_MEMBERSHIPS, MAX_MESSAGES_PER_SECOND, MAX_PEERS, MAX_PEERS_PER_SWARM, MAX_QUEUE,
-    MAX_QUEUE_PER_CONNECTION, MAX_RELAY_CHANNELS, MAX_RELAY_PER_DAY, MAX_RELAY_PER_DAY_PER_ADDRESS,
-    MAX_RELAY_RATE, MAX_RELAY_RATE_PER_ADDRESS, MESSAGE_BURST,
+    HANDSHAKE_TIME, HTTP_TIME, Limits, MAX_CHANNELS, MAX_CLUSTER_QUEUE, MAX_CONNECTIONS,
+    MAX_CONNECTIONS_PER_ADDRESS, MAX_MEMBERSHIPS, MAX_MESSAGES_PER_SECOND, MAX_PEERS, MAX_PEERS_PER_SWARM,
+    MAX_QUEUE, MAX_QUEUE_PER_CONNECTION, MAX_RELAY_CHANNELS, MAX_RELAY_PER_DAY,
+    MAX_RELAY_PER_DAY_PER_ADDRESS, MAX_RELAY_RATE, MAX_RELAY_RATE_PER_ADDRESS, MESSAGE_BURST,
 };
 
 use super::quantity::{Period, Size};
@@ -90,6 +90,10 @@ pub(crate) struct LimitOptions {
     /// Time for a TLS handshake, and for the head of a request.
     #[arg(long, env = "ENXAME_HANDSHAKE_TIME", value_name = "TIME", default_value_t = Period(HANDSHAKE_TIME))]
     handshake_time: Period,
+
+    /// Time for which a connection may be one of plain HTTP; a reply that is under way then has as long again.
+    #[arg(long, env = "ENXAME_HTTP_TIME", value_name = "TIME", default_value_t = Period(HTTP_TIME))]
+    http_time: Period,
 }
 
 impl LimitOptions {
@@ -124,6 +128,7 @@ impl LimitOptions {
         limits.queue = self.max_queue.0;
         limits.cluster_queue = self.max_cluster_queue.0;
         limits.handshake_time = self.handshake_time.0;
+        limits.http_time = self.http_time.0;
         limits
     }
 }

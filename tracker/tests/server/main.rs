@@ -22,6 +22,7 @@ mod page;
 mod relaying;
 mod restarting;
 mod signalling;
+mod slow_http;
 mod telling;
 mod tls;
 mod websocket;

@@ -58,6 +58,7 @@ impl Peer {
                     let _ = events.unbounded_send(Event::Loaded { key, load, result });
                 });
             }
+            Action::Check { piece, expected } => self.check_piece(key, piece, expected),
             Action::OpenStore { info } => {
                 // Before anything that was asked for meanwhile can have come.
                 self.apply_wishes(now, key);
@@ -70,6 +71,7 @@ impl Peer {
                         self.tell_completed(now, key);
                     }
                     Notice::WantPeers => self.want_peers(key),
+                    Notice::Checked { wrong } => self.all_checked(now, key, wrong),
                     _ => {}
                 }
                 let Some(torrent) = self.torrent(key) else { return };

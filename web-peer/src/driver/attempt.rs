@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::channel::{mpsc, oneshot};
 use js_sys::Promise;
 use shared::metainfo::Info;
@@ -60,18 +60,16 @@ impl Report {
 pub(crate) enum Return {
     /// The handle that was kept, if there is one.
     Found(Option<FileSystemHandle>),
-    /// The user was asked whether files may be read again; this is what the browser says.
+    /// Whether files may be read again, as the browser says, be it that the user was asked or not.
     Allowed(FileSystemHandle, Permission),
     /// Hashes are being compared; bytes.
     Checking { done: u64, total: u64 },
     /// They are the torrent's.
     Fits(Fitting),
-    /// They are in the store.
-    Attached(Seeded),
+    /// They are in the store; whether their handle is kept already.
+    Attached { seeded: Seeded, is_kept: bool },
     /// They are not the torrent's, or not all of them could be read.
     Refused { trouble: Trouble, next: Option<Next> },
-    /// The user has to do something first.
-    Needs(Returning),
 }
 
 /// Files that are a torrent's.
@@ -80,6 +78,8 @@ pub(crate) struct Fitting {
     pub(super) files: Vec<File>,
     /// What becomes their handle.
     pub(super) source: Option<Promise>,
+    /// It is the handle that was kept for them.
+    pub(super) is_kept: bool,
     /// Their hashes were compared just now.
     pub(super) verified: bool,
     /// What is remembered of them.
@@ -105,16 +105,16 @@ pub(super) struct Candidate {
     pub(super) fits: bool,
 }
 
-/// With which torrents chosen files are compared, in this order: those that they fit; if there is none, with the first, so that
-/// it is said what is wrong. With none if all that could take them are busy.
+/// With which torrents chosen files are compared, in this order: those that they fit, of which those come last that are compared with
+/// others now; if there is none, with the first that is not, so that it is said what is wrong.
 pub(super) fn candidates(waiting: &[Candidate]) -> VecDeque<u32> {
-    let fitting: VecDeque<u32> = waiting
-        .iter()
-        .filter(|candidate| candidate.fits && !candidate.is_busy)
-        .map(|candidate| candidate.key)
-        .collect();
-    if !fitting.is_empty() || waiting.iter().any(|candidate| candidate.fits) {
-        return fitting;
+    let fitting = |is_busy: bool| {
+        let fits = move |candidate: &&Candidate| candidate.fits && candidate.is_busy == is_busy;
+        waiting.iter().filter(fits).map(|candidate| candidate.key)
+    };
+    let all: VecDeque<u32> = fitting(false).chain(fitting(true)).collect();
+    if !all.is_empty() {
+        return all;
     }
     waiting.iter().find(|candidate| !candidate.is_busy).map(|candidate| candidate.key).into_iter().collect()
 }
@@ -133,8 +133,7 @@ pub(super) fn fitting(info: &Info, chosen: Vec<ChosenFile>) -> Result<Vec<File>,
 /// All that is needed to compare files with a torrent.
 pub(super) struct Attempt {
     pub(super) pool: HashPool,
-    /// The torrent's info dictionary.
-    pub(super) info: Bytes,
+    pub(super) info: Arc<Info>,
     pub(super) seeded: Seeded,
 }
 
@@ -149,7 +148,6 @@ impl Attempt {
         report: &Report,
     ) -> Result<Fitting, Trouble> {
         let Self { pool, info, seeded } = self;
-        let info = Info::from_bytes(info).map_err(|error| unusable(&error))?;
         let files = fitting(&info, chosen)?;
         let stamp = intake::stamp(&files);
         let verified = !(by_handle && stamp == seeded.stamp);
@@ -168,7 +166,13 @@ impl Attempt {
                 return Err(Trouble::FileChanged { name });
             }
         }
-        Ok(Fitting { files, source, verified, seeded: Seeded { name: seeded.name, stamp } })
+        Ok(Fitting {
+            files,
+            source,
+            is_kept: by_handle,
+            verified,
+            seeded: Seeded { name: seeded.name, stamp },
+        })
     }
 }
 
@@ -197,7 +201,7 @@ mod tests {
     #[test]
     fn chosen_files_are_compared_with_every_torrent_that_they_fit() {
         assert_eq!(keys(&[(1, false, false), (2, false, true), (3, false, true)]), [2, 3]);
-        assert_eq!(keys(&[(1, true, true), (2, false, true)]), [2]);
+        assert_eq!(keys(&[(1, true, true), (2, false, true)]), [2, 1], "the busy one may be free by then");
     }
 
     #[test]
@@ -206,8 +210,8 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_being_compared_already_are_not_compared_with_another() {
-        assert!(keys(&[(1, true, true), (2, false, false)]).is_empty());
+    fn files_that_fit_a_busy_torrent_wait_for_it_and_are_not_compared_with_another() {
+        assert_eq!(keys(&[(1, true, true), (2, false, false)]), [1]);
         assert!(keys(&[(1, true, false)]).is_empty());
     }
 

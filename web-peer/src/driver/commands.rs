@@ -4,20 +4,22 @@ use bytes::Bytes;
 use engine::{Content, Limits, Session, SessionConfig, Time};
 use shared::InfoHash;
 use shared::magnet::{self, Magnet};
-use shared::metainfo::Metainfo;
+use shared::metainfo::{Metainfo, MetainfoError};
 use shared::signal::parse_ice_servers;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::File;
 
-use super::Event;
 use super::peer::Peer;
+use super::returning::Returning;
 use super::torrent::{Phase, Torrent};
 use super::unlisted::magnet_of;
+use super::{Event, wishes};
 use crate::browser_error;
 use crate::command::{ChosenFile, Command, SeedOptions};
 use crate::intake::{self, Group, Intake, IntakeError};
+use crate::journal::plain;
 use crate::kept;
-use crate::snapshot::{RateLimits, Trouble};
+use crate::snapshot::{AllTime, Invitation, Notes, RateLimits, Trouble};
 use crate::store::{Seeded, StoreError, Wishes};
 use crate::transport::address;
 
@@ -27,6 +29,8 @@ pub(super) const CLIENT: &str = concat!("Enxame ", env!("CARGO_PKG_VERSION"));
 pub(crate) const ICE_KEY: &str = "enxame.ice";
 /// Longest text repeated in an alert, in characters.
 const MAX_QUOTED: usize = 60;
+/// Most links that wait for an answer; the oldest go first.
+const MAX_INVITATIONS: usize = 5;
 
 /// How a torrent comes into the list, apart from what it is.
 pub(super) struct Start {
@@ -36,6 +40,19 @@ pub(super) struct Start {
     pub(super) added: u64,
     /// What the user wants of it.
     pub(super) wishes: Wishes,
+    /// What its `.torrent` file says about it.
+    pub(super) notes: Notes,
+    /// What was received and sent of it before.
+    pub(super) all_time: AllTime,
+}
+
+impl Start {
+    /// It comes now.
+    pub(super) fn now(wishes: Wishes, notes: Notes) -> Self {
+        // The browser's clock, in whole milliseconds.
+        let added = js_sys::Date::now() as u64;
+        Self { paused: false, added, wishes, notes, all_time: AllTime::default() }
+    }
 }
 
 impl Peer {
@@ -44,18 +61,22 @@ impl Peer {
             Command::Seed(files, options) => self.seed(files, options),
             Command::Add(text) => self.add_pasted(now, &text, false),
             Command::AddToChoose(text) => self.add_pasted(now, &text, true),
+            Command::Invite(text) => self.invite(&text),
+            Command::Decline(id) => self.invitations.retain(|invitation| invitation.id != id),
             Command::Pause(hash) => self.pause(now, hash),
             Command::AllowFiles(hash) => {
                 if let Some(key) = self.by_hash(hash).map(|torrent| torrent.key) {
                     self.allow_files(key);
                 }
             }
+            Command::ChooseAgain(hash, files) => self.choose_again(hash, files),
             Command::Resume(hash) => self.resume(now, hash),
             Command::Remove(hash) => self.remove(now, hash),
             Command::Unlist(hash) => self.unlist(now, hash),
             Command::Relist(hash) => self.relist(now, hash),
             Command::DeleteUnlisted(hash) => self.delete_unlisted(hash),
             Command::RemoveRow(key) => self.drop_row(key),
+            Command::Check(hash) => self.check(now, hash),
             Command::Save(hash) => self.save(hash, None),
             Command::SaveInto(hash) => self.save_into(hash),
             Command::SaveFile(hash, file) => self.save(hash, Some(file)),
@@ -75,12 +96,48 @@ impl Peer {
     /// Adds what was pasted; `choose_first` as in [`Wishes`].
     fn add_pasted(&mut self, now: Time, text: &str, choose_first: bool) {
         match magnet::parse_pasted(text) {
-            Ok(magnet) => self.add(now, magnet, None, Wishes { choose_first, ..Wishes::default() }),
-            Err(_) => {
-                let text = text.trim().chars().take(MAX_QUOTED).collect();
-                self.alert(Trouble::NotATorrent { text });
+            Ok(magnet) => {
+                let wishes = Wishes { choose_first, ..Wishes::default() };
+                self.add(now, magnet, None, Start::now(wishes, Notes::default()));
             }
+            Err(_) => self.not_a_torrent(text),
         }
+    }
+
+    fn not_a_torrent(&mut self, text: &str) {
+        let text = text.trim().chars().take(MAX_QUOTED).collect();
+        self.alert(Trouble::NotATorrent { text });
+    }
+
+    /// A link was opened. Whoever opens one, a person or a program that looks what is behind it, takes part in nothing by that
+    /// alone: no tracker is told, and nobody is asked for anything.
+    fn invite(&mut self, text: &str) {
+        let Ok(magnet) = magnet::parse_pasted(text) else { return self.not_a_torrent(text) };
+        if self.is_in_list(magnet.info_hash) {
+            return;
+        }
+        let info_hash = magnet.info_hash.to_string();
+        self.invitations.retain(|invitation| invitation.info_hash != info_hash);
+        if self.invitations.len() == MAX_INVITATIONS {
+            self.invitations.remove(0);
+        }
+        self.invitations.push(Invitation {
+            id: self.next_alert,
+            info_hash,
+            name: plain(magnet.display_name.as_deref().unwrap_or_default()),
+            size: magnet.exact_length,
+            magnet: magnet.to_string(),
+        });
+        self.next_alert += 1;
+    }
+
+    /// Whether the torrent is in the list; if so, that is said.
+    fn is_in_list(&mut self, hash: InfoHash) -> bool {
+        let Some(torrent) = self.by_hash(hash) else { return false };
+        let name = torrent.session().and_then(Session::info).map(|info| info.name().to_owned());
+        let name = name.or_else(|| torrent.magnet.as_ref().and_then(|magnet| magnet.display_name.clone()));
+        self.alert(Trouble::AlreadyAdded { name: name.unwrap_or_else(|| hash.to_string()) });
+        true
     }
 
     fn set_ice(&mut self, text: Option<&str>) {
@@ -122,10 +179,10 @@ impl Peer {
     fn hash(&mut self, name: String, files: Vec<ChosenFile>, options: SeedOptions) {
         let total = files.iter().map(|chosen| chosen.file.size() as u64).sum();
         let source = intake::source(&files);
-        let torrent = self.push(Phase::Hashing { name, done: 0, total });
+        let trackers = options.trackers.clone();
+        let torrent = self.push(Phase::Hashing { name, done: 0, total, trackers });
         torrent.source = source;
-        torrent.comment.clone_from(&options.comment);
-        torrent.named_trackers.clone_from(&options.trackers);
+        torrent.notes.comment.clone_from(&options.comment);
         let key = torrent.key;
         let (pool, events) = (self.pool.clone(), self.events.clone());
         spawn_local(async move {
@@ -167,56 +224,36 @@ impl Peer {
             return;
         }
         // The files are those of a torrent that is in the list: that row becomes the seeder's.
-        let (mut magnet, mut limits) = (None, RateLimits::default());
+        let (mut magnet, mut limits, mut before) = (None, RateLimits::default(), AllTime::default());
         let mut is_download = false;
         if let Some(torrent) = self.by_hash(hash) {
             let older = torrent.key;
             // What was downloaded stays in the store, and is what comes back another day.
             is_download = !torrent.from_files || torrent.seeded.is_none();
-            (magnet, limits) = (torrent.magnet.take(), torrent.wishes.limits);
+            (magnet, limits, before) = (torrent.magnet.take(), torrent.wishes.limits, torrent.all_time());
             self.leave_swarm(now, older);
             self.drop_row(older);
         }
-        let content = Content::Known { info: intake.info.clone(), have: None };
-        let limits_in_force = self.limits_of(limits);
-        if let Some(chosen) = self.torrent(key).map(|torrent| std::mem::take(&mut torrent.named_trackers))
-            && !chosen.is_empty()
-        {
+        let Some(torrent) = self.torrent(key) else { return };
+        let Phase::Hashing { name, trackers: chosen, .. } = &mut torrent.phase else { return };
+        let (name, chosen) = (std::mem::take(name), std::mem::take(chosen));
+        if !chosen.is_empty() {
             let magnet = magnet.get_or_insert_with(|| Magnet::new(hash));
             magnet
                 .trackers
                 .extend(chosen.into_iter().filter(|url| !magnet.trackers.contains(url)).collect::<Vec<_>>());
         }
-        // Whoever has it already ends that by linking.
-        let config = SessionConfig {
-            first_seeder: true,
-            ..self.config(hash, String::new(), content, &limits_in_force)
-        };
-        let seed = self.draw();
         let named = magnet.as_ref().map_or(&[][..], |magnet| &magnet.trackers);
         let trackers = self.trackers.take(now, &address::usable(named, &self.settings.tracker));
         let Some(torrent) = self.torrent(key) else { return };
-        match Session::new(now, config, seed) {
-            Ok(session) => {
-                let name = match &torrent.phase {
-                    Phase::Hashing { name, .. } => name.clone(),
-                    _ => String::new(),
-                };
-                torrent.phase = Phase::Live(Box::new(session));
-                torrent.from_files = true;
-                torrent.seeded = (!is_download).then(|| Seeded { name, stamp: intake::stamp(&intake.files) });
-                // The browser's clock, in whole milliseconds.
-                torrent.added = js_sys::Date::now() as u64;
-                torrent.wishes.limits = limits;
-                torrent.limits = limits_in_force;
-                torrent.magnet = magnet;
-                torrent.trackers = trackers;
-                self.join_swarm(now, key);
-                self.remember(hash);
-                self.keep_handle(key);
-            }
-            Err(error) => torrent.stillborn(Trouble::StoreFailed { detail: error.to_string() }),
-        }
+        torrent.seeded = (!is_download).then(|| Seeded { name, stamp: intake::stamp(&intake.files) });
+        // The browser's clock, in whole milliseconds.
+        torrent.added = js_sys::Date::now() as u64;
+        torrent.wishes.limits = limits;
+        torrent.before = before;
+        torrent.magnet = magnet;
+        torrent.trackers = trackers;
+        self.begin_seeding(now, key, hash, intake.info.clone(), false);
     }
 
     pub(super) fn read_torrent_file(&mut self, file: File) {
@@ -242,7 +279,9 @@ impl Peer {
             Ok(metainfo) => {
                 let mut magnet = Magnet::new(metainfo.info.info_hash());
                 magnet.trackers = metainfo.trackers().into_iter().map(Into::into).collect();
-                self.add(now, magnet, Some(metainfo.info.raw().clone()), Wishes::default());
+                let Metainfo { info, comment, created_by, creation_date, .. } = metainfo;
+                let notes = Notes { comment, created_by, creation_date };
+                self.add(now, magnet, Some(info.raw().clone()), Start::now(Wishes::default(), notes));
             }
             Err(detail) => self.alert(Trouble::BadMetainfo { name, detail }),
         }
@@ -250,48 +289,41 @@ impl Peer {
 
     /// Adds a download. With `info`, its store is opened first; without, peers are asked for the metadata. What was kept of it
     /// when it was taken out of the list is there again.
-    pub(super) fn add(&mut self, now: Time, mut magnet: Magnet, mut info: Option<Bytes>, mut wishes: Wishes) {
+    pub(super) fn add(&mut self, now: Time, mut magnet: Magnet, mut info: Option<Bytes>, mut start: Start) {
         let hash = magnet.info_hash;
-        if let Some(torrent) = self.by_hash(hash) {
-            let name = torrent.session().map(|session| session.snapshot(now).name).unwrap_or_default();
-            let name = if name.is_empty() { hash.to_string() } else { name };
-            self.alert(Trouble::AlreadyAdded { name });
+        let is_for_it = |invitation: &Invitation| invitation.info_hash == hash.to_string();
+        self.invitations.retain(|invitation| !is_for_it(invitation));
+        if self.is_in_list(hash) {
             return;
         }
-        let mut comment = None;
         if let Some(kept) = self.take_unlisted(hash) {
             let before = magnet_of(&kept);
             magnet.display_name = magnet.display_name.or(before.display_name);
             let named: Vec<_> =
                 before.trackers.into_iter().filter(|url| !magnet.trackers.contains(url)).collect();
             magnet.trackers.extend(named);
+            if start.notes == Notes::default() {
+                start.notes = kept.notes();
+            }
+            start.all_time = kept.all_time;
+            start.wishes = Wishes { choose_first: start.wishes.choose_first, ..kept.wishes };
             info = info.or(kept.info);
-            wishes = Wishes { choose_first: wishes.choose_first, ..kept.wishes };
-            comment = kept.comment;
         }
         let content = match info {
             Some(info) => Content::Unopened { info },
             None => Content::Unknown,
         };
-        // The browser's clock, in whole milliseconds.
-        let added = js_sys::Date::now() as u64;
-        self.begin(now, magnet, content, Start { paused: false, added, wishes });
-        if let Some(torrent) = self.by_hash(hash) {
-            torrent.comment = comment;
-        }
+        self.begin(now, magnet, content, start);
         self.remember(hash);
     }
 
     /// Puts a torrent with a session into the list.
     pub(super) fn begin(&mut self, now: Time, magnet: Magnet, content: Content, start: Start) {
-        let Start { paused, added, wishes } = start;
+        let Start { paused, added, wishes, notes, all_time } = start;
         let hash = magnet.info_hash;
-        let limits = self.limits_of(wishes.limits);
         let name = magnet.display_name.clone().unwrap_or_default();
-        let config = self.config(hash, name, content, &limits);
-        let seed = self.draw();
-        match Session::new(now, config, seed) {
-            Ok(mut session) => {
+        match self.new_session(now, hash, name, content, wishes.limits) {
+            Ok((mut session, limits)) => {
                 if paused {
                     session.pause(now);
                 }
@@ -301,6 +333,8 @@ impl Peer {
                 torrent.magnet = Some(magnet);
                 torrent.added = added;
                 torrent.wishes = wishes;
+                torrent.notes = notes;
+                (torrent.before, torrent.noted) = (all_time, all_time);
                 torrent.limits = limits;
                 torrent.trackers = trackers;
                 let key = torrent.key;
@@ -316,20 +350,59 @@ impl Peer {
         }
     }
 
-    pub(super) fn config(
-        &self,
+    /// A session as the user wants those of torrents to be, and its limits.
+    fn new_session(
+        &mut self,
+        now: Time,
         info_hash: InfoHash,
         name_hint: String,
         content: Content,
-        limits: &Limits,
-    ) -> SessionConfig {
-        SessionConfig {
+        rates: RateLimits,
+    ) -> Result<(Session, Limits), MetainfoError> {
+        let limits = self.limits_of(rates);
+        let config = SessionConfig {
             ways: self.direct.ways(),
             name_hint,
             client: CLIENT.into(),
+            // Of what is the user's own. Whoever has it already ends that by linking.
+            first_seeder: matches!(content, Content::Known { have: None, .. }),
             content,
+            upload: wishes::uploads(self.settings.limits, rates),
             limits: limits.clone(),
             ..SessionConfig::new(info_hash, self.settings.peer_id)
+        };
+        let seed = self.draw();
+        Ok((Session::new(now, config, seed)?, limits))
+    }
+
+    /// All of it is here, in the user's own files, and the store reads them: seeds it, or stands still where that is wanted.
+    /// `is_kept` says that their handle is.
+    pub(super) fn begin_seeding(&mut self, now: Time, key: u32, hash: InfoHash, info: Bytes, is_kept: bool) {
+        let Some(rates) = self.torrent(key).map(|torrent| torrent.wishes.limits) else { return };
+        let content = Content::Known { info, have: None };
+        let session = self.new_session(now, hash, String::new(), content, rates);
+        let Some(torrent) = self.torrent(key) else { return };
+        match session {
+            Ok((session, limits)) => {
+                torrent.live(session);
+                torrent.limits = limits;
+                torrent.from_files = true;
+                torrent.returning = None;
+                torrent.trouble = None;
+                if torrent.wants_pause {
+                    self.pause(now, hash);
+                } else {
+                    self.join_swarm(now, key);
+                    self.remember(hash);
+                }
+                if !is_kept {
+                    self.keep_handle(key);
+                }
+            }
+            Err(error) => {
+                torrent.returning = torrent.returning.map(|_| Returning::Files);
+                torrent.stillborn(Trouble::StoreFailed { detail: error.to_string() });
+            }
         }
     }
 
@@ -377,5 +450,6 @@ impl Peer {
         self.torrents.retain(|torrent| torrent.key != key);
         let torrents = &self.torrents;
         self.trackers.keep(|id| torrents.iter().any(|torrent| torrent.trackers.contains(&id)));
+        self.compare_kept_back();
     }
 }

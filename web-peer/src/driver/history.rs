@@ -16,8 +16,7 @@ const MOST: usize = 150;
 pub(super) struct History {
     /// Up to where there are samples, and the bytes received and sent until then.
     until: Option<(Time, [u64; 2])>,
-    down: Vec<u64>,
-    up: Vec<u64>,
+    samples: RateHistory,
 }
 
 impl History {
@@ -36,7 +35,7 @@ impl History {
         let whole = Duration::from_secs(steps * STEP);
         let mut until = before;
         for (samples, (count, until)) in
-            [&mut self.down, &mut self.up].into_iter().zip(counts.into_iter().zip(&mut until))
+            [&mut self.samples.down, &mut self.samples.up].into_iter().zip(counts.into_iter().zip(&mut until))
         {
             // A torrent that was begun anew counts from zero.
             let came = u128::from(count.saturating_sub(*until));
@@ -51,12 +50,12 @@ impl History {
 
     /// Whether nothing moved in all the time that is kept.
     pub(super) fn is_still(&self) -> bool {
-        self.down.iter().chain(&self.up).all(|rate| *rate == 0)
+        self.samples.is_still()
     }
 
     /// What is kept.
     pub(super) fn view(&self) -> RateHistory {
-        RateHistory { step: STEP, down: self.down.clone(), up: self.up.clone() }
+        RateHistory { step: STEP, ..self.samples.clone() }
     }
 }
 

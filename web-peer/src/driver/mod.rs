@@ -15,10 +15,12 @@ mod actions;
 mod alarm;
 mod announcer;
 mod attempt;
+mod checking;
 mod commands;
 mod direct;
 mod files;
 mod history;
+mod journaling;
 mod links;
 mod peer;
 mod returning;
@@ -26,6 +28,7 @@ mod saving;
 mod storage;
 mod streaming;
 mod torrent;
+mod totals;
 mod tracker;
 mod trackers;
 mod unlisted;
@@ -141,6 +144,12 @@ pub(crate) enum Event {
         load: LoadId,
         result: Result<Bytes, LoadError>,
     },
+    /// Whether a piece that was read again is right.
+    Checked {
+        key: u32,
+        piece: PieceIndex,
+        result: Result<bool, LoadError>,
+    },
     SaveFailed {
         key: u32,
         error: StoreError,
@@ -214,6 +223,7 @@ pub fn first_snapshot(settings: &Settings) -> Snapshot {
         torrents: Vec::new(),
         unlisted: Vec::new(),
         alerts: Vec::new(),
+        invitations: Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! This tab's peer: its torrents, its trackers and links, and what happens when.
 
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use engine::{Limits, LinkId, Session, Time};
@@ -15,8 +15,8 @@ use super::torrent::{Phase, Torrent};
 use super::trackers::{Tracker, Trackers};
 use super::unlisted::Unlisted;
 use super::{Event, Settings, wishes};
-use crate::command::Command;
-use crate::snapshot::{Alert, Snapshot, StorageKind, StorageView, TrackerView, Trouble};
+use crate::command::{ChosenFile, Command};
+use crate::snapshot::{Alert, Invitation, Snapshot, StorageKind, StorageView, TrackerView, Trouble};
 use crate::store::Store;
 use crate::verify::HashPool;
 
@@ -44,11 +44,17 @@ pub(super) struct Peer {
     /// What is kept of torrents that are not in the list.
     pub(super) unlisted: Vec<Unlisted>,
     pub(super) alerts: Vec<Alert>,
+    /// Chosen files that wait for torrents that are compared with others now, by their keys.
+    pub(super) kept_back: Vec<(VecDeque<u32>, Vec<ChosenFile>)>,
+    /// Links that were opened and not answered yet.
+    pub(super) invitations: Vec<Invitation>,
     pub(super) next_key: u32,
     pub(super) next_link: u64,
     pub(super) next_alert: u32,
     pub(super) draws: u64,
     pub(super) changed: bool,
+    /// When what was received and sent is to be written.
+    pub(super) totals_due: Option<Time>,
 }
 
 impl Peer {
@@ -68,11 +74,14 @@ impl Peer {
             torrents: Vec::new(),
             unlisted: Vec::new(),
             alerts: Vec::new(),
+            kept_back: Vec::new(),
+            invitations: Vec::new(),
             next_key: 0,
             next_link: 0,
             next_alert: 0,
             draws: 0,
             changed: true,
+            totals_due: None,
         }
     }
 
@@ -87,7 +96,15 @@ impl Peer {
         for torrent in &mut self.torrents {
             self.changed |= torrent.record_rates(now);
         }
-        self.snapshot(now)
+        self.watch_totals(now);
+        let mut snapshot = self.snapshot(now);
+        // The browser's clock, in whole milliseconds.
+        let at = js_sys::Date::now() as u64;
+        for (torrent, view) in self.torrents.iter_mut().zip(&mut snapshot.torrents) {
+            torrent.journaling.look(now, at, view);
+            view.journal = torrent.journaling.journal();
+        }
+        snapshot
     }
 
     pub(super) fn snapshot(&self, now: Time) -> Snapshot {
@@ -105,6 +122,7 @@ impl Peer {
             torrents: self.torrents.iter().map(view).collect(),
             unlisted: self.unlisted.iter().map(Unlisted::view).collect(),
             alerts: self.alerts.clone(),
+            invitations: self.invitations.clone(),
         }
     }
 
@@ -113,7 +131,7 @@ impl Peer {
         let sessions =
             self.torrents.iter().filter_map(|torrent| torrent.session().and_then(Session::deadline));
         let trackers = self.trackers.iter().filter_map(Tracker::deadline);
-        sessions.chain(trackers).chain(self.direct.deadline()).min()
+        sessions.chain(trackers).chain(self.direct.deadline()).chain(self.totals_due).min()
     }
 
     pub(super) fn handle_deadlines(&mut self, now: Time) {
@@ -126,6 +144,7 @@ impl Peer {
                 session.handle_timeout(now);
             }
         }
+        self.note_totals(now);
         self.advance_streams(now);
         self.drain_all(now);
         self.announce_due(now);
@@ -154,6 +173,7 @@ impl Peer {
             Event::StoreOpened { key, result } => self.store_opened(now, key, result),
             Event::Stored { key, piece, verdict } => self.stored(now, key, piece, verdict),
             Event::Loaded { key, load, result } => self.loaded(now, key, load, result),
+            Event::Checked { key, piece, result } => self.piece_checked(now, key, piece, result),
             Event::SaveFailed { key, error } => {
                 if let Some(torrent) = self.torrent(key) {
                     torrent.saving = None;

@@ -12,8 +12,9 @@ use std::collections::VecDeque;
 use std::pin::pin;
 
 use bytes::Bytes;
-use engine::{Content, Session, SessionConfig, State, Time};
+use engine::{Content, Session, Time};
 use futures::future::{Either, select};
+use shared::InfoHash;
 use shared::magnet::Magnet;
 use shared::metainfo::Info;
 use wasm_bindgen::JsCast as _;
@@ -23,12 +24,15 @@ use web_sys::FileSystemHandle;
 use super::attempt::{Attempt, Candidate, Fitting, Next, Report, Return, candidates, fitting};
 use super::commands::Start;
 use super::peer::Peer;
-use super::torrent::{Phase, Torrent};
+use super::torrent::Torrent;
 use crate::command::ChosenFile;
 use crate::handles::{self, Permission, Place};
 use crate::intake;
 use crate::snapshot::{Trouble, Waiting};
 use crate::store::{Seeded, Store};
+
+/// Most choices of files that wait for a torrent to be free; more are not kept.
+const MOST_KEPT_BACK: usize = 100;
 
 /// What a torrent whose files are to come back waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,10 +158,16 @@ impl Peer {
             Return::Checking { done, total } => {
                 torrent.returning = Some(Returning::Checking { done, total });
             }
-            Return::Needs(what) => torrent.returning = Some(what),
             Return::Fits(fitting) => self.attach_again(key, fitting),
             Return::Refused { trouble, next } => self.refused(key, trouble, next),
-            Return::Attached(seeded) => self.seed_again(now, key, seeded),
+            Return::Attached { seeded, is_kept } => {
+                torrent.seeded = Some(seeded);
+                let Some(info) = torrent.session().and_then(Session::info).cloned() else { return };
+                self.begin_seeding(now, key, info.info_hash(), info.raw().clone(), is_kept);
+            }
+        }
+        if !self.returning_of(key).is_some_and(Returning::is_busy) {
+            self.compare_kept_back();
         }
     }
 
@@ -187,16 +197,20 @@ impl Peer {
     /// Brings the files back that are at this handle, if they may be read.
     fn look(&mut self, key: u32, handle: FileSystemHandle, granted: bool) {
         let Some(work) = self.work(key) else { return };
+        let Some(info) = self.session(key).and_then(|session| session.info().cloned()) else { return };
         self.attempt(key, |report| async move {
             if !granted {
                 match handles::permission(&handle, false).await {
                     Permission::Granted => {}
-                    Permission::Prompt => return Return::Needs(Returning::Permission),
-                    Permission::Denied => return Return::Needs(Returning::Files),
+                    other => return Return::Allowed(handle, other),
                 }
             }
             let source = handles::source(&handle);
-            let (files, _) = handles::files(handle, &source).await;
+            let files = match handles::files_of(&info, &handle, &source).await {
+                Some(files) => files,
+                // One file, or a name that could not stay as it was: what is there decides.
+                None => handles::files(handle, &source).await.0,
+            };
             match work.bring_back(files, Some(source), true, &report).await {
                 Ok(fitting) => Return::Fits(fitting),
                 Err(trouble) => Return::Refused { trouble, next: None },
@@ -224,9 +238,26 @@ impl Peer {
         None
     }
 
+    /// Files were chosen for this torrent, whatever their names are by now.
+    pub(super) fn choose_again(&mut self, hash: InfoHash, files: Vec<ChosenFile>) {
+        let Some(torrent) = self.by_hash(hash) else { return };
+        if torrent.returning.is_some_and(|returning| !returning.is_busy()) {
+            let key = torrent.key;
+            self.compare(VecDeque::from([key]), files);
+        }
+    }
+
     /// Compares chosen files with the first of these torrents, and with the others if they are not its.
+    /// While all of them are busy, the files are kept until one is not.
     fn compare(&mut self, mut candidates: VecDeque<u32>, files: Vec<ChosenFile>) {
-        let Some(key) = candidates.pop_front() else { return };
+        candidates.retain(|key| self.returning_of(*key).is_some());
+        let is_free = |key: &u32| self.returning_of(*key).is_some_and(|returning| !returning.is_busy());
+        let Some(key) = candidates.iter().position(is_free).and_then(|place| candidates.remove(place)) else {
+            if !candidates.is_empty() && self.kept_back.len() < MOST_KEPT_BACK {
+                self.kept_back.push((candidates, files));
+            }
+            return;
+        };
         let Some(work) = self.work(key) else { return };
         let before = self.torrent(key).and_then(|torrent| torrent.returning);
         // An attempt that this one ends is not taken up again.
@@ -244,33 +275,39 @@ impl Peer {
         }
     }
 
-    /// They are not this torrent's: perhaps they are another's, else that is said.
+    /// They are not this torrent's: perhaps they are another's that is free to find out, else that is said.
     fn refused(&mut self, key: u32, trouble: Trouble, next: Option<Next>) {
-        let next = next.map(|mut next| {
-            next.candidates.retain(|key| {
-                let torrent = self.torrents.iter().find(|torrent| torrent.key == *key);
-                let returning = torrent.and_then(|torrent| torrent.returning);
-                returning.is_some_and(|returning| !returning.is_busy())
-            });
-            next
-        });
+        let is_free = |key: &u32| self.returning_of(*key).is_some_and(|returning| !returning.is_busy());
+        let goes_on = next.as_ref().is_some_and(|next| next.candidates.iter().any(is_free));
         let Some(torrent) = self.torrent(key) else { return };
-        match next.filter(|next| !next.candidates.is_empty()) {
-            Some(next) => {
-                torrent.returning = Some(next.before);
-                self.compare(next.candidates, next.files);
-            }
-            None => {
+        match &next {
+            Some(next) if goes_on => torrent.returning = Some(next.before),
+            _ => {
                 torrent.returning = Some(Returning::Files);
                 torrent.trouble = Some(trouble);
             }
+        }
+        if let Some(next) = next {
+            self.compare(next.candidates, next.files);
+        }
+    }
+
+    /// What the torrent with this key waits for, if its files are to come back.
+    fn returning_of(&self, key: u32) -> Option<Returning> {
+        self.torrents.iter().find(|torrent| torrent.key == key)?.returning
+    }
+
+    /// A torrent may be free for files that had to wait for it.
+    pub(super) fn compare_kept_back(&mut self) {
+        for (candidates, files) in std::mem::take(&mut self.kept_back) {
+            self.compare(candidates, files);
         }
     }
 
     fn work(&mut self, key: u32) -> Option<Attempt> {
         let pool = self.pool.clone();
         let torrent = self.torrent(key)?;
-        let (seeded, info) = (torrent.seeded.clone()?, torrent.session()?.info()?.raw().clone());
+        let (seeded, info) = (torrent.seeded.clone()?, torrent.session()?.info()?.clone());
         Some(Attempt { pool, info, seeded })
     }
 
@@ -280,48 +317,14 @@ impl Peer {
         let Some(torrent) = self.torrent(key) else { return };
         let Some(info) = torrent.session().and_then(Session::info) else { return };
         let (hash, info) = (info.info_hash(), info.raw().clone());
-        let Fitting { files, source, verified, seeded } = fitting;
+        let Fitting { files, source, is_kept, verified, seeded } = fitting;
         torrent.source = source;
         self.go_on(key, |_| async move {
             match store.attach(hash, info, files, verified).await {
-                Ok(()) => Return::Attached(seeded),
+                Ok(()) => Return::Attached { seeded, is_kept },
                 Err(error) => Return::Refused { trouble: error.into(), next: None },
             }
         });
-    }
-
-    /// All of it is here: what stood still begins anew, as a seeder.
-    fn seed_again(&mut self, now: Time, key: u32, seeded: Seeded) {
-        let seed = self.draw();
-        let Some(torrent) = self.torrent(key) else { return };
-        let (limits, wants_pause) = (torrent.limits.clone(), torrent.wants_pause);
-        let Some(info) = torrent.session().and_then(Session::info).cloned() else { return };
-        let content = Content::Known { info: info.raw().clone(), have: None };
-        let config = SessionConfig {
-            first_seeder: true,
-            ..self.config(info.info_hash(), String::new(), content, &limits)
-        };
-        let session = Session::new(now, config, seed);
-        let Some(torrent) = self.torrent(key) else { return };
-        match session {
-            Ok(session) => {
-                torrent.phase = Phase::Live(Box::new(session));
-                torrent.returning = None;
-                torrent.trouble = None;
-                torrent.seeded = Some(seeded);
-                if wants_pause {
-                    self.pause(now, info.info_hash());
-                } else {
-                    self.join_swarm(now, key);
-                    self.remember(info.info_hash());
-                }
-                self.keep_handle(key);
-            }
-            Err(error) => {
-                torrent.returning = Some(Returning::Files);
-                torrent.trouble = Some(Trouble::StoreFailed { detail: error.to_string() });
-            }
-        }
     }
 
     /// Bytes that were taken at the file system's word are not the torrent's: no more of it is given away, and it waits for its
@@ -389,7 +392,7 @@ impl Torrent {
     pub(super) fn is_paused(&self) -> bool {
         match self.returning {
             Some(_) => self.wants_pause,
-            None => !self.halted && self.session().is_some_and(|session| session.state() == State::Paused),
+            None => !self.halted && self.session().is_some_and(Session::is_paused),
         }
     }
 }

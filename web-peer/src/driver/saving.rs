@@ -13,7 +13,7 @@ use super::peer::Peer;
 use super::{Event, files};
 use crate::browser_error;
 use crate::save::{self, Folder};
-use crate::snapshot::SavingView;
+use crate::snapshot::{Notes, SavingView};
 use crate::store::{Store, StoreError};
 
 impl Peer {
@@ -67,14 +67,16 @@ impl Peer {
         let own = self.settings.tracker.clone();
         let Some(torrent) = self.by_hash(hash) else { return };
         let Some(info) = torrent.session().and_then(Session::info).cloned() else { return };
-        let (key, comment) = (torrent.key, torrent.comment.clone());
+        let (key, Notes { comment, created_by, creation_date }) = (torrent.key, torrent.notes.clone());
         let trackers = torrent.magnet_with(hash, &own).trackers;
         let name = format!("{}.torrent", info.name());
         let metainfo = Metainfo {
             announce: trackers.first().cloned(),
             // A tier each (BEP 12), since programs with tiers ask only one of a tier.
             announce_list: trackers.into_iter().map(|tracker| vec![tracker]).collect(),
-            created_by: Some(CLIENT.to_owned()),
+            // Who made it is said by whoever did; of what was made here, or came without a file, that is us.
+            created_by: created_by.or_else(|| Some(CLIENT.to_owned())),
+            creation_date,
             comment,
             ..Metainfo::new(Info::clone(&info))
         };

@@ -22,17 +22,19 @@ impl Peer {
         self.unlisted = unlisted.into_iter().map(Unlisted::from).collect();
         for Remembered { record, have } in listed {
             let magnet = magnet_of(&record);
-            let hash = record.info_hash;
-            let start = Start { paused: record.paused, added: record.added, wishes: record.wishes };
+            let start = Start {
+                paused: record.paused,
+                added: record.added,
+                notes: record.notes(),
+                wishes: record.wishes,
+                all_time: record.all_time,
+            };
             match (record.info, record.seeded) {
                 (Some(info), Some(seeded)) => self.begin_returning(now, magnet, info, start, seeded),
                 (Some(info), None) => {
                     self.begin(now, magnet, Content::Known { info, have: Some(have) }, start);
                 }
                 (None, _) => self.begin(now, magnet, Content::Unknown, start),
-            }
-            if let Some(torrent) = self.by_hash(hash) {
-                torrent.comment = record.comment;
             }
         }
         self.sweep_handles();
@@ -46,7 +48,7 @@ impl Peer {
     pub(super) fn record(torrent: &Torrent) -> Option<Record> {
         let session = torrent.session().filter(|_| !torrent.from_files || torrent.seeded.is_some())?;
         let magnet = torrent.magnet.clone().unwrap_or_else(|| Magnet::new(session.info_hash()));
-        let info = session.info();
+        let (info, notes) = (session.info(), torrent.notes.clone());
         Some(Record {
             info_hash: session.info_hash(),
             info: info.map(|info| info.raw().clone()),
@@ -58,14 +60,19 @@ impl Peer {
             added: torrent.added,
             paused: torrent.is_paused(),
             wishes: torrent.wishes.clone(),
-            comment: torrent.comment.clone(),
+            comment: notes.comment,
+            created_by: notes.created_by,
+            creation_date: notes.creation_date,
+            all_time: torrent.all_time(),
             seeded: torrent.seeded.clone(),
             unlisted: false,
         })
     }
 
     pub(super) fn remember(&mut self, hash: InfoHash) {
-        if let Some(record) = self.by_hash(hash).and_then(|torrent| Self::record(torrent)) {
+        let Some(torrent) = self.by_hash(hash) else { return };
+        torrent.noted = torrent.all_time();
+        if let Some(record) = Self::record(torrent) {
             self.keep_record(record);
         }
     }
@@ -113,15 +120,21 @@ impl Peer {
             Ok(bytes) => session.handle_loaded(now, load, Some(bytes)),
             Err(error) => {
                 session.handle_loaded(now, load, None);
-                match error {
-                    LoadError::Altered { file } => self.altered(now, key, file),
-                    // Another answer said already what is wrong.
-                    _ if torrent.returning.is_some() => {}
-                    error => {
-                        torrent.halt(now, error.into());
-                        self.leave_swarm(now, key);
-                    }
-                }
+                self.unreadable(now, key, error);
+            }
+        }
+    }
+
+    /// Bytes that should be here cannot be read, or are not right.
+    pub(super) fn unreadable(&mut self, now: Time, key: u32, error: LoadError) {
+        let Some(torrent) = self.torrent(key) else { return };
+        match error {
+            LoadError::Altered { file } => self.altered(now, key, file),
+            // Another answer said already what is wrong.
+            _ if torrent.returning.is_some() => {}
+            error => {
+                torrent.halt(now, error.into());
+                self.leave_swarm(now, key);
             }
         }
     }

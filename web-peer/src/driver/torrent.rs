@@ -9,11 +9,12 @@ use shared::{InfoHash, PeerId};
 
 use super::attempt::Attempts;
 use super::history::History;
+use super::journaling::Journaling;
 use super::returning::Returning;
 use super::trackers::{TrackerId, Trackers};
 use super::{Settings, files};
 use crate::snapshot::{
-    BannedView, SavingView, TorrentTrackerView, TorrentView, TrackerState, Trouble, Waiting,
+    AllTime, BannedView, Notes, SavingView, TorrentTrackerView, TorrentView, TrackerState, Trouble, Waiting,
 };
 use crate::store::{Seeded, Wishes};
 
@@ -29,7 +30,13 @@ const MAX_MAPPED: u32 = 20_000;
 /// What there is of it.
 pub(super) enum Phase {
     /// Its files are being hashed; the info-hash is not known yet.
-    Hashing { name: String, done: u64, total: u64 },
+    Hashing {
+        name: String,
+        done: u64,
+        total: u64,
+        /// The trackers that it shall have.
+        trackers: Vec<String>,
+    },
     /// Hashing failed; the row stays to say why.
     Stillborn { name: String },
     /// It has a session.
@@ -56,6 +63,8 @@ pub(super) struct Torrent {
     pub(super) limits: Limits,
     /// How fast it was.
     history: History,
+    /// What happened to it.
+    pub(super) journaling: Journaling,
     /// Peers that sent wrong data.
     banned: Vec<BannedView>,
     /// Its bytes come from files that the user chose, not from the store.
@@ -63,9 +72,13 @@ pub(super) struct Torrent {
     /// What is remembered of these files, so that they are found again; `None` where a download of the same torrent is.
     pub(super) seeded: Option<Seeded>,
     /// What its `.torrent` file says about it.
-    pub(super) comment: Option<String>,
-    /// While it is being hashed: the trackers that it shall have.
-    pub(super) named_trackers: Vec<String>,
+    pub(super) notes: Notes,
+    /// What was received and sent of it before its session began.
+    pub(super) before: AllTime,
+    /// What of that was written last, with what the session counted.
+    pub(super) noted: AllTime,
+    /// Pieces that were not right when it was checked last.
+    pub(super) checked: Option<u32>,
     /// What becomes their handle; see [`ChosenFile`](crate::command::ChosenFile).
     pub(super) source: Option<Promise>,
     /// They are not here yet: what is waited for. Its session stands still meanwhile.
@@ -95,11 +108,14 @@ impl Torrent {
             wishes: Wishes::default(),
             limits: Limits::default(),
             history: History::default(),
+            journaling: Journaling::default(),
             banned: Vec::new(),
             from_files: false,
             seeded: None,
-            comment: None,
-            named_trackers: Vec::new(),
+            notes: Notes::default(),
+            before: AllTime::default(),
+            noted: AllTime::default(),
+            checked: None,
             source: None,
             returning: None,
             attempts: Attempts::default(),
@@ -187,7 +203,7 @@ impl Torrent {
                 // Everything is verified: what somebody sent meanwhile matters no more.
                 self.trouble.take_if(|trouble| matches!(trouble, Trouble::HashMismatch { .. }));
             }
-            Notice::WantPeers => {}
+            Notice::WantPeers | Notice::Checked { .. } => {}
             Notice::Banned { peer, piece } => {
                 self.trouble = Some(Trouble::HashMismatch { peer: peer.to_string(), piece: piece.as_u32() });
                 if self.banned.len() == MAX_BANNED {
@@ -218,7 +234,7 @@ impl Torrent {
     pub(super) fn view(&self, now: Time, settings: &Settings, trackers: &Trackers) -> TorrentView {
         let mut torrent = match &self.phase {
             Phase::Live(session) => session.snapshot(now),
-            Phase::Hashing { name, done, total } => without_session(name, State::Hashing, *done, *total),
+            Phase::Hashing { name, done, total, .. } => without_session(name, State::Hashing, *done, *total),
             Phase::Stillborn { name } => without_session(name, State::Error, 0, 0),
         };
         if self.halted {
@@ -248,11 +264,16 @@ impl Torrent {
             trouble: self.trouble.clone(),
             stored: self.session().is_some() && !self.from_files,
             saving: self.saving,
+            in_folder: self.session().and_then(Session::info).is_some_and(|info| info.is_folder()),
             seconds_left: None,
             files,
             piece_states: self.session().filter(is_mapped).map(Session::piece_states).unwrap_or_default(),
             sequential: self.wishes.sequential,
             limits: self.wishes.limits,
+            upload_off: self.wishes.limits.upload_off || settings.limits.upload_off,
+            all_time: self.all_time(),
+            notes: self.notes.clone(),
+            checked: self.checked,
             history: self.history.view(),
             super_seeding: self.session().is_some_and(Session::is_super_seeding),
             banned: self.banned.clone(),
@@ -260,6 +281,7 @@ impl Torrent {
             link,
             magnet,
             torrent,
+            journal: self.journaling.journal(),
         };
         let wanted = view.wanted();
         let missing = wanted.total.saturating_sub(wanted.verified);

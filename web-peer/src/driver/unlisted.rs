@@ -7,8 +7,9 @@ use shared::magnet::{self, Magnet};
 use shared::metainfo::Info;
 use wasm_bindgen_futures::spawn_local;
 
+use super::commands::Start;
 use super::peer::Peer;
-use crate::snapshot::UnlistedView;
+use crate::snapshot::{Notes, UnlistedView};
 use crate::store::{Record, Remembered, Wishes};
 
 /// What is kept of one.
@@ -41,7 +42,10 @@ impl Peer {
     /// Takes a torrent out of the list and keeps what was downloaded of it. Where nothing was, it is removed.
     pub(super) fn unlist(&mut self, now: Time, hash: InfoHash) {
         let Some(torrent) = self.by_hash(hash) else { return };
-        let bytes = torrent.session().map_or(0, |session| session.snapshot(now).bytes.verified);
+        let bytes = torrent.session().map_or(0, |session| {
+            let total = session.info().map_or(0, |info| info.geometry().total());
+            total - session.left().unwrap_or(total)
+        });
         let record = Self::record(torrent).filter(|record| record.info.is_some() && record.seeded.is_none());
         let Some(record) = record.filter(|_| bytes > 0) else { return self.remove(now, hash) };
         let record = Record { unlisted: true, ..record };
@@ -54,7 +58,7 @@ impl Peer {
 
     /// Lists a torrent again that was taken out.
     pub(super) fn relist(&mut self, now: Time, hash: InfoHash) {
-        self.add(now, Magnet::new(hash), None, Wishes::default());
+        self.add(now, Magnet::new(hash), None, Start::now(Wishes::default(), Notes::default()));
     }
 
     /// Deletes what is kept of a torrent that is not in the list.

@@ -23,6 +23,23 @@ pub(super) fn shared(rates: RateLimits) -> Limits {
     limits
 }
 
+impl Torrent {
+    /// Its limits or those of all have changed.
+    fn enforce_limits(&mut self, now: Time, of_all: RateLimits) {
+        let upload = uploads(of_all, self.wishes.limits);
+        if let Some(session) = self.session_mut() {
+            session.set_upload(now, upload);
+            // Who waited for the old limit need not wait as long for the new one.
+            session.handle_timeout(now);
+        }
+    }
+}
+
+/// Whether anything is sent of a torrent with these limits.
+pub(super) fn uploads(of_all: RateLimits, own: RateLimits) -> bool {
+    !of_all.upload_off && !own.upload_off
+}
+
 impl Peer {
     /// The limits of one torrent: its own, and those that it shares with all others.
     pub(super) fn limits_of(&self, rates: RateLimits) -> Limits {
@@ -48,28 +65,24 @@ impl Peer {
 
     /// The limit for what is sent that is in force because the connection is metered, in bytes a second.
     pub(super) fn polite_upload(&self) -> Option<u64> {
-        (self.metered && self.settings.limits.up.is_none()).then_some(POLITE)
+        let limits = self.settings.limits;
+        (self.metered && limits.up.is_none() && !limits.upload_off).then_some(POLITE)
     }
 
     fn enforce_limits(&mut self, now: Time) {
         let rates = self.settings.limits;
         self.limits.shared_up.set(rates.up.or(self.polite_upload()));
         self.limits.shared_down.set(rates.down);
-        // Who waited for the old limit need not wait as long for the new one.
-        self.torrents
-            .iter_mut()
-            .filter_map(Torrent::session_mut)
-            .for_each(|session| session.handle_timeout(now));
+        self.torrents.iter_mut().for_each(|torrent| torrent.enforce_limits(now, rates));
     }
 
     pub(super) fn set_torrent_limits(&mut self, now: Time, hash: InfoHash, rates: RateLimits) {
+        let of_all = self.settings.limits;
         let Some(torrent) = self.by_hash(hash) else { return };
         torrent.wishes.limits = rates;
         torrent.limits.up.set(rates.up);
         torrent.limits.down.set(rates.down);
-        if let Some(session) = torrent.session_mut() {
-            session.handle_timeout(now);
-        }
+        torrent.enforce_limits(now, of_all);
         self.remember(hash);
     }
 

@@ -120,13 +120,31 @@ impl Attached {
             let start = piece * doubt.piece_length;
             let expected = doubt.hashes.get(index as usize).ok_or(LoadError::Missing)?;
             // No longer than a piece, so it fits.
-            let bytes = self.fetch(start, doubt.piece_length.min(self.total - start) as u32)?;
-            let found = digest::in_wasm(&bytes);
-            buffers::let_go(bytes.length());
-            if found != *expected {
+            let end = self.total.min(start + doubt.piece_length);
+            let bytes = self.fetch(start, (end - start) as u32)?;
+            if digest::in_wasm(&bytes) != *expected {
+                buffers::let_go(bytes.length());
                 return Err(LoadError::Altered { file: self.name_at(start) });
             }
             doubt.right.borrow_mut().set(index);
+            // It is about to be asked for.
+            self.read_ahead.keep(start..end, bytes);
+        }
+        Ok(())
+    }
+
+    /// Reads a piece anew.
+    pub(super) fn reread(&self, offset: u64, len: u32) -> Result<Uint8Array, LoadError> {
+        self.fetch(offset, len)
+    }
+
+    /// A piece that begins there was read anew, and is right or not.
+    pub(super) fn compared(&self, piece: u32, offset: u64, is_right: bool) -> Result<(), LoadError> {
+        if !is_right {
+            return Err(LoadError::Altered { file: self.name_at(offset) });
+        }
+        if let Some(doubt) = &self.doubt {
+            doubt.right.borrow_mut().set(piece);
         }
         Ok(())
     }

@@ -53,6 +53,15 @@ impl Have {
         }
     }
 
+    /// Notes that a piece is not there any more.
+    pub fn unset(&mut self, piece: u32) {
+        if self.has(piece) {
+            let (byte, mask) = place(piece);
+            self.bits[byte] &= !mask;
+            self.count -= 1;
+        }
+    }
+
     /// Whether every piece is there.
     pub fn is_complete(&self) -> bool {
         self.count == self.pieces
@@ -88,12 +97,18 @@ mod tests {
     }
 
     #[test]
-    fn it_is_complete_once_every_piece_was_noted_however_often() {
+    fn it_is_complete_while_every_piece_is_noted_however_often() {
         let mut have = Have::none(3);
         for piece in [0, 2, 2, 0, 7] {
             have.set(piece);
         }
         assert!(!have.is_complete());
+        have.set(1);
+        assert!(have.is_complete());
+        for piece in [1, 1, 7] {
+            have.unset(piece);
+        }
+        assert_eq!(have.to_vec(), [true, false, true]);
         have.set(1);
         assert!(have.is_complete());
     }

@@ -54,6 +54,17 @@ impl Memory {
         Ok(())
     }
 
+    /// Reads a piece, if it is there and can be read.
+    pub(super) fn reread(&self, piece: u32) -> Option<Uint8Array> {
+        blobs::read(self.pieces.borrow().get(&piece)?).ok()
+    }
+
+    /// A piece is not right, and so not there any more.
+    pub(super) fn forget(&self, piece: u32) {
+        self.pieces.borrow_mut().remove(&piece);
+        self.read_ahead.forget();
+    }
+
     /// Reads bytes of pieces that are there, as many as `into` has.
     pub(super) fn read(&self, offset: u64, into: &Uint8Array) -> Result<(), LoadError> {
         let piece_length = u64::from(self.geometry.piece_length());

@@ -303,6 +303,31 @@ impl Store {
         }
     }
 
+    /// Reads a piece again, wherever it lies, and says whether it is there and has this hash; if not, it is not there from now on.
+    /// `offset` is where it begins in the torrent, and `len` how long it is, in bytes. On its way when this returns.
+    ///
+    /// # Errors
+    /// [`LoadError`]; for the user's own files also where they have other bytes, since then it has to be said which.
+    pub fn check(
+        &self,
+        hash: InfoHash,
+        piece: u32,
+        (offset, len): (u64, u32),
+        expected: [u8; 20],
+    ) -> impl Future<Output = Result<bool, LoadError>> + use<> {
+        let request = ToStorage::Check { info_hash: hash, piece, offset, len, expected };
+        let reply = self.inner.worker.request(&request, Vec::new());
+        async move {
+            let reply: Reply = reply.await?;
+            match reply.body {
+                FromStorage::Checked(is_right) => Ok(is_right),
+                FromStorage::LoadFailed(error) => Err(error),
+                FromStorage::Failed(error) => Err(LoadError::Browser(error.to_string())),
+                _ => Err(LoadError::Missing),
+            }
+        }
+    }
+
     /// Forgets a torrent and deletes what was downloaded of it; the user's own files are let go of. What cannot be
     /// deleted now is deleted when the folder changes hands.
     pub async fn remove(&self, hash: InfoHash) {

@@ -2,8 +2,9 @@
 //! which pieces of them are good.
 //!
 //! What makes `have` true after a crash: a piece is written to `data` only once its hash is right; its bit reaches the
-//! file `have` only after `data` was flushed; bits are only ever added, so that of an old and a new `have` any mixture
-//! of bytes is right too.
+//! file `have` only after `data` was flushed; bits are added, so that of an old and a new `have` any mixture of bytes is
+//! right too. A check alone takes bits away, of pieces that turned out to be spoiled: a crash right then leaves what was
+//! claimed before it.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -84,7 +85,12 @@ impl Private {
     pub(super) fn write(&self, piece: u32, offset: u64, bytes: &Uint8Array) -> Result<(), StoreError> {
         self.data.write_at(offset, bytes)?;
         self.have.borrow_mut().set(piece);
-        self.unflushed.set(self.unflushed.get() + u64::from(bytes.length()));
+        self.changed(u64::from(bytes.length()))
+    }
+
+    /// So many bytes more are to be flushed and noted.
+    fn changed(&self, bytes: u64) -> Result<(), StoreError> {
+        self.unflushed.set(self.unflushed.get() + bytes);
         if self.unflushed.get() >= CHECKPOINT_BYTES || self.have.borrow().is_complete() {
             return self.checkpoint();
         }
@@ -113,6 +119,29 @@ impl Private {
         self.unflushed.set(0);
         self.timer.take();
         Ok(())
+    }
+
+    /// Reads a piece that need not be there; `None` if the file is too short for it, which is mended.
+    pub(super) fn reread(&self, offset: u64, len: u32) -> Result<Option<Uint8Array>, LoadError> {
+        let bytes = Uint8Array::new_with_length(len);
+        if self.data.read_at(offset, &bytes)? {
+            return Ok(Some(bytes));
+        }
+        self.data.set_size(self.geometry.total())?;
+        Ok(None)
+    }
+
+    /// A piece was read again, and is right or not.
+    pub(super) fn note(&self, piece: u32, is_right: bool) -> Result<(), StoreError> {
+        if self.have.borrow().has(piece) == is_right {
+            return Ok(());
+        }
+        if is_right {
+            self.have.borrow_mut().set(piece);
+        } else {
+            self.have.borrow_mut().unset(piece);
+        }
+        self.changed(1)
     }
 
     /// Reads bytes of pieces that are there, as many as `into` has.

@@ -23,6 +23,9 @@ pub(super) enum ToStorage {
     Store { info_hash: InfoHash, piece: u32, offset: u64, expected: [u8; 20] },
     /// Read. Beside it: a buffer to fill, lent. Answered by `Loaded`.
     Load { info_hash: InfoHash, offset: u64 },
+    /// Read this piece, wherever it lies, and compare it with its hash; of one that is not right nothing is given any more.
+    /// Answered by `Checked`.
+    Check { info_hash: InfoHash, piece: u32, offset: u64, len: u32, expected: [u8; 20] },
     /// Bytes of a torrent as a blob. Answered by `Blob`.
     Blob { info_hash: InfoHash, offset: u64, len: u64 },
     /// A zip of these. Answered by `Blob`.
@@ -69,6 +72,8 @@ pub(super) enum FromStorage {
     Verdict(Verdict),
     /// Read. Beside it: the buffer, full.
     Loaded,
+    /// Whether the piece is there and right.
+    Checked(bool),
     /// Beside it: the blob.
     Blob,
     /// It could not be done.
@@ -124,6 +129,12 @@ pub enum StoreError {
     /// The browser failed otherwise; the words are its own.
     #[error("{0}")]
     Browser(String),
+}
+
+impl From<StoreError> for LoadError {
+    fn from(error: StoreError) -> Self {
+        Self::Browser(error.to_string())
+    }
 }
 
 /// Why bytes could not be read.

@@ -67,6 +67,16 @@ impl ReadAhead {
         chunks.keep(range, chunk);
         Ok(())
     }
+
+    /// Keeps bytes that were read for another reason and will be asked for next.
+    pub(super) fn keep(&self, range: Range<u64>, bytes: Uint8Array) {
+        self.chunks.borrow_mut().keep(range, bytes);
+    }
+
+    /// What was read is not what there is any more.
+    pub(super) fn forget(&self) {
+        *self.chunks.borrow_mut() = Chunks::default();
+    }
 }
 
 impl Chunks {

@@ -5,7 +5,7 @@ use engine::Priority;
 use serde::{Deserialize, Serialize};
 use shared::{Geometry, InfoHash};
 
-use crate::snapshot::RateLimits;
+use crate::snapshot::{AllTime, Notes, RateLimits};
 
 /// What a tab remembers of a torrent, for itself after a reload and for the tab that comes after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,12 +31,29 @@ pub struct Record {
     /// What its `.torrent` file says about it.
     #[serde(default)]
     pub comment: Option<String>,
+    /// The program that made that file.
+    #[serde(default)]
+    pub created_by: Option<String>,
+    /// When that was, as it says.
+    #[serde(default)]
+    pub creation_date: Option<i64>,
+    /// What was received and sent of it, since it was added.
+    #[serde(default)]
+    pub all_time: AllTime,
     /// Where its bytes are the user's own files and nothing of them is in the store: which.
     #[serde(default)]
     pub seeded: Option<Seeded>,
     /// Whether the user took it out of the list, keeping its data.
     #[serde(default)]
     pub unlisted: bool,
+}
+
+impl Record {
+    /// What its `.torrent` file says about it.
+    pub fn notes(&self) -> Notes {
+        let Self { comment, created_by, creation_date, .. } = self;
+        Notes { comment: comment.clone(), created_by: created_by.clone(), creation_date: *creation_date }
+    }
 }
 
 /// The user's own files, as they were when their hashes were last found right.
@@ -135,12 +152,15 @@ mod tests {
             paused: true,
             added: 7,
             wishes: Wishes {
-                limits: RateLimits { up: Some(1), down: None },
+                limits: RateLimits { up: Some(1), down: None, upload_off: true },
                 sequential: true,
                 priorities: vec![(3, Priority::Skip), (70_000, Priority::High)],
                 choose_first: false,
             },
             comment: Some("ç".into()),
+            created_by: Some("feito à mão".into()),
+            creation_date: Some(-1),
+            all_time: AllTime { downloaded: u64::MAX, uploaded: 7 },
             seeded: Some(Seeded { name: "música".into(), stamp: "00ff".into() }),
             unlisted: true,
         };
@@ -156,13 +176,18 @@ mod tests {
     #[test]
     fn a_record_of_an_earlier_version_wants_everything() {
         let mut json = serde_json::to_value(written()).unwrap();
-        json["record"].as_object_mut().unwrap().remove("wishes");
-        json["record"].as_object_mut().unwrap().remove("seeded");
-        json["record"].as_object_mut().unwrap().remove("unlisted");
+        for field in ["wishes", "seeded", "created_by", "creation_date", "all_time", "unlisted"] {
+            json["record"].as_object_mut().unwrap().remove(field);
+        }
         let found = read(json.to_string().as_bytes()).unwrap().record;
-        assert_eq!((found.wishes, found.seeded, found.unlisted), (Wishes::default(), None, false));
-        json["record"]["wishes"] = serde_json::json!({ "sequential": true });
-        assert!(read(json.to_string().as_bytes()).unwrap().record.wishes.sequential);
+        assert_eq!((&found.wishes, &found.seeded, found.unlisted), (&Wishes::default(), &None, false));
+        let comment = Some("ç".to_owned());
+        assert_eq!(found.notes(), Notes { comment, created_by: None, creation_date: None });
+        assert_eq!(found.all_time, AllTime::default());
+        json["record"]["wishes"] =
+            serde_json::json!({ "sequential": true, "limits": { "up": 5, "down": null } });
+        let wishes = read(json.to_string().as_bytes()).unwrap().record.wishes;
+        assert!(wishes.sequential && !wishes.limits.upload_off && wishes.limits.up == Some(5));
     }
 
     #[test]

@@ -98,6 +98,12 @@ async fn answer(shelf: &Shelf, request: ToStorage, parts: &[JsValue]) -> Result<
                 Err(error) => Message::bare(FromStorage::LoadFailed(error)),
             }
         }
+        ToStorage::Check { info_hash, piece, offset, len, expected } => {
+            match shelf.check(info_hash, (piece, offset, len), expected).await {
+                Ok(is_right) => Message::bare(FromStorage::Checked(is_right)),
+                Err(error) => Message::bare(FromStorage::LoadFailed(error)),
+            }
+        }
         ToStorage::Blob { info_hash, offset, len } => blob(shelf.blob(info_hash, offset, len).await?),
         ToStorage::Zip { info_hash, entries } => blob(shelf.zip(info_hash, &entries).await?),
         ToStorage::ZipBegin { zip, info_hash, entries } => {

@@ -211,6 +211,40 @@ impl Shelf {
         }
     }
 
+    /// Reads a piece (its number, where it begins, its length in bytes) again, whether it is noted or not, and compares it with its
+    /// hash. Whether it is right: noted as there from then on, or as not there.
+    ///
+    /// # Errors
+    /// [`LoadError`]. The user's own files are not right by pieces: of those it is said which file has other bytes.
+    pub async fn check(
+        &self,
+        hash: InfoHash,
+        (piece, offset, len): (u32, u64, u32),
+        expected: [u8; 20],
+    ) -> Result<bool, LoadError> {
+        let place = self.place(hash).ok_or(LoadError::Missing)?;
+        let bytes = match &place {
+            Place::Private(private) => private.reread(offset, len)?,
+            Place::Memory(memory) => memory.reread(piece),
+            Place::Attached(files) => Some(files.reread(offset, len)?),
+        };
+        let is_right = match bytes {
+            Some(bytes) => {
+                let found = self.hasher.sha1(&bytes).await;
+                buffers::let_go(bytes.length());
+                found == expected
+            }
+            None => false,
+        };
+        match place {
+            Place::Private(private) => private.note(piece, is_right)?,
+            Place::Memory(memory) if !is_right => memory.forget(piece),
+            Place::Memory(_) => {}
+            Place::Attached(files) => files.compared(piece, offset, is_right)?,
+        }
+        Ok(is_right)
+    }
+
     /// Bytes that are there, as a blob. No bytes are there wherever they lie.
     pub async fn blob(&self, hash: InfoHash, offset: u64, len: u64) -> Result<Blob, StoreError> {
         match self.place(hash) {

@@ -72,6 +72,15 @@ pub(super) fn percent_of(share: f64) -> Figure {
     whole_percent(if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 }, 0)
 }
 
+/// A share ratio, rounded down, so that it is not said to be one before as much was given as taken.
+pub(super) fn ratio(ratio: f64) -> Figure {
+    let ratio = if ratio.is_finite() { ratio.max(0.0) } else { 0.0 };
+    let decimals = if ratio < 100.0 { 2 } else { 0 };
+    let factor = 10_f64.powi(i32::from(decimals));
+    // The bit of slack undoes what binary fractions lose, as in percent.
+    Figure { value: (ratio * factor + 1e-9).floor() / factor, decimals, unit: "" }
+}
+
 fn whole_percent(share: f64, decimals: u8) -> Figure {
     let factor = 10_f64.powi(i32::from(decimals));
     // The bit of slack undoes what binary fractions lose: 0.29 * 100 is 28.999….
@@ -142,6 +151,16 @@ mod tests {
         assert_eq!(shown(percent(2 << 30, 2 << 30)), "100 percent");
         assert_eq!(shown(percent(0, 0)), "100 percent");
         assert_eq!(shown(percent_of(f64::NAN)), "0 percent");
+    }
+
+    #[test]
+    fn a_ratio_is_rounded_down_and_has_the_decimals_that_matter() {
+        for (value, expected) in
+            [(0.0, "0.00 "), (0.999, "0.99 "), (1.15, "1.15 "), (99.999, "99.99 "), (1234.9, "1234 ")]
+        {
+            assert_eq!(shown(ratio(value)), expected);
+        }
+        assert_eq!(shown(ratio(f64::NAN)), "0.00 ");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::alerts::alerts;
 use super::announcer::announcer;
 use super::chooser::{add_form, seed_card, steps};
 use super::gestures::gestures;
+use super::invitation::invitations;
 use super::leaving::leaving;
 use super::limits::limits;
 use super::notifier::notifier;
@@ -40,8 +41,8 @@ pub(super) fn frame(ui: Ui) -> AnyView {
                 {ui.word("page.skip")}
             </a>
             {header(ui)}
-            <main>
-                {offline(ui)} {memory_warning(ui)} {closed_ways(ui)} {metered(ui)} {alerts(ui)} <div class="columns">
+            <main id="main" tabindex="-1">
+                {offline(ui)} {memory_warning(ui)} {closed_ways(ui)} {metered(ui)} {alerts(ui)} {invitations(ui)} <div class="columns">
                     <div class="start">{seed_card(ui)} {add_form(ui)}</div>
                     <div class="rest">
                         {sometimes(move || empty.get().then(|| steps(ui)))}
@@ -70,10 +71,19 @@ pub(super) fn frame(ui: Ui) -> AnyView {
 
 /// Puts the focus on the list.
 pub(super) fn go_to_list() {
-    let list = document().get_element_by_id("torrents");
-    if let Some(list) = list.and_then(|list| list.dyn_into::<web_sys::HtmlElement>().ok()) {
+    go_to("torrents");
+}
+
+/// Puts the focus at the beginning of what is between header and footer.
+pub(super) fn go_to_main() {
+    go_to("main");
+}
+
+fn go_to(id: &str) {
+    let place = document().get_element_by_id(id);
+    if let Some(place) = place.and_then(|place| place.dyn_into::<web_sys::HtmlElement>().ok()) {
         // Focus is a courtesy.
-        let _ = list.focus();
+        let _ = place.focus();
     }
 }
 

@@ -12,6 +12,7 @@ use web_sys::{
 
 use crate::command::ChosenFile;
 use crate::handles::{self, MOST_FILES};
+use crate::picker::Choice;
 
 /// The files of a field (`<input type=file>`) or of a paste. Files of a chosen folder carry their path.
 pub(super) fn from_list(list: &FileList) -> Vec<ChosenFile> {
@@ -30,20 +31,21 @@ fn chosen(file: File) -> ChosenFile {
 }
 
 /// The files that the user chooses in the browser's own window for files with handles, or for a folder. The second value says
-/// whether everything could be read.
+/// whether everything could be read. `None` if nothing was chosen.
 ///
 /// # Errors
 /// What the browser threw.
-pub(super) async fn picked(folder: bool) -> Result<(Vec<ChosenFile>, bool), JsValue> {
+pub(super) async fn picked(choice: Choice) -> Result<Option<(Vec<ChosenFile>, bool)>, JsValue> {
+    let Some(chosen) = choice.ask().await? else { return Ok(None) };
     let mut files = Vec::new();
     let mut complete = true;
-    for handle in handles::pick(folder).await? {
+    for handle in chosen {
         let source = handles::source(&handle);
         let (found, all) = handles::files(handle, &source).await;
         files.extend(found);
         complete &= all;
     }
-    Ok((files, complete))
+    Ok(Some((files, complete)))
 }
 
 /// One thing that was dropped.

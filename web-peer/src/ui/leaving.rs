@@ -21,7 +21,7 @@ fn somebody_depends(snapshot: &Snapshot) -> bool {
     snapshot.torrents.iter().any(|view| {
         let torrent = &view.torrent;
         torrent.state == engine::State::Hashing
-            || torrent.peers.iter().any(|peer| peer.peer_interested)
+            || (!view.upload_off && torrent.peers.iter().any(|peer| peer.peer_interested))
             || (in_memory && torrent.bytes.downloaded > 0)
     })
 }

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use web_sys::HtmlInputElement;
 
 use super::Ui;
-use super::parts::{icon, sometimes, text};
+use super::parts::{flag, icon, sometimes, text};
 use crate::command::Command;
 use crate::snapshot::RateLimits;
 
@@ -18,12 +18,13 @@ const MOST: u64 = 1_000_000_000;
 pub(super) struct Names {
     pub(super) down: &'static str,
     pub(super) up: &'static str,
+    pub(super) upload_off: &'static str,
 }
 
 /// The limits of all torrents together, closed at first.
 pub(super) fn limits(ui: Ui) -> AnyView {
     let in_force = Memo::new(move |_| ui.snapshot.with(|snapshot| snapshot.limits));
-    let names = Names { down: "limit-down", up: "limit-up" };
+    let names = Names { down: "limit-down", up: "limit-up", upload_off: "upload-off" };
     view! {
         <details class="fold settings" data-testid="speed-limits">
             <summary>{icon("chevron")} <span>{ui.word("limits.title")}</span></summary>
@@ -36,7 +37,7 @@ pub(super) fn limits(ui: Ui) -> AnyView {
     .into_any()
 }
 
-/// Two fields, for what is fetched and what is sent; `set` is told as soon as one was changed.
+/// Two fields, for what is fetched and what is sent, and whether anything is sent at all; `set` is told as soon as one was changed.
 pub(super) fn limit_fields(
     ui: Ui,
     names: Names,
@@ -85,6 +86,11 @@ pub(super) fn limit_fields(
             </label>
         }
     };
+    let is_off = flag(move || in_force.get().upload_off);
+    let switch = move |event: leptos::ev::Event| {
+        let upload_off = event_target_checked(&event);
+        set.with_value(|set| set(RateLimits { upload_off, ..in_force.get_untracked() }));
+    };
     view! {
         <div class="limits">
             {field("limits.down", names.down, |limits| &mut limits.down)}
@@ -102,6 +108,12 @@ pub(super) fn limit_fields(
                         .into_any()
                 })
         })}
+        <label class="check">
+            <input type="checkbox" data-testid=names.upload_off prop:checked=is_off on:change=switch />
+            <span>
+                {ui.word("limits.upload_off")} <span class="hint">{ui.word("limits.upload_off_hint")}</span>
+            </span>
+        </label>
     }
     .into_any()
 }

@@ -3,9 +3,10 @@
 //!
 //! - `phrase`, `figures`: which sentence and which unit, decided without a browser;
 //! - `catalogue`, `speech`: the sentences in the page's language, with numbers as `Intl` writes them;
-//! - `frame`: header, footer and what is between them; `chooser`, `seeding`: what starts a torrent; `torrent`, `files`,
-//!   `rate_chart`, `piece_map`, `peers`, `trackers`, `options`: the list; `preview`: a file played or shown; `sharing`, `qr`: ways to
-//!   pass a torrent on; `settings`: what direct links are made with; `limits`: how fast it may go; `storage`: what is used of the
+//! - `frame`: header, footer and what is between them; `chooser`, `seeding`, `invitation`: what starts a torrent; `torrent`, `files`,
+//!   `rate_chart`, `piece_map`, `peers`, `trackers`, `journal`, `options`: the list; `preview`: a file played or shown; `sharing`, `qr`:
+//!   ways to pass a torrent on; `notes`: what its `.torrent` file says; `checking`: comparing it with its hashes again; `unlisted`: what is
+//!   kept of those that were removed; `settings`: what direct links are made with; `limits`: how fast it may go; `storage`: what is used of the
 //!   browser's; `theme`: light or dark; `leaving`: what is asked before the page is left; `alerts`, `announcer`: what went wrong, and
 //!   what screen readers hear; `favicon`: how far all downloads are, in the tab's icon; `notifier`: what is said when one is complete;
 //! - `parts`: texts, buttons, drawings and lists, of which all of it is made;
@@ -17,6 +18,7 @@
 mod alerts;
 mod announcer;
 mod catalogue;
+mod checking;
 mod chooser;
 mod clipboard;
 mod favicon;
@@ -25,8 +27,11 @@ mod files;
 mod frame;
 mod gather;
 mod gestures;
+mod invitation;
+mod journal;
 mod leaving;
 mod limits;
+mod notes;
 mod notifier;
 mod options;
 mod parts;

@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use super::checking::checking;
 use super::limits::{Names, limit_fields};
 use super::parts::{Button, button, icon, is_blank};
 use super::phrase;
@@ -12,7 +13,8 @@ use crate::command::Command;
 pub(super) fn options(row: Row) -> AnyView {
     let ui = row.ui;
     let limits = row.watch(|view| view.limits);
-    let names = Names { down: "torrent-limit-down", up: "torrent-limit-up" };
+    let names =
+        Names { down: "torrent-limit-down", up: "torrent-limit-up", upload_off: "torrent-upload-off" };
     let fields = limit_fields(ui, names, limits, move |limits| {
         row.order(|hash| Command::SetTorrentLimits(hash, limits));
     });
@@ -59,7 +61,7 @@ pub(super) fn options(row: Row) -> AnyView {
                         <span class="hint">{ui.word("options.sequential_hint")}</span>
                     </span>
                 </label>
-                <div class="buttons">{unlist}</div>
+                {checking(row)} <div class="buttons">{unlist}</div>
             </div>
         </details>
     }

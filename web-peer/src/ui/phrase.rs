@@ -4,9 +4,10 @@
 use engine::{PeerSnapshot, Priority, State, Transport, WhyRelayed};
 use shared::limits::{MAX_TRACKER_URL_BYTES, MAX_TRACKERS};
 
+use crate::journal::Who;
 use crate::snapshot::{
-    BannedView, IceChoice, RateLimits, RtcView, StorageKind, TorrentView, TrackerKind, TrackerState,
-    TransportMode, Trouble, Waiting,
+    BannedView, IceChoice, RtcView, StorageKind, TorrentView, TrackerKind, TrackerState, TransportMode,
+    Trouble, Waiting,
 };
 
 /// A sentence of the catalogue (`www/locales/`) with what goes into it.
@@ -31,10 +32,16 @@ pub(super) enum Value {
     Count(u64),
     /// A share, 0 to 1, shown in percent.
     Share(f64),
+    /// How many times as much.
+    Ratio(f64),
     /// Bytes a second.
     Rate(u64),
     /// Seconds.
     Seconds(u64),
+    /// Another sentence of the catalogue.
+    Word(&'static str),
+    /// A peer: its program, and a few digits of its id.
+    Who(Who),
 }
 
 impl Phrase {
@@ -64,6 +71,7 @@ impl Phrase {
 pub(super) fn state(view: &TorrentView) -> Phrase {
     Phrase::plain(match view.torrent.state {
         _ if view.needs_files() => "state.needs_files",
+        State::Seeding if view.upload_off && !view.wants_nothing() => "state.upload_off",
         State::Seeding if view.wants_nothing() => "state.nothing_chosen",
         State::Seeding if view.is_complete_in_part() => "state.chosen",
         State::Hashing => "state.hashing",
@@ -109,6 +117,7 @@ pub(super) fn waiting(view: &TorrentView) -> Option<Phrase> {
         }
         Waiting::Tracker if view.trackers.len() > 1 => "waiting.trackers",
         Waiting::Tracker => "waiting.tracker",
+        Waiting::Peers if state == State::Seeding && view.upload_off => "waiting.upload_off",
         Waiting::Peers if state == State::Seeding => "waiting.peers_seeding",
         Waiting::Peers => "waiting.peers",
         Waiting::Metadata => "waiting.metadata",
@@ -158,9 +167,22 @@ pub(super) fn priority_of(name: &str) -> Option<Priority> {
 
 /// What the user set otherwise than it is of itself.
 pub(super) fn unusual(view: &TorrentView) -> impl Iterator<Item = &'static str> {
-    let limited = view.limits != RateLimits::default();
+    let limited = view.limits.up.is_some() || view.limits.down.is_some();
     let sequential = view.sequential && view.torrent.pieces.have < view.torrent.pieces.total;
-    [limited.then_some("options.limited"), sequential.then_some("options.in_order")].into_iter().flatten()
+    let words = [
+        view.limits.upload_off.then_some("options.upload_off"),
+        limited.then_some("options.limited"),
+        sequential.then_some("options.in_order"),
+    ];
+    words.into_iter().flatten()
+}
+
+/// What came of the last check.
+pub(super) fn checked(view: &TorrentView) -> Option<Phrase> {
+    Some(match view.checked? {
+        0 => Phrase::plain("checking.right"),
+        wrong => Phrase::counted("checking.wrong", wrong.into()),
+    })
 }
 
 /// Why a peer is banned.
@@ -364,7 +386,9 @@ pub(super) fn exchange(peer: &PeerSnapshot) -> Phrase {
 pub(super) fn transition(before: State, after: State, in_part: bool, name: &str) -> Option<Phrase> {
     let key = match (before, after) {
         (same, other) if same == other => return None,
+        (_, State::Hashing) => "say.checking",
         (State::Hashing, State::Seeding) => "say.hashed",
+        (State::Hashing, State::Downloading) => "say.resumed",
         (State::Paused, _) => "say.resumed",
         (_, State::Paused) => "say.paused",
         (State::Metadata, State::Downloading) => "say.started",
@@ -459,6 +483,9 @@ mod tests {
         assert_eq!(key(State::Seeding, State::Seeding), None);
         assert_eq!(key(State::Downloading, State::Error), None);
         assert_eq!(key(State::Paused, State::Downloading), Some("say.resumed"));
+        assert_eq!(key(State::Paused, State::Hashing), Some("say.checking"));
+        assert_eq!(key(State::Hashing, State::Downloading), Some("say.resumed"));
+        assert_eq!(key(State::Hashing, State::Paused), Some("say.paused"));
         let part = |before| transition(before, State::Seeding, true, "x").map(|phrase| phrase.key);
         assert_eq!(part(State::Downloading), Some("say.chosen"));
         assert_eq!(part(State::Metadata), Some("say.choose"));

@@ -50,7 +50,8 @@ fn short(ui: Ui, class: &str, label: String, plays: bool) -> String {
 /// The same for a torrent of one file, once its name is known.
 pub(super) fn open_only(row: Row, open: Open) -> impl IntoView {
     let only = row.watch(|view| match view.files.as_slice() {
-        [file] => file.path.clone(),
+        // While the page has to be given its files again there is nothing to show.
+        [file] if !view.needs_files() => file.path.clone(),
         _ => String::new(),
     });
     sometimes(move || open_button(row.ui, &only.get(), 0, open, ""))

@@ -85,16 +85,11 @@ fn span(history: &RateHistory) -> u64 {
     history.down.len() as u64 * history.step
 }
 
-/// Whether anything moved.
-fn is_flat(history: &RateHistory) -> bool {
-    history.down.iter().chain(&history.up).all(|rate| *rate == 0)
-}
-
 /// Closed at first, and not there while nothing has moved.
 pub(super) fn rate_chart(row: Row) -> AnyView {
     let ui = row.ui;
     let open = RwSignal::new(false);
-    let flat = row.flag(|view| is_flat(&view.history));
+    let flat = row.flag(|view| view.history.is_still());
     let written = move |write: fn(&RateHistory) -> String| -> Text {
         row.text(move |view| open.get().then(|| write(&view.history)))
     };
@@ -179,7 +174,7 @@ mod tests {
             .map(|name| summary.args.iter().find(|(arg, _)| *arg == name).map(|(_, value)| value.clone()));
         let expected = [Value::Seconds(4), Value::Rate(15), Value::Rate(30), Value::Rate(3), Value::Rate(4)];
         assert_eq!(values, expected.map(Some));
-        assert!(is_flat(&history(vec![0; 9], vec![0; 9])) && !is_flat(&history(vec![0], vec![1])));
+        assert!(history(vec![0; 9], vec![0; 9]).is_still() && !history(vec![0], vec![1]).is_still());
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::HtmlDetailsElement;
 
+use super::notes::notes;
 use super::parts::{Button, Flag, Text, button, icon, sometimes, text};
 use super::phrase::Phrase;
 use super::qr;
@@ -45,6 +46,7 @@ pub(super) fn sharing(row: Row) -> AnyView {
                         {button(sheet, move || show_sheet(name.get_untracked(), link.get_untracked()))}
                         {button(file, move || row.order(Command::SaveTorrentFile))}
                     </div>
+                    {notes(row)}
                 </div>
             </div>
         </details>

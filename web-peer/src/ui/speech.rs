@@ -8,6 +8,7 @@ use wasm_bindgen::JsValue;
 use super::catalogue::{self, Language};
 use super::figures::{self, Figure};
 use super::phrase::{Phrase, Value};
+use crate::journal::Who;
 
 /// One language, with its number formatters. Making a formatter costs far more than using it, so each is made once.
 pub(super) struct Speech {
@@ -56,7 +57,13 @@ impl Speech {
             Value::Count(count) => self.figure(Figure { value: *count as f64, decimals: 0, unit: "" }),
             Value::Rate(bytes) => self.rate(*bytes as f64),
             Value::Seconds(seconds) => self.duration(*seconds as f64),
+            Value::Word(key) => self.word(key),
+            Value::Who(Who { client, id }) => {
+                let client = if client.is_empty() { self.word("peers.unknown") } else { client.clone() };
+                format!("{client} (…{id})")
+            }
             Value::Share(share) => self.figure(figures::percent_of(*share)),
+            Value::Ratio(ratio) => self.figure(figures::ratio(*ratio)),
         }
     }
 
@@ -84,24 +91,49 @@ impl Speech {
         }
     }
 
+    /// A time of day, in milliseconds since 1970, where it is now; with its day if asked.
+    pub(super) fn time(&self, at: u64, with_day: bool) -> String {
+        let name = if with_day { "dateStyle" } else { "timeStyle" };
+        self.format(name, 0, at as f64, || moment_formatter(self.language, with_day))
+    }
+
     fn figure(&self, figure: Figure) -> String {
-        let number = JsValue::from_f64(figure.value);
+        self.format(figure.unit, figure.decimals, figure.value, || formatter(self.language, figure))
+    }
+
+    /// Writes a number with the formatter of this name, made if there is none yet.
+    fn format(
+        &self,
+        name: &'static str,
+        decimals: u8,
+        value: f64,
+        make: impl FnOnce() -> Function,
+    ) -> String {
+        let number = JsValue::from_f64(value);
         let mut formatters = self.formatters.borrow_mut();
-        let known = formatters
-            .iter()
-            .position(|(unit, decimals, _)| *unit == figure.unit && *decimals == figure.decimals);
+        let known = formatters.iter().position(|(known, with, _)| *known == name && *with == decimals);
         let place = known.unwrap_or_else(|| {
-            formatters.push((figure.unit, figure.decimals, formatter(self.language, figure)));
+            formatters.push((name, decimals, make()));
             formatters.len() - 1
         });
-        // `format` is bound to its formatter (ECMA-402 §15.3.3), so `this` does not matter.
+        // `format` is bound to its formatter (ECMA-402 §11.3.3 and §15.3.3), so `this` does not matter.
         let written = formatters[place].2.call1(&JsValue::UNDEFINED, &number);
-        written.ok().and_then(|text| text.as_string()).unwrap_or_else(|| figure.value.to_string())
+        written.ok().and_then(|text| text.as_string()).unwrap_or_else(|| value.to_string())
     }
 }
 
 fn locales(language: Language) -> Array {
     Array::of1(&JsValue::from_str(language.tag()))
+}
+
+fn moment_formatter(language: Language, with_day: bool) -> Function {
+    let options = Object::new();
+    let styles: &[(&str, &str)] = &[("timeStyle", "medium"), ("dateStyle", "medium")];
+    for (name, value) in &styles[..1 + usize::from(with_day)] {
+        // Setting a property of a fresh, plain object cannot fail.
+        let _ = Reflect::set(&options, &JsValue::from_str(name), &JsValue::from_str(value));
+    }
+    Intl::DateTimeFormat::new(&locales(language), &options).format()
 }
 
 fn formatter(language: Language, figure: Figure) -> Function {

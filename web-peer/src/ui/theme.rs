@@ -48,10 +48,33 @@ fn choose(theme: &str) {
             None => root.remove_attribute("data-theme"),
         };
     }
+    // The browser's own bars, too.
+    for (of, _) in &THEMES[1..] {
+        let media = match own {
+            Some(theme) if theme == *of => "all".to_owned(),
+            Some(_) => "not all".to_owned(),
+            None => format!("(prefers-color-scheme: {of})"),
+        };
+        if let Ok(Some(meta)) = document().query_selector(&format!("meta[name=theme-color][data-of={of}]")) {
+            // As above.
+            let _ = meta.set_attribute("media", &media);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    /// The bars of the browser have the colour of the page below them.
+    #[test]
+    fn the_browsers_bars_have_the_pages_colours() {
+        const INDEX: &str = include_str!("../../../www/index.html");
+        for (theme, from) in [("light", ":root {"), ("dark", ":root[data-theme=\"dark\"] {")] {
+            let paper = block(from).into_iter().find_map(|line| line.strip_prefix("--paper: ")).unwrap();
+            let meta = format!("data-of=\"{theme}\" content=\"{}\"", paper.trim_end_matches(';'));
+            assert!(INDEX.contains(&meta), "{meta}");
+        }
+    }
+
     const STYLE: &str = include_str!("../../../www/style.css");
 
     /// What stands between this and the next closing bracket, line by line.

@@ -5,8 +5,10 @@ use leptos::prelude::*;
 use shared::InfoHash;
 
 use super::alerts::alert_box;
+use super::chooser::{Chooser, chooser};
 use super::clipboard::{copy_button, copy_hash};
 use super::files::files;
+use super::journal::journal;
 use super::options::options;
 use super::parts::{Button, Flag, Text, button, icon, is_blank, sometimes, text};
 use super::peers::peers;
@@ -17,8 +19,8 @@ use super::rate_chart::rate_chart;
 use super::sharing::sharing;
 use super::trackers::trackers;
 use super::{Ui, figures};
-use crate::command::Command;
-use crate::save;
+use crate::command::{ChosenFile, Command};
+use crate::picker::Choice;
 use crate::snapshot::{TorrentView, Waiting};
 
 /// One row: finds its torrent in every new snapshot by its key.
@@ -156,7 +158,7 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
             <div class="folds">
                 {files(row, open)} {peers(row)} {rate_chart(row)} {piece_map(row)}
                 {sometimes(move || known.get().then(|| sharing(row)))} {trackers(row)}
-                {sometimes(move || known.get().then(|| options(row)))}
+                {sometimes(move || known.get().then(|| options(row)))} {journal(row)}
             </div>
         </article>
     }
@@ -275,14 +277,22 @@ fn rates(row: Row) -> AnyView {
     });
     let pieces = row.text(move |view| phrase::pieces(view).map(|phrase| ui.say(&phrase)));
     let sent = row.text(move |view| {
-        let uploaded = view.torrent.bytes.uploaded;
+        let uploaded = view.all_time.uploaded;
         let phrase = || Phrase::plain("torrent.uploaded").with("size", Value::Bytes(uploaded));
         (uploaded > 0).then(|| ui.say(&phrase()))
     });
+    let ratio = row.text(move |view| {
+        let phrase = Phrase::plain("torrent.ratio").with("ratio", Value::Ratio(view.share_ratio()?));
+        Some(ui.say(&phrase))
+    });
+    let ratio_hint = ui.word("torrent.ratio_hint");
     view! {
         <p class="figures">
             {rate(ui, "down", down)} {rate(ui, "up", up)} <span class="left">{left}</span>
             <span class="of">{done}</span> <span class="pieces">{pieces}</span> <span class="sent">{sent}</span>
+            <span class="ratio" data-testid="ratio" title=ratio_hint>
+                {ratio}
+            </span>
         </p>
     }
     .into_any()
@@ -304,6 +314,7 @@ pub(super) fn rate(ui: Ui, way: &'static str, rate: Text) -> AnyView {
 
 fn waiting(row: Row) -> impl IntoView {
     let asks = row.flag(|view| view.waiting == Some(Waiting::Permission));
+    let lacks = row.flag(|view| view.waiting == Some(Waiting::Files));
     let phrase = row.text(move |view| phrase::waiting(view).map(|phrase| row.ui.say(&phrase)));
     let blank = is_blank(phrase);
     sometimes(move || {
@@ -313,6 +324,7 @@ fn waiting(row: Row) -> impl IntoView {
                     {icon("clock")} <span>{phrase}</span>
                 </p>
                 {sometimes(move || asks.get().then(|| allow(row)))}
+                {sometimes(move || lacks.get().then(|| choose_again(row)))}
             }
             .into_any()
         })
@@ -325,6 +337,34 @@ fn allow(row: Row) -> AnyView {
         Button { class: "primary", ..Button::new("allow-files", "file", row.ui.word("action.allow_files")) };
     let press = move || row.order(Command::AllowFiles);
     view! { <div class="buttons">{button(shape, press)}</div> }.into_any()
+}
+
+/// Has the user choose the torrent's own files once more, or the folder that they are in.
+fn choose_again(row: Row) -> AnyView {
+    // A torrent of one file may be a folder, too: then that has its name above the file's.
+    let in_folder = row.read(|view| view.in_folder).unwrap_or_default();
+    let shape = if in_folder {
+        Chooser {
+            class: "button primary",
+            icon: "folder",
+            word: "seed.folder",
+            test_id: "folder-again",
+            folder: true,
+        }
+    } else {
+        Chooser {
+            class: "button primary",
+            icon: "file",
+            word: "action.choose_again",
+            test_id: "file-again",
+            folder: false,
+        }
+    };
+    let take = move |files: Vec<ChosenFile>| {
+        let files = std::cell::Cell::new(files);
+        row.order(|hash| Command::ChooseAgain(hash, files.take()));
+    };
+    view! { <div class="buttons">{chooser(row.ui, shape, take)}</div> }.into_any()
 }
 
 fn trouble(row: Row) -> impl IntoView {
@@ -374,7 +414,7 @@ fn share(row: Row, open: preview::Open) -> AnyView {
 /// Saving a folder as a folder, where the browser lets the user choose one; how far that is.
 fn save_into(row: Row) -> AnyView {
     let ui = row.ui;
-    let hidden = row.flag(|view| view.files.len() < 2 || !save::can_choose_folder());
+    let hidden = row.flag(|view| view.files.len() < 2 || !Choice::Target.is_offered());
     let wait = row.flag(|view| !view.can_save());
     let shape =
         Button { hidden, disabled: wait, ..Button::new("save-into", "folder", ui.word("action.save_into")) };

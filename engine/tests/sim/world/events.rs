@@ -28,6 +28,7 @@ pub(super) enum Event {
     StoreOpened(usize),
     Stored { node: usize, piece: PieceIndex, outcome: StoreOutcome },
     Loaded { node: usize, load: LoadId, data: Option<Bytes> },
+    Checked { node: usize, piece: PieceIndex, is_right: bool },
     Cut,
 }
 
@@ -153,6 +154,9 @@ impl World {
             }
             Event::Loaded { node, load, data } => {
                 self.tell(node, |session, now| session.handle_loaded(now, load, data));
+            }
+            Event::Checked { node, piece, is_right } => {
+                self.tell(node, |session, now| session.handle_checked(now, piece, is_right));
             }
             Event::Cut => {
                 let pairs: Vec<_> = self.pairs.keys().copied().collect();
@@ -307,6 +311,11 @@ impl World {
             Action::Load { load, span } => {
                 let data = self.load(index, span);
                 self.after(Duration::from_millis(1), Event::Loaded { node: index, load, data });
+            }
+            Action::Check { piece, expected } => {
+                let stored = self.nodes[index].stored.get(&piece);
+                let is_right = stored.is_some_and(|bytes| Sha1::digest(bytes)[..] == expected);
+                self.after(Duration::from_millis(1), Event::Checked { node: index, piece, is_right });
             }
             Action::OpenStore { info } => {
                 assert_eq!(info, self.torrent.info.raw());

@@ -337,6 +337,8 @@ impl World {
                     self.after(LOAD_TIME, Event::Loaded { node: index, load, len: span.len() });
                 }
             }
+            // Nobody wants anything to be checked again here.
+            Action::Check { .. } => {}
             Action::OpenStore { .. } => self.after(STORE_TIME, Event::StoreOpened(index)),
             Action::Notice(Notice::WantPeers) => self.announce(index, Duration::from_secs(1)),
             Action::Notice(Notice::Completed) => {

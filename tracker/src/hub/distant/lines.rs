@@ -202,7 +202,7 @@ pub(super) fn reason_of(error: DataError) -> RelayReason {
     }
 }
 
-/// Relayed bytes from another node: straight into the outbox that they are for, without the hub's lock.
+/// Relayed bytes from another node: straight into the outbox that they are for, without a shard's lock.
 pub(crate) fn hear_data(app: &App, shared: &Shared, node: NodeId, on: message::Line, payload: Bytes) {
     let Some(line) = shared.line(on.to).filter(|line| line.node == node) else {
         shared.tell(node, Words::Unknown { to: on.from });

@@ -64,7 +64,11 @@ impl Hub {
             // Each once: what is told is added up.
             scrape.info_hashes.sort_unstable();
             scrape.info_hashes.dedup();
-            match shared.ask(Request::Scrape(connection, scrape, reply)) {
+            // With a shard's lock held, like all that is asked: who finds the others gone answers what was asked before.
+            let held = lock(&self.shards[0]);
+            let asked = shared.ask(Request::Scrape(connection, scrape, reply));
+            drop(held);
+            match asked {
                 Err(Request::Scrape(_, _, given_back)) => reply = given_back,
                 _ => return,
             }

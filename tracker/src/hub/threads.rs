@@ -1,0 +1,116 @@
+//! Several threads that come, announce, take over, relay and go at the same time: whatever they do, it ends, and nothing is left.
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use shared::PeerId;
+use shared::signal::{EnxameHello, Event, RelayClose, RelayOpen};
+
+use super::tests::waiting;
+use super::*;
+use crate::outbox::Next;
+use crate::page::Page;
+use crate::signal::Announce;
+
+const THREADS: u64 = 4;
+const STEPS: usize = 3000;
+const CLIENTS: usize = 3;
+/// Few of both, so that they meet, and take each other's place in swarms of several shards.
+const SWARMS: u8 = 6;
+const PEERS: u8 = 5;
+
+/// Announces with a key that all have: whoever says a peer id takes it over.
+fn announce(info_hash: InfoHash, peer_id: PeerId, event: Event) -> ToTracker {
+    let hello = EnxameHello { v: 1, relay: true, rtc: false, key: Some("everybody's".to_owned()), open: 2 };
+    ToTracker::Announce(Announce {
+        info_hash,
+        peer_id,
+        event,
+        left: Some(1),
+        uploaded: 0,
+        downloaded: 0,
+        numwant: None,
+        offers: Vec::new(),
+        enxame: Some(hello),
+    })
+}
+
+/// One thread's story. Gives how many channels it was told of.
+fn live(hub: &Hub, seed: u64) -> usize {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut clients: Vec<Connection> = (0..CLIENTS).map(|_| hub.connect()).collect();
+    let mut channels = Vec::new();
+    let mut opened = 0;
+    for _ in 0..STEPS {
+        let n = rng.random_range(0..CLIENTS);
+        let (info_hash, peer_id) =
+            (InfoHash::new([rng.random_range(0..SWARMS); 20]), PeerId::new([rng.random_range(0..PEERS); 20]));
+        let to_peer_id = PeerId::new([rng.random_range(0..PEERS); 20]);
+        let now = Instant::now();
+        match rng.random_range(0..20) {
+            0..8 => hub.handle(&clients[n], announce(info_hash, peer_id, Event::Started), now),
+            8 => hub.handle(&clients[n], announce(info_hash, peer_id, Event::Stopped), now),
+            9..14 => {
+                let open = RelayOpen { info_hash, peer_id, to_peer_id };
+                hub.handle(&clients[n], ToTracker::RelayOpen(open), now);
+            }
+            14..17 => {
+                if let Some((n, channel)) = channels.pop() {
+                    let close = RelayClose { channel, reason: RelayReason::Done };
+                    let near: &Connection = &clients[n];
+                    if let Some(far) = hub.far_end(near, channel) {
+                        // It may be closed by now.
+                        let _ = far.data(Bytes::from_static(b"bytes"));
+                    }
+                    hub.handle(near, ToTracker::RelayClose(close), now);
+                }
+            }
+            17 => hub.expire(now),
+            18 => _ = hub.counts(),
+            _ => {
+                hub.disconnect(clients[n].id);
+                clients[n] = hub.connect();
+                channels.retain(|(of, _)| *of != n);
+            }
+        }
+        for (n, client) in clients.iter_mut().enumerate() {
+            while let Some(next) = waiting(&client.outbox) {
+                match next {
+                    Next::Opened(channel, _) => channels.push((n, channel)),
+                    // Somebody took over one of its peers.
+                    Next::End(_) => {
+                        hub.disconnect(client.id);
+                        *client = hub.connect();
+                        channels.retain(|(of, _)| *of != n);
+                    }
+                    _ => continue,
+                }
+                opened += 1;
+            }
+        }
+    }
+    clients.iter().for_each(|client| hub.disconnect(client.id));
+    opened
+}
+
+#[test]
+fn whatever_threads_do_at_the_same_time_nothing_is_left_of_it() {
+    let mut settings = Settings::new(Page::embedded());
+    settings.limits.channels = 8;
+    let queues = Arc::new(Queues::new(&settings.limits));
+    let hub = Hub::new(&settings, Arc::default(), Arc::clone(&queues));
+    let opened: usize = std::thread::scope(|scope| {
+        let hub = &hub;
+        let threads: Vec<_> = (0..THREADS).map(|seed| scope.spawn(move || live(hub, seed))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert!(opened > 0, "nobody relayed");
+    let counts = hub.counts();
+    assert_eq!((counts.connections, counts.channels, queues.held()), (0, 0, 0));
+    assert_eq!(counts.totals, Totals::default());
+    // Nor in what they share: every map is empty.
+    let shared = format!("{:?}", hub.common);
+    assert!(shared.contains("peers: 0,") && shared.contains("open: 0,"), "{shared}");
+    for map in ["memberships: Mutex { data: {}", "sides: {}", "allowances: Mutex { data: {}"] {
+        assert!(shared.contains(map), "{map} is not in {shared}");
+    }
+}
