@@ -36,14 +36,30 @@ impl Tracker {
 
     /// Starts one on a free port, with these flags too.
     pub fn start_with(flags: &[&str]) -> Result<Self> {
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0)), flags)
+    }
+
+    /// Starts one that others of its cluster know by its address, on a free port, with these flags too.
+    pub fn start_public(flags: &[&str]) -> Result<Self> {
+        loop {
+            // Free now, and maybe not any more when it starts: then with another.
+            let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+            let url = format!("ws://{address}/ws");
+            let started = Self::start_on(address, &[flags, &["--public-url", &url]].concat());
+            if started.is_ok() || std::net::TcpListener::bind(address).is_ok() {
+                return started;
+            }
+        }
+    }
+
+    fn start_on(address: SocketAddr, flags: &[&str]) -> Result<Self> {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let folder = output_folder().join("e2e/logs");
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let log = folder.join(format!("tracker-{}-{number}.log", std::process::id()));
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (child, url) = spawn(any_port, &flags, &log)?;
+        let (child, url) = spawn(address, &flags, &log)?;
         let address = address_of(&url)?;
         Ok(Self { child: Some(child), url, address, log, flags })
     }
@@ -70,13 +86,26 @@ impl Tracker {
 
     /// What it says at `/stats`.
     pub async fn stats(&self) -> Result<Value> {
+        serde_json::from_str(&self.get("/stats").await?).context("what the tracker says of itself is no JSON")
+    }
+
+    /// What it counts under this name, as it tells Prometheus.
+    pub async fn metric(&self, name: &str) -> Result<u64> {
+        let text = self.get("/metrics").await?;
+        let mut values = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("enxame_")?.strip_prefix(name)?.strip_prefix(' '));
+        Ok(values.next().with_context(|| format!("the tracker does not count {name}"))?.parse()?)
+    }
+
+    async fn get(&self, path: &str) -> Result<String> {
         let mut stream = TcpStream::connect(self.address).await.context("the tracker is not there")?;
-        let request = format!("GET /stats HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
         stream.write_all(request.as_bytes()).await.context("the tracker hears nothing")?;
         let mut reply = String::new();
         stream.read_to_string(&mut reply).await.context("the tracker says nothing")?;
-        let body = reply.split_once("\r\n\r\n").context("the tracker's reply has no end of its head")?.1;
-        serde_json::from_str(body).context("what the tracker says of itself is no JSON")
+        let (_, body) = reply.split_once("\r\n\r\n").context("the tracker's reply has no end of its head")?;
+        Ok(body.to_owned())
     }
 
     /// Its process, while it runs.

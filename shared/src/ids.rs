@@ -23,18 +23,24 @@ pub enum IdError {
     NotByteString,
 }
 
-fn parse_hex(text: &str) -> Result<[u8; ID_LEN], IdError> {
+/// Reads twice as many hexadecimal digits as there are bytes.
+pub(crate) fn parse_hex<const LEN: usize>(text: &str) -> Option<[u8; LEN]> {
     let digits = text.as_bytes();
-    if digits.len() != ID_LEN * 2 {
-        return Err(IdError::NotHex);
+    if digits.len() != LEN * 2 {
+        return None;
     }
-    let mut bytes = [0; ID_LEN];
+    let mut bytes = [0; LEN];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let high = char::from(pair[0]).to_digit(16).ok_or(IdError::NotHex)?;
-        let low = char::from(pair[1]).to_digit(16).ok_or(IdError::NotHex)?;
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
         *byte = (high << 4 | low) as u8;
     }
-    Ok(bytes)
+    Some(bytes)
+}
+
+/// Writes bytes as lower-case hexadecimal digits.
+pub(crate) fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
 fn parse_byte_string(text: &str) -> Result<[u8; ID_LEN], IdError> {
@@ -111,7 +117,7 @@ macro_rules! twenty_byte_id {
         /// Forty lower-case hexadecimal digits.
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                write_hex(&self.0, f)
             }
         }
 
@@ -125,7 +131,7 @@ macro_rules! twenty_byte_id {
         impl FromStr for $name {
             type Err = IdError;
             fn from_str(text: &str) -> Result<Self, IdError> {
-                parse_hex(text).map(Self)
+                parse_hex(text).map(Self).ok_or(IdError::NotHex)
             }
         }
 

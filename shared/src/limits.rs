@@ -57,6 +57,10 @@ pub const MAX_RELAY_PAYLOAD: usize = 132 * 1024;
 /// bandwidth-delay product of 40 MiB/s at 100 ms. The tracker's memory is at most this, twice a channel.
 pub const RELAY_WINDOW: u32 = 4 * 1024 * 1024;
 
+/// Longest address of a tracker at which a relay channel is to be had, in bytes: a host's name has at most 253, and there are
+/// a scheme, a port and a path around it.
+pub const MAX_RELAY_URL_BYTES: usize = 512;
+
 /// Deepest nesting of lists and dictionaries in bencoded data. A hybrid torrent's file tree (BEP 52) has one level
 /// for each part of a path ([`MAX_PATH_PARTS`]) and five around it; everything else has fewer than six.
 pub const MAX_BENCODE_DEPTH: usize = 64;

@@ -5,11 +5,13 @@
 //! Types are named by direction: [`ToTracker`] and [`ToPeer`].
 //!
 //! ```text
-//! peer → tracker   announce (with offers), offer (to a named peer), answer, scrape, relay-open, relay-close
-//! tracker → peer   announced, offer, offer-refused, answer, scraped, failed, relay-opened, relay-refused, relay-closed, reconnect
+//! peer → tracker   announce (with offers), offer (to a named peer), answer, scrape, relay-open, relay-visit, relay-close
+//! tracker → peer   announced, offer, offer-refused, answer, scraped, failed, relay-opened, relay-at, relay-refused, relay-closed,
+//!                  reconnect
 //! ```
 
 mod ice;
+mod ticket;
 mod to_peer;
 mod to_tracker;
 
@@ -17,12 +19,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::MAX_SDP_BYTES;
 pub use ice::{IceError, IceServer, parse_ice_servers};
+pub use ticket::Ticket;
 pub use to_peer::{
-    Announced, EnxameReply, Failed, Forwarded, NamedPeer, OfferRefused, RelayOpened, Scraped, SwarmCounts,
-    ToPeer,
+    Announced, EnxameReply, Failed, Forwarded, NamedPeer, OfferRefused, RelayAt, RelayOpened, Scraped,
+    SwarmCounts, ToPeer,
 };
 pub use to_tracker::{
-    Announce, Answer, EnxameHello, Event, Offer, RelayClose, RelayOpen, Scrape, TargetedOffer, ToTracker,
+    Announce, Answer, EnxameHello, Event, Offer, RelayClose, RelayOpen, RelayVisit, Scrape, TargetedOffer,
+    ToTracker,
 };
 
 /// The version of our extension that this program speaks.

@@ -9,13 +9,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared::limits::{
     MAX_ICE_SECRET_BYTES, MAX_ICE_SERVERS, MAX_ICE_URL_BYTES, MAX_ICE_URLS, MAX_NUMWANT, MAX_OFFERS,
-    MAX_REASON_BYTES, MAX_SCRAPE_HASHES, MAX_SDP_BYTES, MAX_SIGNAL_BYTES,
+    MAX_REASON_BYTES, MAX_RELAY_URL_BYTES, MAX_SCRAPE_HASHES, MAX_SDP_BYTES, MAX_SIGNAL_BYTES,
 };
 use shared::relay::ChannelId;
 use shared::signal::{
     Announce, Announced, Answer, EnxameHello, EnxameReply, Event, Failed, Forwarded, IceError, IceServer,
-    NamedPeer, Offer, OfferRefused, RelayClose, RelayOpen, RelayOpened, RelayReason, Scrape, Scraped,
-    SessionDescription, SignalError, SwarmCounts, TargetedOffer, ToPeer, ToTracker, parse_ice_servers,
+    NamedPeer, Offer, OfferRefused, RelayAt, RelayClose, RelayOpen, RelayOpened, RelayReason, RelayVisit,
+    Scrape, Scraped, SessionDescription, SignalError, SwarmCounts, TargetedOffer, Ticket, ToPeer, ToTracker,
+    parse_ice_servers,
 };
 use shared::{InfoHash, OfferId, PeerId};
 
@@ -491,6 +492,58 @@ fn golden_text_of_a_refused_offer() {
 // Lists of ICE servers.
 
 #[test]
+fn golden_text_of_the_way_to_a_channel_at_another_node() {
+    let ticket = Ticket::new([0xab; 16]);
+    let open = |visit| {
+        ToTracker::RelayOpen(RelayOpen {
+            info_hash: hash(),
+            peer_id: peer(),
+            to_peer_id: PeerId::new([b'q'; 20]),
+            visit,
+        })
+    };
+    let text = r#"{"action":"relay-open","info_hash":"hhhhhhhhhhhhhhhhhhhh","peer_id":"-WW0300-pppppppppppp","to_peer_id":"qqqqqqqqqqqqqqqqqqqq""#;
+    for (text, open) in
+        [(format!("{text}}}"), open(false)), (format!(r#"{text},"visit":true}}"#), open(true))]
+    {
+        assert_eq!((open.to_json(), ToTracker::from_json(&text)), (text, Ok(open)));
+    }
+    let at = ToPeer::RelayAt(RelayAt {
+        info_hash: hash(),
+        to_peer_id: peer(),
+        url: "wss://b.example/ws".into(),
+        ticket,
+    });
+    let text = r#"{"action":"relay-at","info_hash":"hhhhhhhhhhhhhhhhhhhh","to_peer_id":"-WW0300-pppppppppppp","url":"wss://b.example/ws","ticket":"abababababababababababababababab"}"#;
+    assert_eq!((at.to_json().as_str(), ToPeer::from_json(text)), (text, Ok(at)));
+    let visit = ToTracker::RelayVisit(RelayVisit {
+        info_hash: hash(),
+        peer_id: peer(),
+        to_peer_id: PeerId::new([b'q'; 20]),
+        ticket,
+    });
+    let text = r#"{"action":"relay-visit","info_hash":"hhhhhhhhhhhhhhhhhhhh","peer_id":"-WW0300-pppppppppppp","to_peer_id":"qqqqqqqqqqqqqqqqqqqq","ticket":"abababababababababababababababab"}"#;
+    assert_eq!((visit.to_json().as_str(), ToTracker::from_json(text)), (text, Ok(visit)));
+}
+
+#[test]
+fn a_way_to_another_node_has_a_ticket_and_a_short_address() {
+    let at = |url: &str, ticket: &str| {
+        let text = json!({"action": "relay-at", "info_hash": HASH, "to_peer_id": PEER, "url": url, "ticket": ticket});
+        ToPeer::from_json(&text.to_string())
+    };
+    let (longest, ticket) = ("w".repeat(MAX_RELAY_URL_BYTES), "ab".repeat(16));
+    assert!(at(&longest, &ticket).is_ok());
+    assert!(matches!(at(&format!("{longest}w"), &ticket), Err(SignalError::Malformed(_))));
+    for wrong in ["", "ab", &"xy".repeat(16), &"ab".repeat(17)] {
+        assert!(matches!(at("wss://b.example/", wrong), Err(SignalError::Malformed(_))), "{wrong:?}");
+    }
+    let visit = json!({"action": "relay-visit", "info_hash": HASH, "peer_id": PEER, "to_peer_id": PEER});
+    let missing = ToTracker::from_json(&visit.to_string());
+    assert_eq!(missing, Err(SignalError::Missing { action: "relay-visit", field: "ticket" }));
+}
+
+#[test]
 fn ice_servers_are_read_as_addresses_or_as_json() {
     let server = |urls: &[&str]| IceServer {
         urls: urls.iter().map(|url| (*url).to_owned()).collect(),
@@ -702,6 +755,10 @@ fn offer_id() -> impl Strategy<Value = OfferId> {
     any::<[u8; 20]>().prop_map(OfferId::new)
 }
 
+fn ticket() -> impl Strategy<Value = Ticket> {
+    any::<[u8; 16]>().prop_map(Ticket::new)
+}
+
 fn channel() -> impl Strategy<Value = ChannelId> {
     any::<u32>().prop_map(ChannelId)
 }
@@ -775,8 +832,13 @@ fn to_tracker() -> impl Strategy<Value = ToTracker> {
         answer.prop_map(ToTracker::Answer),
         targeted.prop_map(ToTracker::Offer),
         vec(info_hash(), 0..5).prop_map(|info_hashes| ToTracker::Scrape(Scrape { info_hashes })),
-        (info_hash(), peer_id(), peer_id()).prop_map(|(info_hash, peer_id, to_peer_id)| {
-            ToTracker::RelayOpen(RelayOpen { info_hash, peer_id, to_peer_id })
+        (info_hash(), peer_id(), peer_id(), any::<bool>()).prop_map(
+            |(info_hash, peer_id, to_peer_id, visit)| {
+                ToTracker::RelayOpen(RelayOpen { info_hash, peer_id, to_peer_id, visit })
+            }
+        ),
+        (info_hash(), peer_id(), peer_id(), ticket()).prop_map(|(info_hash, peer_id, to_peer_id, ticket)| {
+            ToTracker::RelayVisit(RelayVisit { info_hash, peer_id, to_peer_id, ticket })
         }),
         (channel(), reason())
             .prop_map(|(channel, reason)| ToTracker::RelayClose(RelayClose { channel, reason })),
@@ -832,6 +894,9 @@ fn to_peer() -> impl Strategy<Value = ToPeer> {
                 ToPeer::RelayOpened(RelayOpened { info_hash, peer_id, channel, window, initiator })
             }
         ),
+        (info_hash(), peer_id(), "\\PC{0,99}", ticket()).prop_map(|(info_hash, to_peer_id, url, ticket)| {
+            ToPeer::RelayAt(RelayAt { info_hash, to_peer_id, url, ticket })
+        }),
         (info_hash(), peer_id(), reason()).prop_map(|(info_hash, to_peer_id, reason)| ToPeer::RelayRefused {
             info_hash,
             to_peer_id,

@@ -3,7 +3,7 @@
 //!
 //! Two nodes share one thread, as the tracker that is alone has one; Redis is a process beside them. Announces: each of some
 //! clients announces itself again and again, waiting for each reply. Relay: one sender at one node, one receiver at the other,
-//! every byte through Redis.
+//! every byte through Redis; and the same where the nodes have addresses of their own, and the sender goes to the receiver's.
 
 #[expect(unreachable_pub, reason = "shared with the end-to-end tests")]
 mod redis_server;
@@ -40,23 +40,30 @@ fn main() -> anyhow::Result<()> {
     let thread = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let (trackers, clients) = (thread()?, thread()?);
     let redis = RedisServer::start()?;
-    let alone = trackers.block_on(start(None))?;
-    let nodes = trackers.block_on(async {
-        anyhow::Ok([start(Some(&redis.url())).await?, start(Some(&redis.url())).await?])
-    })?;
+    let alone = trackers.block_on(start(None, false))?;
+    let pair = |server: &RedisServer, public| {
+        let url = server.url();
+        trackers.block_on(async {
+            anyhow::Ok([start(Some(&url), public).await?, start(Some(&url), public).await?])
+        })
+    };
+    // Each pair on its own: what one puts into Redis the other need not look at.
+    let elsewhere = RedisServer::start()?;
+    let (nodes, public) = (pair(&redis, false)?, pair(&elsewhere, true)?);
     clients.block_on(async {
         // Until the two know of each other.
         tokio::time::sleep(2 * HEARTBEAT).await;
         println!("relay, best of {ROUNDS}, MiB/s");
-        println!("frame      alone   two nodes");
+        println!("frame      alone   two nodes   with public addresses");
         for frame in [16 * 1024, 64 * 1024, 128 * 1024] {
-            let mut best = [Duration::MAX; 2];
+            let mut best = [Duration::MAX; 3];
             for _ in 0..ROUNDS {
                 best[0] = best[0].min(through_trackers([alone; 2], TOTAL, frame).await?);
                 best[1] = best[1].min(through_trackers(nodes, TOTAL, frame).await?);
+                best[2] = best[2].min(through_trackers(public, TOTAL, frame).await?);
             }
-            let [alone, nodes] = best.map(|time| TOTAL as f64 / 1024.0 / 1024.0 / time.as_secs_f64());
-            println!("{:>4} KiB  {alone:>6.0}  {nodes:>10.0}", frame / 1024);
+            let [alone, nodes, public] = best.map(|time| TOTAL as f64 / 1024.0 / 1024.0 / time.as_secs_f64());
+            println!("{:>4} KiB  {alone:>6.0}  {nodes:>10.0}   {public:>21.0}", frame / 1024);
         }
         println!("\nannounces, {CLIENTS} clients      replies/s   median, ms   99 of 100, ms");
         for (name, addresses) in [("alone", [alone; 2]), ("two nodes", nodes)] {
@@ -79,13 +86,15 @@ fn main() -> anyhow::Result<()> {
     })
 }
 
-async fn start(redis: Option<&str>) -> anyhow::Result<SocketAddr> {
+async fn start(redis: Option<&str>, public: bool) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let mut settings = Settings::new(Page::embedded());
     unbounded(&mut settings);
     if let Some(url) = redis {
-        settings.cluster = Some(ClusterSettings::new(Place::Redis(Redis::new(url)?), HEARTBEAT));
+        let mut cluster = ClusterSettings::new(Place::Redis(Redis::new(url)?), HEARTBEAT);
+        cluster.public_url = public.then(|| format!("ws://{address}/ws"));
+        settings.cluster = Some(cluster);
     }
     tokio::spawn(tracker::run(listener, settings, std::future::pending()));
     Ok(address)

@@ -209,7 +209,7 @@ fn open_socket(
     if !app.access.admits_origin(text(headers, header::ORIGIN), text(headers, header::HOST)) {
         return (refuse(app, Rejection::Origin), None);
     }
-    if !app.access.admits_token(token(&request).as_deref()) {
+    if !app.access.admits_token(token(&request).as_deref()) && !has_ticket(request.uri().query(), app) {
         return (refuse(app, Rejection::Token), None);
     }
     let reply = handshake(&request);
@@ -260,6 +260,15 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 fn token<B>(request: &Request<B>) -> Option<String> {
     let headers = request.headers();
     access::token(request.uri().query(), text(headers, header::AUTHORIZATION), text(headers, header::COOKIE))
+}
+
+/// Whether this is somebody whom another node of the cluster has let in: who comes from there for a relay channel has no
+/// token for this address, but has shown one to get the ticket.
+fn has_ticket(query: Option<&str>, app: &App) -> bool {
+    let Some(shared) = &app.cluster else { return false };
+    let pairs = query.unwrap_or_default().split('&');
+    let ticket = pairs.filter_map(|pair| pair.strip_prefix("ticket=")).find_map(|ticket| ticket.parse().ok());
+    ticket.is_some_and(|ticket| lock(&shared.tickets).holds(&ticket, std::time::Instant::now()))
 }
 
 /// Somebody opens the page of a private tracker with a token in its address: the browser keeps it as a cookie, which it

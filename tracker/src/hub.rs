@@ -184,6 +184,7 @@ impl Hub {
             ToTracker::Offer(offer) => Some(offer.info_hash),
             ToTracker::Answer(answer) => Some(answer.info_hash),
             ToTracker::RelayOpen(open) => Some(open.info_hash),
+            ToTracker::RelayVisit(visit) => Some(visit.info_hash),
             ToTracker::RelayClose(close) => from.outbox.swarm_of(close.channel),
             ToTracker::Scrape(_) => None,
         };

@@ -86,6 +86,7 @@ labels! {
         UnknownAnswer = "unknown-answer",
         Backlog = "backlog",
         RelayRefused = "relay-refused",
+        Ticket = "ticket",
         RelayChannels = "relay-channels",
         RelayProtocol = "relay-protocol",
         RelayDay = "relay-day",
@@ -105,6 +106,7 @@ labels! {
         Answer = "answer",
         Scrape = "scrape",
         RelayOpen = "relay-open",
+        RelayVisit = "relay-visit",
         RelayClose = "relay-close",
     }
 }
@@ -117,6 +119,7 @@ impl From<&ToTracker> for Action {
             ToTracker::Answer(_) => Self::Answer,
             ToTracker::Scrape(_) => Self::Scrape,
             ToTracker::RelayOpen(_) => Self::RelayOpen,
+            ToTracker::RelayVisit(_) => Self::RelayVisit,
             ToTracker::RelayClose(_) => Self::RelayClose,
         }
     }

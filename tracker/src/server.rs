@@ -108,7 +108,10 @@ pub async fn run(
     let announce_interval = settings.announce_interval;
     let sweep_interval = announce_interval / SWEEPS;
     let cluster = settings.cluster.take();
-    let meeting = cluster.map(|cluster| (cluster, cluster::queue(&settings.limits)));
+    let meeting = cluster.map(|cluster| {
+        let queue = cluster::queue(&cluster, &settings.limits);
+        (cluster, queue)
+    });
     let (app, state) = App::new(settings, meeting.as_ref().map(|(_, (shared, _))| Arc::clone(shared)));
     let member = meeting.map(|(cluster, (shared, requests))| {
         Member::start(cluster, Arc::clone(&app), shared, requests, announce_interval)

@@ -431,6 +431,18 @@ where
                     reason: RelayReason::Quota,
                 });
             }
+            ToTracker::RelayVisit(visit) => {
+                // It knows all of our words, though it announces elsewhere.
+                self.is_ours = true;
+                if self.may_not_relay(now) {
+                    self.reject(Rejection::RelayDay);
+                    return self.outbox.signal(ToPeer::RelayRefused {
+                        info_hash: visit.info_hash,
+                        to_peer_id: visit.to_peer_id,
+                        reason: RelayReason::Quota,
+                    });
+                }
+            }
             _ => {}
         }
         let app = &self.registration.app;
@@ -557,7 +569,7 @@ const NO_SWARM: InfoHash = InfoHash::new([0; 20]);
 fn failure(text: &str, error: &SignalError) -> Failed {
     let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     let action = value.get("action").and_then(serde_json::Value::as_str);
-    let known = ["announce", "scrape", "relay-open", "relay-close"];
+    let known = ["announce", "scrape", "relay-open", "relay-visit", "relay-close"];
     let read = |hash: &serde_json::Value| InfoHash::from_byte_string(hash.as_str()?).ok();
     let info_hash = value.get("info_hash").and_then(|hash| match hash {
         serde_json::Value::Array(hashes) => hashes.iter().find_map(read),

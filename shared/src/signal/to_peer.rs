@@ -6,9 +6,9 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Number;
 
-use super::{IceServer, RelayReason, SessionDescription, SignalError, ice};
+use super::{IceServer, RelayReason, SessionDescription, SignalError, Ticket, ice};
 use crate::ids::{InfoHash, OfferId, PeerId};
-use crate::limits::{MAX_NUMWANT, MAX_REASON_BYTES, MAX_SIGNAL_BYTES};
+use crate::limits::{MAX_NUMWANT, MAX_REASON_BYTES, MAX_RELAY_URL_BYTES, MAX_SIGNAL_BYTES};
 use crate::relay::ChannelId;
 
 /// One text message from the tracker. `S` is how the SDP in it is kept.
@@ -28,6 +28,8 @@ pub enum ToPeer<S = String> {
     Failed(Failed),
     /// A relay channel is open (our extension).
     RelayOpened(RelayOpened),
+    /// The relay channel is to be had at another tracker of the cluster (our extension).
+    RelayAt(RelayAt),
     /// A relay channel was not opened (our extension).
     RelayRefused {
         /// The swarm.
@@ -190,6 +192,21 @@ pub struct RelayOpened {
     pub initiator: bool,
 }
 
+/// The relay channel is to be had at the tracker where the other peer is: go there with
+/// [`RelayVisit`](super::RelayVisit), or ask again without [`RelayOpen::visit`](super::RelayOpen::visit). Only to
+/// those who said that they would go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayAt {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// Who is to be reached.
+    pub to_peer_id: PeerId,
+    /// The tracker's address, `ws://…` or `wss://…`, at most [`MAX_RELAY_URL_BYTES`]; not checked otherwise.
+    pub url: String,
+    /// What opens the channel there: once, within seconds, and for these two peers alone.
+    pub ticket: Ticket,
+}
+
 /// Every field that any message to a peer has. Unknown fields are ignored, as other trackers send some.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -214,6 +231,8 @@ struct Raw {
     window: Option<u32>,
     initiator: Option<bool>,
     reason: Option<RelayReason>,
+    url: Option<String>,
+    ticket: Option<Ticket>,
     within: Option<u32>,
     enxame: Option<EnxameReply>,
 }
@@ -303,6 +322,19 @@ impl Raw {
                 window: need(self.window, "relay-opened", "window")?,
                 initiator: self.initiator.unwrap_or(false),
             })),
+            "relay-at" => {
+                let url = need(self.url, "relay-at", "url")?;
+                if url.len() > MAX_RELAY_URL_BYTES {
+                    let sentence = format!("an address is longer than {MAX_RELAY_URL_BYTES} bytes");
+                    return Err(SignalError::Malformed(sentence));
+                }
+                Ok(ToPeer::RelayAt(RelayAt {
+                    info_hash: need(self.info_hash, "relay-at", "info_hash")?,
+                    to_peer_id: need(self.to_peer_id, "relay-at", "to_peer_id")?,
+                    url,
+                    ticket: need(self.ticket, "relay-at", "ticket")?,
+                }))
+            }
             "relay-refused" => Ok(ToPeer::RelayRefused {
                 info_hash: need(self.info_hash, "relay-refused", "info_hash")?,
                 to_peer_id: need(self.to_peer_id, "relay-refused", "to_peer_id")?,
@@ -368,6 +400,13 @@ impl<S: Serialize> Serialize for ToPeer<S> {
                 map.serialize_entry("channel", &opened.channel)?;
                 map.serialize_entry("window", &opened.window)?;
                 map.serialize_entry("initiator", &opened.initiator)?;
+            }
+            Self::RelayAt(at) => {
+                map.serialize_entry("action", "relay-at")?;
+                map.serialize_entry("info_hash", &at.info_hash)?;
+                map.serialize_entry("to_peer_id", &at.to_peer_id)?;
+                map.serialize_entry("url", &at.url)?;
+                map.serialize_entry("ticket", &at.ticket)?;
             }
             Self::RelayRefused { info_hash, to_peer_id, reason } => {
                 map.serialize_entry("action", "relay-refused")?;

@@ -3,7 +3,7 @@
 use serde::de::{self, DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{RelayReason, Sdp, SessionDescription, SignalError};
+use super::{RelayReason, Sdp, SessionDescription, SignalError, Ticket};
 use crate::ids::{InfoHash, OfferId, PeerId};
 use crate::limits::{MAX_KEY_BYTES, MAX_OFFERS, MAX_SCRAPE_HASHES, MAX_SIGNAL_BYTES};
 use crate::relay::ChannelId;
@@ -21,6 +21,8 @@ pub enum ToTracker<S = String> {
     Scrape(Scrape),
     /// Open a relay channel to this peer.
     RelayOpen(RelayOpen),
+    /// I come for the relay channel that this ticket is for (our extension).
+    RelayVisit(RelayVisit),
     /// Close this relay channel.
     RelayClose(RelayClose),
 }
@@ -164,6 +166,23 @@ pub struct RelayOpen {
     pub peer_id: PeerId,
     /// Whom to reach.
     pub to_peer_id: PeerId,
+    /// Whether the asker would go to the peer's tracker, if that is another one of a cluster:
+    /// [`RelayAt`](super::RelayAt) may then be the answer.
+    #[serde(default)]
+    pub visit: bool,
+}
+
+/// `action: relay-visit` (our extension): said to the tracker that [`RelayAt`](super::RelayAt) named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayVisit {
+    /// The swarm that both are in.
+    pub info_hash: InfoHash,
+    /// Who comes.
+    pub peer_id: PeerId,
+    /// Whom to reach.
+    pub to_peer_id: PeerId,
+    /// What was handed out for the two.
+    pub ticket: Ticket,
 }
 
 /// `action: relay-close` (our extension).
@@ -204,6 +223,10 @@ struct Raw<S> {
     answer: Option<SessionDescription<S>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offer_id: Option<OfferId>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    visit: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket: Option<Ticket>,
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<ChannelId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -281,6 +304,7 @@ impl<S: Sdp + DeserializeOwned> ToTracker<S> {
             Some("announce") => raw.announce().map(Self::Announce),
             Some("scrape") => Ok(Self::Scrape(raw.scrape())),
             Some("relay-open") => raw.relay_open().map(Self::RelayOpen),
+            Some("relay-visit") => raw.relay_visit().map(Self::RelayVisit),
             Some("relay-close") => raw.relay_close().map(Self::RelayClose),
             Some(other) => Err(SignalError::UnknownAction(other.chars().take(32).collect())),
             None => Err(SignalError::Missing { action: "every message", field: "action" }),
@@ -341,6 +365,15 @@ impl ToTracker {
                 info_hash: Some(OneOrMany::One(open.info_hash)),
                 peer_id: Some(open.peer_id),
                 to_peer_id: Some(open.to_peer_id),
+                visit: open.visit,
+                ..Raw::default()
+            },
+            Self::RelayVisit(visit) => Raw {
+                action: Some("relay-visit".into()),
+                info_hash: Some(OneOrMany::One(visit.info_hash)),
+                peer_id: Some(visit.peer_id),
+                to_peer_id: Some(visit.to_peer_id),
+                ticket: Some(visit.ticket),
                 ..Raw::default()
             },
             Self::RelayClose(close) => Raw {
@@ -429,6 +462,16 @@ impl<S: Sdp> Raw<S> {
             info_hash: Self::info_hash(self.info_hash.as_ref(), "relay-open")?,
             peer_id: need!(self, "relay-open", peer_id),
             to_peer_id: need!(self, "relay-open", to_peer_id),
+            visit: self.visit,
+        })
+    }
+
+    fn relay_visit(self) -> Result<RelayVisit, SignalError> {
+        Ok(RelayVisit {
+            info_hash: Self::info_hash(self.info_hash.as_ref(), "relay-visit")?,
+            peer_id: need!(self, "relay-visit", peer_id),
+            to_peer_id: need!(self, "relay-visit", to_peer_id),
+            ticket: need!(self, "relay-visit", ticket),
         })
     }
 

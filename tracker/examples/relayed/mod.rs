@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use shared::limits::RELAY_WINDOW;
 use shared::relay::{ChannelId, Frame, data_header};
-use shared::signal::{Announce, EnxameHello, Event, RelayOpen, ToPeer, ToTracker};
+use shared::signal::{Announce, EnxameHello, Event, RelayOpen, RelayVisit, ToPeer, ToTracker};
 use shared::{InfoHash, PeerId};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -34,6 +34,7 @@ pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Socket> {
 }
 
 /// Time for so many bytes in frames of this length, from a client of one tracker to one of the other, which may be the same.
+/// Where it is sent to the other one, the sender goes there.
 pub(crate) async fn through_trackers(
     [from, to]: [SocketAddr; 2],
     total: usize,
@@ -41,9 +42,21 @@ pub(crate) async fn through_trackers(
 ) -> anyhow::Result<Duration> {
     let mut sender = join(from, 1).await?;
     let mut receiver = join(to, 2).await?;
-    let open = RelayOpen { info_hash: InfoHash::new([1; 20]), peer_id: peer(1), to_peer_id: peer(2) };
+    let (info_hash, peer_id, to_peer_id) = (InfoHash::new([1; 20]), peer(1), peer(2));
+    let open = RelayOpen { info_hash, peer_id, to_peer_id, visit: true };
     sender.send(Message::text(ToTracker::RelayOpen(open).to_json())).await?;
-    let from = opened(&mut sender).await?;
+    let mut home = None;
+    let from = match signal(&mut sender).await? {
+        ToPeer::RelayOpened(opened) => opened.channel,
+        ToPeer::RelayAt(at) => {
+            let (there, _) = tokio_tungstenite::connect_async(&at.url).await?;
+            home = Some(std::mem::replace(&mut sender, there));
+            let visit = RelayVisit { info_hash, peer_id, to_peer_id, ticket: at.ticket };
+            sender.send(Message::text(ToTracker::RelayVisit(visit).to_json())).await?;
+            opened(&mut sender).await?
+        }
+        other => bail!("not opened: {other:?}"),
+    };
     let to = opened(&mut receiver).await?;
     let start = Instant::now();
     let sending = async {
@@ -80,7 +93,10 @@ pub(crate) async fn through_trackers(
         anyhow::Ok(())
     };
     tokio::try_join!(sending, receiving)?;
-    Ok(start.elapsed())
+    let time = start.elapsed();
+    // It has to stay until here: the sender's place in the swarm is there.
+    drop(home);
+    Ok(time)
 }
 
 /// The next binary message.

@@ -171,6 +171,8 @@ pub enum Told {
     Counted(Counts),
     /// Where the peer is, if it is at another node.
     Found(Option<Distant>),
+    /// What keeps this swarm is out of reach. Other swarms may be kept elsewhere.
+    Away,
 }
 
 /// The others cannot be reached. The sentence is for the log.

@@ -10,7 +10,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use shared::limits::MAX_RELAY_PAYLOAD;
-use shared::signal::RelayReason;
+use shared::signal::{RelayReason, Ticket};
 use shared::{InfoHash, OfferId, PeerId};
 
 use super::backend::NodeId;
@@ -64,8 +64,10 @@ pub(crate) enum Words {
     Answer(Described),
     /// This peer is here now: it showed the same key.
     Superseded { swarm: InfoHash, peer: PeerId },
-    /// Open a relay channel to your peer `to`.
-    Open { swarm: InfoHash, from: PeerId, to: PeerId, line: u64 },
+    /// Open a relay channel to your peer `to`. `visit` if `from` would also come to you for it.
+    Open { swarm: InfoHash, from: PeerId, to: PeerId, line: u64, visit: bool },
+    /// It may come: this is my address, and what it is to show there. The channel is none of yours then.
+    Visit { to: u64, url: String, ticket: Ticket },
     /// It is open.
     Opened { to: u64, line: u64 },
     /// It cannot be opened.

@@ -14,8 +14,8 @@
 //! ```
 //!
 //! In reading order: [`backend`] is what nodes share, as a trait, and [`memory`] and [`redis`] are its two kinds; `message` is
-//! what nodes tell each other, `bus` what waits to be told, `line` the end of a relay channel that is at another node;
-//! `member` joins, asks, tells, and joins again. What the hub does with it all is in `hub::distant`.
+//! what nodes tell each other, `bus` what waits to be told, `line` the end of a relay channel that is at another node,
+//! `tickets` what lets clients of other nodes come here for one; `member` joins, asks, tells, and joins again. What the hub does with it all is in `hub::distant`.
 
 pub mod backend;
 mod bus;
@@ -24,12 +24,15 @@ mod member;
 mod memory;
 pub(crate) mod message;
 mod redis;
+pub(crate) mod tickets;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hyper::Uri;
+use shared::limits::MAX_RELAY_URL_BYTES;
 use shared::signal::{Announced, Failed, RelayOpen, Scrape, Scraped};
 use shared::{InfoHash, PeerId};
 use tokio::sync::mpsc;
@@ -48,6 +51,7 @@ use backend::{Draw, Entry, NodeId};
 use bus::Bus;
 use line::Line;
 use message::{Message, Words};
+use tickets::Tickets;
 
 /// Time between two signs of life of a node, unless set otherwise.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -64,6 +68,10 @@ const MAX_REQUEST_BYTES: usize = 64 << 20;
 
 /// Time that another node has for opening its half of a relay channel.
 pub(crate) const OPENING_TIME: Duration = Duration::from_secs(5);
+
+/// Time in which a client that was sent to another node must come there: it opens a connection with TLS first, maybe over a
+/// slow line.
+pub const TICKET_LIFETIME: Duration = Duration::from_secs(15);
 
 /// Where nodes meet.
 #[derive(Debug, Clone)]
@@ -83,13 +91,43 @@ pub struct ClusterSettings {
     pub heartbeat: Duration,
     /// Time without one after which the others take this node for gone.
     pub lifetime: Duration,
+    /// The address at which clients of other nodes reach this one, if they can: see [`public_url`].
+    pub public_url: Option<String>,
+    /// Time in which a client that was sent here must come.
+    pub ticket_lifetime: Duration,
 }
 
 impl ClusterSettings {
     /// With this time between two signs of life; [`HEARTBEAT`] is the usual one.
     pub fn new(place: Place, heartbeat: Duration) -> Self {
-        Self { place, heartbeat, lifetime: heartbeat * HEARTBEATS }
+        let lifetime = heartbeat * HEARTBEATS;
+        Self { place, heartbeat, lifetime, public_url: None, ticket_lifetime: TICKET_LIFETIME }
     }
+}
+
+/// Checks an address that clients of other nodes are to be sent to: `ws://` or `wss://`, a host, maybe a port and a path.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn public_url(text: &str) -> Result<String, &'static str> {
+    if text.len() > MAX_RELAY_URL_BYTES {
+        return Err("it is too long");
+    }
+    let url: Uri = text.parse().map_err(|_| "it is no address")?;
+    if !matches!(url.scheme_str(), Some("ws" | "wss")) {
+        return Err("it begins neither with ws:// nor with wss://");
+    }
+    if url.host().is_none_or(str::is_empty) {
+        return Err("it has no host");
+    }
+    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("it has a user name or a password");
+    }
+    // Clients add theirs. What is behind a `#` is not read as a part of an address at all.
+    if text.contains(['?', '#']) {
+        return Err("nothing can follow the path");
+    }
+    Ok(text.to_owned())
 }
 
 /// What the hub wants of the others.
@@ -146,6 +184,10 @@ pub(crate) struct Counted {
     pub(crate) heard: Counter,
     pub(crate) heard_bytes: Counter,
     pub(crate) broken: Counter,
+    /// Channels for which clients of this node were sent to another one.
+    pub(crate) sent: Counter,
+    /// Channels for which clients of other nodes came here.
+    pub(crate) visits: Counter,
 }
 
 /// What the hub, the lines and the member share.
@@ -154,6 +196,10 @@ pub(crate) struct Shared {
     pub(crate) bus: Bus,
     pub(crate) counted: Counted,
     pub(crate) lines: Mutex<HashMap<u64, Arc<Line>>>,
+    /// Where clients of other nodes reach this one.
+    pub(crate) public_url: Option<String>,
+    /// For those who come.
+    pub(crate) tickets: Mutex<Tickets>,
     me: AtomicU64,
     joined: AtomicBool,
     nodes: AtomicUsize,
@@ -164,11 +210,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(limits: &Limits, requests: mpsc::Sender<Request>) -> Self {
+    fn new(settings: &ClusterSettings, limits: &Limits, requests: mpsc::Sender<Request>) -> Self {
         Self {
             bus: Bus::new(limits.cluster_queue),
             counted: Counted::default(),
             lines: Mutex::default(),
+            public_url: settings.public_url.clone(),
+            tickets: Mutex::new(Tickets::new(settings.ticket_lifetime)),
             me: AtomicU64::new(0),
             joined: AtomicBool::new(false),
             nodes: AtomicUsize::new(0),
@@ -237,6 +285,15 @@ impl Shared {
         text.counter("cluster_heard_bytes_total", "Bytes of other nodes.", counted.heard_bytes.value());
         text.head("cluster_ask_seconds", "histogram", "Time for the answers to questions asked together.");
         text.histogram("cluster_ask_seconds", "", &counted.asking);
+        text.gauge(
+            "cluster_tickets",
+            "Clients of other nodes who may come for a channel.",
+            lock(&self.tickets).len(),
+        );
+        let sent = counted.sent.value();
+        text.counter("cluster_sent_total", "Channels for which clients were sent to another node.", sent);
+        let visits = counted.visits.value();
+        text.counter("cluster_visits_total", "Channels for which clients of other nodes came here.", visits);
         let broken = counted.broken.value();
         text.counter("cluster_channels_broken_total", "Channels closed for what was wrong on them.", broken);
     }
@@ -256,7 +313,36 @@ pub(crate) fn taken(swarm: InfoHash) -> Failed {
 }
 
 /// The hub's side of the queue, and the member's.
-pub(crate) fn queue(limits: &Limits) -> (Arc<Shared>, mpsc::Receiver<Request>) {
+pub(crate) fn queue(settings: &ClusterSettings, limits: &Limits) -> (Arc<Shared>, mpsc::Receiver<Request>) {
     let (sender, receiver) = mpsc::channel(MAX_REQUESTS);
-    (Arc::new(Shared::new(limits, sender)), receiver)
+    (Arc::new(Shared::new(settings, limits, sender)), receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_address_is_a_websocket_s_without_secrets() {
+        for right in ["ws://10.0.0.5:8000", "wss://a.example/ws", "wss://[2001:db8::1]:443/"] {
+            assert_eq!(public_url(right), Ok(right.to_owned()));
+        }
+        let long = format!("wss://{}.example/", "a".repeat(MAX_RELAY_URL_BYTES));
+        for wrong in [
+            "",
+            "a.example",
+            "https://a.example",
+            "wss://",
+            "wss:///ws",
+            "ws://me@a.example/",
+            "ws://a:b@c/",
+            "ws://a/?b",
+            "ws://a/#b",
+            "ws://a b/",
+            "javascript:alert(1)",
+            &long,
+        ] {
+            assert!(public_url(wrong).is_err(), "{wrong:?}");
+        }
+    }
 }

@@ -2,10 +2,12 @@
 //!
 //! An announce is settled here first, as if this node were alone; then the others are asked, and what they have is put
 //! into the reply. Peers of other nodes have no connection here: an offer for one of them is a message to its node, and
-//! a relay channel to one of them is a line to its node (`lines`). Which shard hears of what is in `routing`.
+//! a relay channel to one of them is a line to its node (`lines`), or the client goes there for it (`visits`). Which shard hears of
+//! what is in `routing`.
 
 mod lines;
 mod routing;
+mod visits;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -216,7 +218,10 @@ impl Shard {
                         }
                         self.settle(member, announce, reply, Some((counts, drawn, draws)), now);
                     }
-                    _ => self.settle(member, announce, reply, None, now),
+                    _ => {
+                        self.metrics.reject(Rejection::Cluster);
+                        self.settle(member, announce, reply, None, now);
+                    }
                 }
             }
             Request::Offer(connection, offer) => {
@@ -417,12 +422,13 @@ impl Shard {
                     self.part_with(connection);
                 }
             }
-            Words::Open { swarm, from, to, line } => {
-                let open = RelayOpen { info_hash: swarm, peer_id: from, to_peer_id: to };
+            Words::Open { swarm, from, to, line, visit } => {
+                let open = RelayOpen { info_hash: swarm, peer_id: from, to_peer_id: to, visit };
                 if let Err(reason) = self.hear_open(node, &open, line, now) {
                     self.tell(node, Words::Refused { to: line, reason });
                 }
             }
+            Words::Visit { to, url, ticket } => self.hear_visit(node, to, url, ticket),
             Words::Opened { to, line: theirs } => {
                 match self.line_of(node, to).filter(|line| line.agree(theirs)) {
                     Some(line) => {

@@ -206,6 +206,7 @@ impl Shard {
                 self.refuse_relay(connection, &open, RelayReason::TooManyChannels);
             }
             ToTracker::RelayOpen(open) => self.open_relay(connection, &open, now),
+            ToTracker::RelayVisit(visit) => self.visit(connection, &visit, now),
             ToTracker::RelayClose(close) => {
                 self.close_relay(End { connection, channel: close.channel }, close.reason);
             }
@@ -356,7 +357,7 @@ impl Shard {
             if self.channels.count() >= self.limits.channels {
                 return;
             }
-            let open = RelayOpen { info_hash, peer_id, to_peer_id: peer.peer_id };
+            let open = RelayOpen { info_hash, peer_id, to_peer_id: peer.peer_id, visit: false };
             // Whoever cannot be reached so is merely named; to ask for a channel will then tell why.
             if let Ok(Some((asker, other))) = self.try_open_relay(connection, &open, now) {
                 self.metrics.channels_opened.add(1);

@@ -143,7 +143,12 @@ impl Bench {
             }
             Step::Open { client, swarm, from, to } => {
                 self.clients[client].asked = from;
-                let open = RelayOpen { info_hash: hash(swarm), peer_id: peer(from), to_peer_id: peer(to) };
+                let open = RelayOpen {
+                    info_hash: hash(swarm),
+                    peer_id: peer(from),
+                    to_peer_id: peer(to),
+                    visit: false,
+                };
                 self.say(client, ToTracker::RelayOpen(open));
             }
             Step::Close { client, swarm, from, to } => {

@@ -50,7 +50,7 @@ fn live(hub: &Hub, seed: u64) -> usize {
             0..8 => hub.handle(&clients[n], announce(info_hash, peer_id, Event::Started), now),
             8 => hub.handle(&clients[n], announce(info_hash, peer_id, Event::Stopped), now),
             9..14 => {
-                let open = RelayOpen { info_hash, peer_id, to_peer_id };
+                let open = RelayOpen { info_hash, peer_id, to_peer_id, visit: false };
                 hub.handle(&clients[n], ToTracker::RelayOpen(open), now);
             }
             14..17 => {

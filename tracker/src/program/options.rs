@@ -12,7 +12,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use shared::signal::parse_ice_servers;
 use tracker::access::{Access, AccessFiles};
 use tracker::address::{Networks, ProxyHeader};
-use tracker::cluster::{ClusterSettings, HEARTBEAT, Place, Redis};
+use tracker::cluster::{self, ClusterSettings, HEARTBEAT, Place, Redis};
 use tracker::settings::{ANNOUNCE_INTERVAL, DRAIN_TIME, PING_INTERVAL, RECONNECT_WITHIN};
 use tracker::state::State;
 use tracker::tls::Tls;
@@ -128,13 +128,24 @@ pub(crate) struct Options {
     state: Option<PathBuf>,
 
     /// Be one of many trackers that share their swarms: the address of the Redis (or Valkey, version 7 or newer) where they
-    /// meet, like `redis://:password@10.0.0.5:6379/0` or `redis+unix:///run/redis/redis.sock`.
+    /// meet, like `redis://:password@10.0.0.5:6379/0`, `rediss://redis.example.org` with TLS, or `redis+unix:///run/redis/redis.sock`.
+    /// Of a Redis Cluster one server is enough; several stand between commas.
     #[arg(long, env = "ENXAME_CLUSTER", value_name = "URL", hide_env_values = true, help_heading = CLUSTER)]
     cluster: Option<String>,
+
+    /// Believe a Redis with TLS (`rediss://`) if a certificate of this file, PEM, vouches for it, instead of those that the system
+    /// knows.
+    #[arg(long, env = "ENXAME_CLUSTER_CA", value_name = "FILE", help_heading = CLUSTER)]
+    cluster_ca: Option<PathBuf>,
 
     /// Time between two signs of life of this node; the others take it for gone after three.
     #[arg(long, env = "ENXAME_CLUSTER_HEARTBEAT", value_name = "TIME", default_value_t = Period(HEARTBEAT), help_heading = CLUSTER)]
     cluster_heartbeat: Period,
+
+    /// Address at which clients of the other nodes reach this one, like `wss://node1.example.org/ws`: they come here for relay
+    /// channels to this node's peers, whose bytes then do not go through Redis.
+    #[arg(long, env = "ENXAME_PUBLIC_URL", value_name = "URL", help_heading = CLUSTER)]
+    public_url: Option<String>,
 
     /// Time over which clients spread when a restart (SIGTERM) tells them to connect anew.
     #[arg(long, env = "ENXAME_RECONNECT_WITHIN", value_name = "TIME", default_value_t = Period(RECONNECT_WITHIN), help_heading = RESTART)]
@@ -256,8 +267,16 @@ impl Options {
         settings.limits = self.limits.limits();
         // As above.
         if let Some(url) = self.cluster.as_deref().filter(|url| !url.trim().is_empty()) {
-            let redis = Redis::new(url.trim()).context("`--cluster` cannot be used")?;
-            settings.cluster = Some(ClusterSettings::new(Place::Redis(redis), self.cluster_heartbeat.0));
+            let authority = self.cluster_ca.as_deref().map(|path| {
+                std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+            });
+            let redis = Redis::with_authority(url.trim(), authority.transpose()?.as_deref())
+                .context("`--cluster` cannot be used")?;
+            let mut cluster = ClusterSettings::new(Place::Redis(redis), self.cluster_heartbeat.0);
+            cluster.public_url = self.public_url()?;
+            settings.cluster = Some(cluster);
+        } else if self.public_url()?.is_some() {
+            bail!("`--public-url` is for one of many: it needs `--cluster`");
         }
         Ok(settings)
     }
@@ -275,6 +294,18 @@ impl Options {
             Some(folder) => bail!("there is no folder {} for the state file", folder.display()),
             None => Ok(()),
         }
+    }
+
+    fn public_url(&self) -> anyhow::Result<Option<String>> {
+        let url = self.public_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
+        let checked = |url| {
+            cluster::public_url(url).map_err(|wrong| {
+                anyhow::anyhow!(
+                    "`--public-url` cannot be used: {wrong}; one is written like wss://node1.example.org/ws"
+                )
+            })
+        };
+        url.map(checked).transpose()
     }
 
     fn origins(&self) -> anyhow::Result<Vec<String>> {

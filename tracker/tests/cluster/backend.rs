@@ -10,7 +10,7 @@ use tracker::cluster::backend::{Ask, Backend, Counts, Distant, Draw, Entry, Node
 use tracker::cluster::{Memory, Place, Redis};
 
 use crate::client::{hash, peer, soon};
-use crate::place::{LOOK, RedisServer, World};
+use crate::place::{LOOK, RedisCluster, RedisServer, World};
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(600);
@@ -268,13 +268,15 @@ macro_rules! of_each_backend {
             })+
         }
 
-        /// Such a server takes two seconds to start: one after the other, with the same one.
+        /// Its servers take two seconds to start: one after the other, with the same ones.
         #[tokio::test]
         async fn in_a_redis_cluster_all_of_it_holds() {
-            let server = RedisServer::start_in_cluster().await;
+            let cluster = RedisCluster::start().await;
             $(
-                $name(Redis::new(&server.url()).unwrap()).await;
-                assert!(server.say("FLUSHALL").await.unwrap().contains("OK"));
+                $name(Redis::new(&cluster.url()).unwrap()).await;
+                for server in &cluster.servers {
+                    assert!(server.say("FLUSHALL").await.unwrap().contains("OK"));
+                }
             )+
         }
     };

@@ -1,9 +1,11 @@
 //! Many trackers as one. What is said of nodes holds wherever they meet, so each test of the first modules runs in memory
 //! and in Redis:
-//! - `backend`: who is told of whom, whose peer id it is, what expires; also in a server of a Redis Cluster;
+//! - `backend`: who is told of whom, whose peer id it is, what expires; also in a Redis Cluster;
 //! - `signalling`: announces, offers, answers and scrapes of clients of several nodes;
 //! - `relaying`: channels between clients of two nodes;
+//! - `visiting`: the same where nodes have public addresses, and clients go to each other's;
 //! - `failing`: the others are out of reach, and come back;
+//! - `servers`: a Redis Cluster of which a server is lost, or slots move; and Redis with TLS;
 //! - `program`: as its owner runs it, with nodes that are killed and a Redis that is restarted.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::large_futures, reason = "helpers of tests are tests")]
@@ -38,4 +40,6 @@ mod place;
 mod process;
 mod program;
 mod relaying;
+mod servers;
 mod signalling;
+mod visiting;

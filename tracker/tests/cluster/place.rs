@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tracker::Settings;
 use tracker::cluster::{ClusterSettings, Memory, Place, Redis};
 
 use crate::client::{Tracker, soon};
@@ -26,31 +27,22 @@ pub(crate) struct RedisServer {
     child: Child,
     port: u16,
     folder: TempDir,
-    in_cluster: bool,
+    /// The port for other servers of its Redis Cluster, if it is to be in one.
+    bus: Option<u16>,
 }
 
 impl RedisServer {
     pub(crate) async fn start() -> Self {
-        Self::start_as(false).await
+        Self::start_as(None).await
     }
 
-    /// The only server of a Redis Cluster: it refuses whatever would not lie on one server of many.
-    pub(crate) async fn start_in_cluster() -> Self {
-        let server = Self::start_as(true).await;
-        assert!(server.say("CLUSTER ADDSLOTSRANGE 0 16383").await.unwrap().contains("OK"));
-        while !server.say("CLUSTER INFO").await.unwrap().contains("cluster_state:ok") {
-            tokio::time::sleep(LOOK).await;
-        }
-        server
-    }
-
-    async fn start_as(in_cluster: bool) -> Self {
+    async fn start_as(bus: Option<u16>) -> Self {
         loop {
             // Free now, and maybe not any more when it starts: then with another.
             let port = free_port();
             let folder = tempfile::tempdir().unwrap();
-            let child = spawn(port, &folder, in_cluster);
-            let mut server = Self { child, port, folder, in_cluster };
+            let child = spawn(port, &folder, bus);
+            let mut server = Self { child, port, folder, bus };
             if server.is_up().await {
                 return server;
             }
@@ -75,7 +67,7 @@ impl RedisServer {
     /// Starts it again, empty.
     pub(crate) async fn start_again(&mut self) {
         loop {
-            self.child = spawn(self.port, &self.folder, self.in_cluster);
+            self.child = spawn(self.port, &self.folder, self.bus);
             if self.is_up().await {
                 return;
             }
@@ -107,19 +99,82 @@ impl RedisServer {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn spawn(port: u16, folder: &TempDir, in_cluster: bool) -> Child {
+fn spawn(port: u16, folder: &TempDir, bus: Option<u16>) -> Child {
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
     command.arg("--dir").arg(folder.path());
-    if in_cluster {
-        command.args(["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()]);
+    if let Some(bus) = bus {
+        command.args(["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()]);
+        command.args(["--cluster-require-full-coverage", "no"]);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     command.spawn().expect("redis-server (version 7 or newer) must be installed; `cargo xtask test` does so")
+}
+
+/// A Redis Cluster of three servers, each with a third of the slots, and none with another that would stand in for it.
+pub(crate) struct RedisCluster {
+    pub(crate) servers: [RedisServer; 3],
+}
+
+impl RedisCluster {
+    pub(crate) async fn start() -> Self {
+        loop {
+            let start = || RedisServer::start_as(Some(free_port()));
+            let (a, b, c) = tokio::join!(start(), start(), start());
+            let cluster = Self { servers: [a, b, c] };
+            if cluster.meet().await {
+                return cluster;
+            }
+        }
+    }
+
+    /// Whether they became one. They do not where another program took the port that one of them was to have for the others.
+    async fn meet(&self) -> bool {
+        let ranges = ["0 5460", "5461 10922", "10923 16383"];
+        for (epoch, (server, range)) in self.servers.iter().zip(ranges).enumerate() {
+            let said = server
+                .say(&format!("CLUSTER ADDSLOTSRANGE {range}\r\nCLUSTER SET-CONFIG-EPOCH {}", epoch + 1))
+                .await;
+            assert!(said.is_some_and(|said| said.matches("OK").count() >= 2));
+        }
+        for other in &self.servers[1..] {
+            let bus = other.bus.expect("it is in a cluster");
+            self.servers[0].say(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", other.port)).await.unwrap();
+        }
+        let mut looks = 0;
+        for server in &self.servers {
+            let is_one = |info: String| {
+                ["cluster_state:ok", "cluster_slots_assigned:16384", "cluster_known_nodes:3"]
+                    .iter()
+                    .all(|words| info.contains(words))
+            };
+            while !server.say("CLUSTER INFO").await.is_some_and(is_one) {
+                looks += 1;
+                if looks > 6000 {
+                    return false;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        true
+    }
+
+    /// The address of two of them: any one is enough.
+    pub(crate) fn url(&self) -> String {
+        format!("{},{}", self.servers[0].url(), self.servers[1].url())
+    }
+
+    /// Which of them a key lies at.
+    pub(crate) async fn owner(&self, key: &str) -> usize {
+        let said = self.servers[0].say(&format!("CLUSTER KEYSLOT {key}")).await.unwrap();
+        let slot: usize = said.lines().next().unwrap().trim_start_matches(':').trim().parse().unwrap();
+        // As they were handed out above.
+        usize::from(slot > 5460) + usize::from(slot > 10_922)
+    }
 }
 
 /// Where the nodes of a test meet.
@@ -149,6 +204,18 @@ impl World {
         let mut cluster = ClusterSettings::new(self.place(), HEARTBEAT);
         cluster.lifetime = LIFETIME;
         Tracker::start_with(|settings| settings.cluster = Some(cluster)).await
+    }
+
+    /// One that clients of others can reach.
+    pub(crate) async fn public_node(&self, change: impl FnOnce(&mut Settings)) -> Tracker {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut cluster = ClusterSettings::new(self.place(), HEARTBEAT);
+        cluster.lifetime = LIFETIME;
+        cluster.public_url = Some(format!("ws://{}/ws", listener.local_addr().unwrap()));
+        Tracker::start_on(listener, |settings| {
+            settings.cluster = Some(cluster);
+            change(settings);
+        })
     }
 
     /// Nodes that know of each other.

@@ -248,7 +248,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     pub(crate) async fn ask_to_open(&mut self, from: u8, to: u8) {
-        let open = RelayOpen { info_hash: hash(1), peer_id: peer(from), to_peer_id: peer(to) };
+        let open = RelayOpen { info_hash: hash(1), peer_id: peer(from), to_peer_id: peer(to), visit: false };
         self.send(&ToTracker::RelayOpen(open)).await;
     }
 

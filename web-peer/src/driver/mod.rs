@@ -33,6 +33,7 @@ mod tracker;
 mod trackers;
 mod turn;
 mod unlisted;
+mod visits;
 mod wishes;
 
 use std::cell::RefCell;

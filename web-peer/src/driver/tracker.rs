@@ -14,6 +14,7 @@ use shared::{InfoHash, PeerId};
 use super::Event;
 use super::peer::Peer;
 use super::trackers::{Membership, Tracker, TrackerId};
+use super::visits::VISIT_WITHIN;
 use crate::snapshot::{TrackerKind, TrackerState, TransportMode};
 use crate::transport::socket::{SocketEvent, TrackerSocket};
 
@@ -34,36 +35,41 @@ impl Peer {
     pub(super) fn connect_all(&mut self, now: Time) {
         for id in self.trackers.ids() {
             let Some(tracker) = self.trackers.get_mut(id) else { continue };
-            if !tracker.is_connected() {
+            if tracker.is_node() {
+                self.try_node_again(id);
+            } else if !tracker.is_connected() {
                 tracker.backoff.reset();
                 self.connect(now, id);
             }
         }
     }
 
-    fn connect(&mut self, now: Time, id: TrackerId) {
+    pub(super) fn connect(&mut self, now: Time, id: TrackerId) {
         let events = self.events.clone();
         let Some(tracker) = self.trackers.get_mut(id) else { return };
         tracker.number += 1;
         let number = tracker.number;
-        let connected = TrackerSocket::connect(&tracker.url, move |event| {
+        let connected = TrackerSocket::connect(&tracker.socket_url(), move |event| {
             let _ = events.unbounded_send(Event::Socket(id, number, event));
         });
         match connected {
             Ok(socket) => {
                 tracker.socket = Some(socket);
-                tracker.due = Some(now + CONNECT_WITHIN);
+                tracker.due = Some(now + if tracker.is_node() { VISIT_WITHIN } else { CONNECT_WITHIN });
             }
             // An address that the browser will not even try.
             Err(_) => self.disconnected(now, id),
         }
     }
 
-    fn disconnected(&mut self, now: Time, id: TrackerId) {
+    pub(super) fn disconnected(&mut self, now: Time, id: TrackerId) {
         self.changed = true;
         // Eleven bits less: what a float holds exactly.
         let jitter = (self.draw() >> 11) as f64 / (1_u64 << 53) as f64;
         let Some(tracker) = self.trackers.get_mut(id) else { return };
+        if tracker.is_node() {
+            return self.node_lost(now, id);
+        }
         tracker.socket = None;
         tracker.state = TrackerState::Unreachable;
         tracker.due = Some(now + tracker.backoff.next_delay(jitter));
@@ -85,7 +91,9 @@ impl Peer {
     pub(super) fn tracker_deadlines(&mut self, now: Time) {
         for id in self.trackers.ids() {
             let Some(tracker) = self.trackers.get(id) else { continue };
-            if tracker.due.is_some_and(|due| due <= now) {
+            if tracker.is_node() {
+                self.node_deadline(now, id);
+            } else if tracker.due.is_some_and(|due| due <= now) {
                 if tracker.socket.is_some() {
                     self.disconnected(now, id);
                 } else {
@@ -104,6 +112,9 @@ impl Peer {
         match event {
             SocketEvent::Opened => {
                 tracker.state = TrackerState::Connected;
+                if tracker.is_node() {
+                    return self.node_opened(id);
+                }
                 tracker.due = None;
                 for membership in tracker.memberships.values_mut() {
                     membership.announcer.connected(now);
@@ -135,7 +146,15 @@ impl Peer {
     }
 
     fn tracker_message(&mut self, now: Time, id: TrackerId, message: ToPeer) {
+        let is_node = self.trackers.get(id).is_some_and(Tracker::is_node);
         match message {
+            ToPeer::RelayRefused { info_hash, to_peer_id, .. } if is_node => {
+                self.visit_refused(now, id, info_hash, to_peer_id);
+            }
+            ToPeer::RelayOpened(opened) if is_node => self.visit_opened(now, id, &opened),
+            // All else is said by trackers.
+            ToPeer::Announced(_) | ToPeer::Failed(_) | ToPeer::Offer(_) | ToPeer::Answer(_) if is_node => {}
+            ToPeer::RelayAt(at) => self.relay_at(now, id, &at),
             ToPeer::Announced(reply) => self.announced(now, id, reply),
             ToPeer::Failed(failed) => {
                 let key = failed.info_hash.and_then(|hash| self.by_hash(hash)).map(|torrent| torrent.key);
@@ -360,7 +379,9 @@ impl Peer {
         let Some(info_hash) = torrent.info_hash() else { return };
         if let Some(id) = through {
             torrent.dialing.push((peer, id));
-            self.tell(id, &ToTracker::RelayOpen(RelayOpen { info_hash, peer_id, to_peer_id: peer }));
+            // Only the page's own tracker sends it to other addresses.
+            let visit = id == self.trackers.own().id;
+            self.tell(id, &ToTracker::RelayOpen(RelayOpen { info_hash, peer_id, to_peer_id: peer, visit }));
         } else if let Some(session) = torrent.session_mut() {
             session.handle_dial_failed(now, peer);
         }

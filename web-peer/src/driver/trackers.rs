@@ -1,12 +1,15 @@
 //! The trackers that this tab talks to: the page's own, and those that its torrents name. One socket for each address,
 //! however many torrents use it.
 //!
+//! Beside them stand other nodes of the own tracker's cluster, to which it sent this tab for relay channels (`visits`): sockets of
+//! the same kind, to which nothing is announced.
+//!
 //! All of a torrent's trackers are told of it at the same time (as WebTorrent does, and unlike BEP 12's tiers, which would
 //! split a swarm): when one fails the others go on, and when it comes back it is told again.
 
 use engine::Time;
 use shared::order::SortedMap;
-use shared::signal::IceServer;
+use shared::signal::{IceServer, RelayVisit};
 
 use super::announcer::Announcer;
 use crate::snapshot::{TrackerKind, TrackerState};
@@ -19,6 +22,8 @@ use crate::transport::socket::TrackerSocket;
 pub(super) const MAX_TORRENT_TRACKERS: usize = 8;
 /// Most trackers in all: each is a socket.
 const MAX_TRACKERS: usize = 32;
+/// Most other nodes of the own tracker's cluster at a time; peers at further ones are reached through the own tracker.
+const MAX_NODES: usize = 8;
 
 /// Names one tracker of this tab; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +48,8 @@ pub(super) struct Tracker {
     pub(super) ice: Option<Vec<IceServer>>,
     /// The torrents that are announced to it, by their keys.
     pub(super) memberships: SortedMap<u32, Membership>,
+    /// Of another node of the cluster: what is to be said there first. `None` for trackers.
+    pub(super) visits: Option<Vec<RelayVisit>>,
 }
 
 /// One torrent at one tracker.
@@ -74,6 +81,11 @@ impl Tracker {
     /// Whether it is known to speak WebTorrent's protocol alone.
     pub(super) fn is_foreign(&self) -> bool {
         self.kind == Some(TrackerKind::WebTorrent)
+    }
+
+    /// Whether it is only another node of the own tracker's cluster.
+    pub(super) fn is_node(&self) -> bool {
+        self.visits.is_some()
     }
 
     /// A torrent takes part in its swarm from now on.
@@ -130,6 +142,7 @@ impl Trackers {
             kind: None,
             ice: None,
             memberships: SortedMap::new(),
+            visits: None,
         });
         id
     }
@@ -172,10 +185,9 @@ impl Trackers {
             if taken.len() > MAX_TORRENT_TRACKERS {
                 break;
             }
-            let known = self.all.iter().find(|tracker| tracker.url == *url).map(|tracker| tracker.id);
-            let id = match known {
+            let id = match self.known(url, false) {
                 Some(id) => id,
-                None if self.all.len() >= MAX_TRACKERS => continue,
+                None if self.count(false) >= MAX_TRACKERS => continue,
                 None => {
                     let id = self.push(url);
                     if let Some(tracker) = self.get_mut(id) {
@@ -191,11 +203,38 @@ impl Trackers {
         taken
     }
 
+    fn known(&self, url: &str, is_node: bool) -> Option<TrackerId> {
+        let known = self.all.iter().find(|tracker| tracker.is_node() == is_node && tracker.url == url);
+        known.map(|tracker| tracker.id)
+    }
+
+    fn count(&self, nodes: bool) -> usize {
+        self.all.iter().filter(|tracker| tracker.is_node() == nodes).count()
+    }
+
+    /// The node with this address, which may be new; `None` if there are too many.
+    pub(super) fn node(&mut self, url: &str) -> Option<TrackerId> {
+        if let Some(known) = self.known(url, true) {
+            return Some(known);
+        }
+        if self.count(true) >= MAX_NODES {
+            return None;
+        }
+        let id = self.push(url);
+        self.get_mut(id)?.visits = Some(Vec::new());
+        Some(id)
+    }
+
+    /// Lets go of a node; its socket is closed.
+    pub(super) fn forget_node(&mut self, id: TrackerId) {
+        self.all.retain(|tracker| tracker.id != id || !tracker.is_node());
+    }
+
     /// Lets go of trackers that no torrent uses any more; their sockets are closed. Their relay channels are closed already,
     /// with the torrents' links.
     pub(super) fn keep(&mut self, used: impl Fn(TrackerId) -> bool) {
         let own = self.own().id;
-        self.all.retain(|tracker| tracker.id == own || used(tracker.id));
+        self.all.retain(|tracker| tracker.id == own || tracker.is_node() || used(tracker.id));
     }
 }
 
@@ -234,5 +273,23 @@ mod tests {
         let used = trackers.take(Time::default(), &urls(&["a", "b"]));
         trackers.keep(|id| id == used[2]);
         assert_eq!(trackers.ids(), [used[0], used[2]]);
+    }
+
+    #[test]
+    fn nodes_are_few_and_none_is_a_tracker_of_a_torrent() {
+        let mut trackers = Trackers::new("ws://own/");
+        let node = trackers.node("wss://a/").unwrap();
+        assert_eq!(trackers.node("wss://a/"), Some(node));
+        let used = trackers.take(Time::default(), &urls(&["a"]));
+        assert!(!used.contains(&node), "the same address, and another socket");
+        let nodes: Vec<_> = (1..MAX_NODES).map(|n| trackers.node(&format!("wss://{n}/"))).collect();
+        assert!(nodes.iter().all(Option::is_some));
+        assert_eq!(trackers.node("wss://further/"), None);
+        trackers.keep(|_| false);
+        assert!(trackers.get(node).is_some(), "what is relayed there goes on");
+        trackers.forget_node(node);
+        trackers.forget_node(trackers.own().id);
+        assert!(trackers.get(node).is_none() && trackers.node("wss://further/").is_some());
+        assert_eq!(trackers.own().url, "ws://own/");
     }
 }

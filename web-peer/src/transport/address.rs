@@ -1,4 +1,4 @@
-//! Trackers' addresses: which of those that a torrent names a page can use.
+//! Trackers' addresses: which of those that a torrent names a page can use, and which of those that its own tracker sends it to.
 
 use web_sys::Url;
 
@@ -16,4 +16,46 @@ pub fn usable(named: &[String], own: &str) -> Vec<String> {
         }
     }
     usable
+}
+
+/// Whether a page whose tracker is at `own` may go to `named` for a relay channel, when that tracker says so: a WebSocket
+/// address, with TLS if `own` has it (browsers refuse others to pages of https), and nothing in it but where it is.
+pub fn is_node(named: &str, own: &str) -> bool {
+    let Some((scheme, place)) = named.split_once("://") else { return false };
+    let is_as_safe = scheme == "wss" || scheme == "ws" && own.starts_with("ws:");
+    let fits = |byte: u8| byte.is_ascii_graphic() && !b"@?#\\".contains(&byte);
+    is_as_safe && !place.is_empty() && !place.starts_with(['/', ':']) && place.bytes().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_goes_only_to_bare_websocket_addresses_that_are_as_safe_as_its_own() {
+        for (own, named) in [
+            ("ws://a/ws", "ws://10.0.0.5:8000/ws"),
+            ("ws://a/ws", "wss://b.example"),
+            ("wss://a/ws", "wss://[2001:db8::1]/"),
+        ] {
+            assert!(is_node(named, own), "{named}");
+        }
+        for named in [
+            "ws://b.example/",
+            "http://b.example/",
+            "javascript:alert(1)",
+            "wss://",
+            "wss:///ws",
+            "wss://:80/",
+            "wss://me:secret@b.example/",
+            "wss://b.example/?token=x",
+            "wss://b.example/#x",
+            "wss://b.example\\c",
+            "wss://b example/",
+            "wss://b\u{e9}/",
+            "",
+        ] {
+            assert!(!is_node(named, "wss://a/ws"), "{named:?}");
+        }
+    }
 }

@@ -70,6 +70,11 @@ impl RelayChannels {
         true
     }
 
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
     /// Bytes that can be sent on this link without waiting.
     pub fn room(&self, link: LinkId) -> usize {
         let channel = self.by_link.get(&link).and_then(|id| self.channels.get(id));

@@ -13,6 +13,7 @@ use shared::signal::{RelayOpen, RelayReason};
 use crate::cluster::backend::{Distant, NodeId};
 use crate::cluster::line::Line;
 use crate::cluster::message::{self, Words};
+use crate::cluster::tickets::Trip;
 use crate::cluster::{Request, Shared};
 use crate::hub::shard::Shard;
 use crate::metrics::Rejection;
@@ -63,9 +64,12 @@ impl Shard {
         if !(can && entry.relay) {
             return Err(RelayReason::NotCapable);
         }
+        if self.is_expected(open, now) {
+            return Ok(());
+        }
         let member = Membership { connection, info_hash: swarm, peer_id: from };
         if let Some(line) = self.begin_line(member, to, node, open, None, now)? {
-            self.tell(node, Words::Open { swarm, from, to, line: line.number });
+            self.tell(node, Words::Open { swarm, from, to, line: line.number, visit: open.visit });
         }
         Ok(())
     }
@@ -96,7 +100,7 @@ impl Shard {
     }
 
     /// Takes a line out, if there is one of this number; its channel may be open.
-    fn take_line(&self, number: u64) -> Option<Arc<Line>> {
+    pub(super) fn take_line(&self, number: u64) -> Option<Arc<Line>> {
         let others = self.others.as_ref()?;
         lock(&others.shared.lines).remove(&number)
     }
@@ -162,6 +166,7 @@ impl Shard {
             return Err(RelayReason::NotCapable);
         }
         let member = Membership { connection, info_hash: swarm, peer_id: to };
+        let mut is_awaited = false;
         if let Some((here, there)) = self.channels.between(member, from) {
             match self.line_at(there) {
                 // Both asked at the same moment. At both nodes the wish of the lower id is the one that holds.
@@ -171,11 +176,17 @@ impl Shard {
                     }
                     self.take_line(line.number);
                     self.channels.end(there.connection);
+                    is_awaited = true;
                 }
                 // The other side knows nothing of it any more.
                 _ => self.break_relay(here, RelayReason::PeerLeft),
             }
         }
+        let trip = Trip { swarm, from, to };
+        if open.visit && self.invite(node, trip, theirs, is_awaited, now) {
+            return Ok(());
+        }
+        self.uninvite(&trip);
         let Some(line) = self.begin_line(member, from, node, open, Some(theirs), now)? else { return Ok(()) };
         self.tell(node, Words::Opened { to: theirs, line: line.number });
         self.tell_opened(line.here, swarm, from, false);

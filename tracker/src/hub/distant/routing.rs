@@ -108,7 +108,10 @@ impl Hub {
             Words::OfferRefused { swarm, .. }
             | Words::Superseded { swarm, .. }
             | Words::Open { swarm, .. } => Some(*swarm),
-            Words::Opened { to, .. } | Words::Refused { to, .. } | Words::Unknown { to } => line(*to),
+            Words::Opened { to, .. }
+            | Words::Visit { to, .. }
+            | Words::Refused { to, .. }
+            | Words::Unknown { to } => line(*to),
             Words::Credit { on, .. } | Words::Closed { on, .. } => line(on.to),
             Words::Cancelled { line: theirs } => {
                 let (theirs, is_it) = (*theirs, |line: &Line| line.node == node);
@@ -139,6 +142,10 @@ impl Hub {
     pub(crate) fn sweep_lines(&self, now: Instant) {
         for shard in &self.shards {
             lock(shard).sweep_offers(now);
+        }
+        let in_vain = self.others.as_ref().map(|shared| lock(&shared.tickets).sweep(now));
+        for trip in in_vain.into_iter().flatten() {
+            self.decide(self.shard(&trip.swarm), |shard| shard.await_no_more(&trip));
         }
         let is_late =
             |line: &Line| line.is_pending() && now.saturating_duration_since(line.since) > OPENING_TIME;
