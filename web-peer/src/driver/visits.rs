@@ -124,7 +124,7 @@ impl Peer {
             // It ended, as trackers do. Whoever is there by then is reached as well as before.
             return self.trackers.forget_node(id);
         }
-        tracing::warn!(
+        log::warn!(
             url,
             "a node of the tracker is out of reach: what it would relay comes through the tracker"
         );
