@@ -125,8 +125,7 @@ impl Peer {
             return self.trackers.forget_node(id);
         }
         log::warn!(
-            url,
-            "a node of the tracker is out of reach: what it would relay comes through the tracker"
+            "{url} is out of reach, a node of the tracker: what it would relay comes through the tracker"
         );
         for (info_hash, peer) in dials {
             self.dial_at_home(now, info_hash, peer);
