@@ -99,7 +99,7 @@ mod tests {
                 let turn = Box::pin(line.turn());
                 let Either::Left((_turn, _)) = select(turn, &mut ended).await else { return };
                 assert_eq!(running.replace(Some(task)), None, "one at a time");
-                drop(ended.await);
+                let _ = ended.await;
                 running.set(None);
                 done.borrow_mut().push(task);
             };
