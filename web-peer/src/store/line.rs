@@ -97,7 +97,7 @@ mod tests {
             let (line, running, done) = (self.line, self.running.clone(), self.done.clone());
             let work = async move {
                 let turn = Box::pin(line.turn());
-                let Either::Left((_turn, _)) = select(turn, &mut ended).await else { return };
+                let Either::Right((_turn, _)) = select(&mut ended, turn).await else { return };
                 assert_eq!(running.replace(Some(task)), None, "one at a time");
                 let _ = ended.await;
                 running.set(None);
@@ -146,6 +146,7 @@ mod tests {
         tasks.pool.run_until_stalled();
         assert_eq!(tasks.running.get(), Some(3));
         tasks.end(d);
+        assert_eq!(*tasks.done.borrow(), [0, 3]);
         assert!(tasks.line.places.borrow().is_empty());
     }
 }
