@@ -186,8 +186,8 @@ pub struct UnlistedView {
     pub info_hash: String,
     /// What it is called.
     pub name: String,
-    /// Bytes that are there, verified.
-    pub bytes: u64,
+    /// Bytes that are there, verified; `None` where nobody has looked yet.
+    pub bytes: Option<u64>,
 }
 
 /// Where downloads are kept.
@@ -317,7 +317,8 @@ impl TorrentView {
 
     /// Whether the torrent can be taken out of the list and leave something here.
     pub fn can_be_unlisted(&self) -> bool {
-        self.stored && self.torrent.bytes.verified > 0 && !self.needs_files()
+        let may_have = self.torrent.bytes.verified > 0 || self.torrent.state == State::Error;
+        self.stored && !self.files.is_empty() && may_have && !self.needs_files()
     }
 
     /// Whether something is here that was wanted, and nothing is missing of it, but not the whole torrent.

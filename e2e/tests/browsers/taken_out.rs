@@ -50,6 +50,13 @@ async fn what_is_kept_of_a_removed_torrent_is_there_when_it_is_listed_again() ->
     let back = page.wait_for(&info_hash, State::Seeding).await?;
     assert_eq!((back.bytes.verified, back.bytes.downloaded), (3 * MIB, 0));
 
+    // Seeded from the file now, and what was kept of the download comes back another day.
+    take_out(&page, &info_hash).await?;
+    assert_eq!(crate::seed(&page, &original).await?, info_hash);
+    page.wait_for_script("that nothing is kept", &SHOWN.replace("Boolean", "!Boolean")).await?;
+    page.reload().await?;
+    page.wait_for(&info_hash, State::Seeding).await?;
+
     take_out(&page, &info_hash).await?;
     press(&page, "delete-data").await?;
     page.wait_for_script("that nothing is kept", &SHOWN.replace("Boolean", "!Boolean")).await?;

@@ -20,7 +20,7 @@ use crate::intake::{self, Group, Intake, IntakeError};
 use crate::journal::plain;
 use crate::kept;
 use crate::snapshot::{AllTime, Invitation, Notes, RateLimits, Trouble};
-use crate::store::{Seeded, StoreError, Wishes};
+use crate::store::{Record, Seeded, StoreError, Wishes};
 use crate::transport::address;
 
 /// Who we say we are in the extended handshake (BEP 10 `v`).
@@ -199,14 +199,9 @@ impl Peer {
 
     pub(super) fn hashed(&mut self, key: u32, result: Result<Intake, IntakeError>) {
         let (Some(store), events) = (self.store.clone(), self.events.clone()) else { return };
-        // What was kept of a download of the same is needed no longer: the files have all of it.
-        let kept = result.as_ref().is_ok_and(|intake| self.take_unlisted(intake.info_hash).is_some());
         let Some(torrent) = self.torrent(key) else { return };
         match result {
             Ok(intake) => spawn_local(async move {
-                if kept {
-                    store.remove(intake.info_hash).await;
-                }
                 let files = intake.files.clone();
                 let result = store.attach(intake.info_hash, intake.info.clone(), files, true).await;
                 let _ = events.unbounded_send(Event::Attached { key, intake, result });
@@ -233,6 +228,10 @@ impl Peer {
             (magnet, limits, before) = (torrent.magnet.take(), torrent.wishes.limits, torrent.all_time());
             self.leave_swarm(now, older);
             self.drop_row(older);
+        } else if let Some(kept) = self.take_unlisted(hash) {
+            is_download = true;
+            (magnet, limits, before) = (Some(magnet_of(&kept)), kept.wishes.limits, kept.all_time);
+            self.keep_record(Record { unlisted: false, ..kept });
         }
         let Some(torrent) = self.torrent(key) else { return };
         let Phase::Hashing { name, trackers: chosen, .. } = &mut torrent.phase else { return };

@@ -15,8 +15,8 @@ use crate::store::{Record, Remembered, Wishes};
 /// What is kept of one.
 pub(super) struct Unlisted {
     record: Record,
-    /// Bytes that are there, verified.
-    bytes: u64,
+    /// Bytes that are there, verified; `None` while nobody has looked.
+    bytes: Option<u64>,
 }
 
 impl Unlisted {
@@ -30,7 +30,7 @@ impl From<Remembered> for Unlisted {
     fn from(Remembered { record, have }: Remembered) -> Self {
         let geometry =
             record.info.clone().and_then(|info| Info::from_bytes(info).ok()).map(|info| info.geometry());
-        let bytes = geometry.map_or(0, |geometry| {
+        let bytes = geometry.map(|geometry| {
             let pieces = geometry.pieces().zip(have).filter(|(_, here)| *here);
             pieces.map(|(piece, _)| u64::from(geometry.piece_len(piece))).sum()
         });
@@ -39,16 +39,18 @@ impl From<Remembered> for Unlisted {
 }
 
 impl Peer {
-    /// Takes a torrent out of the list and keeps what was downloaded of it. Where nothing was, it is removed.
+    /// Takes a torrent out of the list and keeps what was downloaded of it. Only a download has that, and only once its metadata is
+    /// known.
     pub(super) fn unlist(&mut self, now: Time, hash: InfoHash) {
-        let Some(torrent) = self.by_hash(hash) else { return };
-        let bytes = torrent.session().map_or(0, |session| {
-            let total = session.info().map_or(0, |info| info.geometry().total());
-            total - session.left().unwrap_or(total)
-        });
-        let record = Self::record(torrent).filter(|record| record.info.is_some() && record.seeded.is_none());
-        let Some(record) = record.filter(|_| bytes > 0) else { return self.remove(now, hash) };
+        let Some(torrent) = self.by_hash(hash).filter(|torrent| !torrent.from_files) else { return };
+        let Some(record) = Self::record(torrent).filter(|record| record.info.is_some()) else { return };
         let record = Record { unlisted: true, ..record };
+        let here = torrent.session().and_then(|session| {
+            let total = session.info()?.geometry().total();
+            Some(total - session.left()?)
+        });
+        // A store that is not open says that nothing is there.
+        let bytes = here.filter(|bytes| *bytes > 0);
         let key = torrent.key;
         self.leave_swarm(now, key);
         self.drop_row(key);
@@ -56,9 +58,12 @@ impl Peer {
         self.unlisted.push(Unlisted { record, bytes });
     }
 
-    /// Lists a torrent again that was taken out.
+    /// Lists a torrent again that was taken out. It stands still if it did.
     pub(super) fn relist(&mut self, now: Time, hash: InfoHash) {
-        self.add(now, Magnet::new(hash), None, Start::now(Wishes::default(), Notes::default()));
+        let kept = self.unlisted.iter().find(|kept| kept.record.info_hash == hash);
+        let Some(paused) = kept.map(|kept| kept.record.paused) else { return };
+        let start = Start { paused, ..Start::now(Wishes::default(), Notes::default()) };
+        self.add(now, Magnet::new(hash), None, start);
     }
 
     /// Deletes what is kept of a torrent that is not in the list.

@@ -74,7 +74,7 @@ fn stored(snapshot: &Snapshot) -> Stored {
     let bytes: u64 = downloads().map(|view| view.torrent.bytes.verified).sum();
     let is_private = snapshot.storage.kind == StorageKind::Private;
     let torrents = if is_private { downloads().count() + snapshot.unlisted.len() } else { 0 };
-    let kept: u64 = snapshot.unlisted.iter().map(|kept| kept.bytes).sum();
+    let kept: u64 = snapshot.unlisted.iter().filter_map(|kept| kept.bytes).sum();
     Stored { torrents, steps: (bytes + kept) / STEP }
 }
 

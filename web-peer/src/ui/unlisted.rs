@@ -23,7 +23,7 @@ pub(super) fn unlisted(ui: Ui) -> AnyView {
     let keys = Memo::new(move |_| ui.snapshot.with(|snapshot| each_once(snapshot.unlisted.iter().map(key))));
     let none = Signal::derive(move || keys.with(Vec::is_empty));
     let summary = text(move || {
-        let bytes = ui.snapshot.with(|snapshot| snapshot.unlisted.iter().map(|kept| kept.bytes).sum());
+        let bytes = ui.snapshot.with(|snapshot| snapshot.unlisted.iter().filter_map(|kept| kept.bytes).sum());
         let phrase = Phrase::counted("unlisted.title", keys.with(Vec::len) as u64);
         ui.say(&phrase.with("bytes", Value::Bytes(bytes)))
     });
@@ -67,7 +67,7 @@ fn unlisted_row(ui: Ui, of: u64) -> AnyView {
     view! {
         <li data-testid="unlisted-torrent" data-info-hash=kept.info_hash>
             <span class="path">{name.clone()}</span>
-            <span class="size">{ui.speech().bytes(kept.bytes)}</span>
+            <span class="size">{kept.bytes.map(|bytes| ui.speech().bytes(bytes))}</span>
             {button(relist, move || send(Command::Relist))}
             {button(delete, move || send(Command::DeleteUnlisted))}
         </li>
