@@ -341,7 +341,7 @@ async fn a_check_is_ordered_once_it_makes_sense_and_what_came_of_it_is_said() {
     let said = page.get("checked");
     let is_out_of_the_way = || said.matches(":empty").unwrap();
     assert!(!said.hidden() && is_out_of_the_way(), "screen readers wait for what it says");
-    page.app.query_selector(".options").unwrap().unwrap().set_attribute("open", "").unwrap();
+    page.get("options").set_attribute("open", "").unwrap();
     check.focus().unwrap();
     check.click();
     assert_eq!(page.taken(), [format!("Check(InfoHash({}))", "01".repeat(20))]);
