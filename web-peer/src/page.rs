@@ -180,7 +180,7 @@ mod tests {
             assert!(settles(&answer, &address, &open), "{answer:?}");
         }
         for another in [
-            Command::Add(other.clone()),
+            Command::Add(other),
             Command::AddToChoose(open[1].magnet.clone()),
             Command::Add("hello".into()),
             Command::Decline(2),

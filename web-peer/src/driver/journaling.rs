@@ -245,6 +245,8 @@ fn transition(before: &Before, view: &TorrentView, seconds: u64) -> Option<Happe
         (State::Hashing, State::Seeding) if !before.has_hash => Happening::Hashed,
         // That it is checked, or its files are looked at, is not that it goes on.
         (State::Hashing, State::Paused) if before.stood => return None,
+        // Nobody made it stand still; that it needs its files is told.
+        (_, State::Paused) if view.needs_files() => return None,
         (_, State::Error) => return None,
         (_, State::Paused) => Happening::Paused,
         (_, State::Hashing) | (State::Hashing, _) => return None,
@@ -591,5 +593,12 @@ mod tests {
             waits(Some(Waiting::Files), State::Seeding),
         ]);
         assert_eq!(lines, [Happening::FilesNeeded, Happening::FilesBack]);
+        // Bytes that are not right make it stand still, also in the midst of a check.
+        let lines = told(&[
+            view(State::Downloading, 0),
+            view(State::Hashing, 0),
+            waits(Some(Waiting::Files), State::Paused),
+        ]);
+        assert_eq!(lines, [Happening::FilesNeeded]);
     }
 }
