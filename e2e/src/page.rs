@@ -443,7 +443,7 @@ impl Page {
     /// Presses a button of a torrent by its `data-testid`.
     pub async fn press(&self, info_hash: &str, button: &str) -> Result<()> {
         // The snapshot is ahead of what is drawn by a moment: the button may still have to be made or enabled.
-        let selector = format!("{} [data-testid={button}]:enabled", row(info_hash));
+        let selector = format!("{} [data-testid={button}]:enabled:not([aria-disabled])", row(info_hash));
         let client = self.focus().await?;
         let found = client
             .wait()

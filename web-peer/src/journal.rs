@@ -9,10 +9,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::snapshot::Trouble;
 
-/// Most entries of one torrent.
-const MOST: usize = 200;
-/// Most of them about single peers: those who come and go under ever new names shall not push out everything else.
-const MOST_OF_PEERS: usize = 120;
+/// Most entries of one torrent about its peers: those who come and go under ever new names shall not push out anything else.
+const MOST_OF_PEERS: usize = 100;
+/// Most about its trackers, which a stranger's link may name, and which say what they like.
+const MOST_OF_TRACKERS: usize = 30;
+/// Most about pieces that were wrong, and who sent them.
+const MOST_WRONG: usize = 30;
+/// Most of all others.
+const MOST_OTHERS: usize = 40;
 /// So many entries back it is looked whether the same has happened before.
 const NEAR: usize = 16;
 /// Longest text of others, in characters.
@@ -107,22 +111,64 @@ pub enum Happening {
 }
 
 impl Happening {
-    /// Whether it is about one peer, which can make it happen as often as it likes.
-    fn is_of_a_peer(&self) -> bool {
-        matches!(
-            self,
-            Self::Relayed { .. }
-                | Self::Direct { .. }
-                | Self::Introduced { .. }
-                | Self::WentDirect { .. }
-                | Self::FellBack { .. }
-                | Self::NotDirect { .. }
-                | Self::Left { .. }
-                | Self::LeftComplete { .. }
-                | Self::Choked { .. }
-                | Self::Unchoked { .. }
-                | Self::Snubbed { .. }
-        )
+    /// Something is wrong, and strangers may have named what.
+    pub fn failed(trouble: &Trouble) -> Self {
+        let mut trouble = trouble.clone();
+        if let Trouble::FileUnreadable { name: text }
+        | Trouble::FileChanged { name: text }
+        | Trouble::BadMetainfo { name: text, .. }
+        | Trouble::StoreFailed { detail: text }
+        | Trouble::SaveFailed { detail: text } = &mut trouble
+        {
+            *text = plain(text);
+        }
+        Self::Failed { trouble }
+    }
+
+    /// Who can make it happen as often as they like.
+    fn class(&self) -> Class {
+        match self {
+            Self::Alone
+            | Self::Relayed { .. }
+            | Self::Direct { .. }
+            | Self::Introduced { .. }
+            | Self::Linked { .. }
+            | Self::WentDirect { .. }
+            | Self::FellBack { .. }
+            | Self::NotDirect { .. }
+            | Self::Left { .. }
+            | Self::LeftComplete { .. }
+            | Self::ManyLeft { .. }
+            | Self::Choked { .. }
+            | Self::Unchoked { .. }
+            | Self::Snubbed { .. } => Class::Peers,
+            Self::TrackerFound { .. } | Self::TrackerLost { .. } | Self::TrackerRefused { .. } => {
+                Class::Trackers
+            }
+            Self::Banned { .. } | Self::BadPiece { .. } => Class::Wrong,
+            _ => Class::Others,
+        }
+    }
+}
+
+/// What has a bound of its own, so that much of it pushes out nothing else.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Peers,
+    Trackers,
+    Wrong,
+    Others,
+}
+
+impl Class {
+    /// Most entries.
+    fn most(self) -> usize {
+        match self {
+            Self::Peers => MOST_OF_PEERS,
+            Self::Trackers => MOST_OF_TRACKERS,
+            Self::Wrong => MOST_WRONG,
+            Self::Others => MOST_OTHERS,
+        }
     }
 }
 
@@ -165,13 +211,12 @@ impl Journal {
             entries.push(Entry { number, at, times: again.times.saturating_add(1), ..again });
             return;
         }
-        let of_peers = || entries.iter().filter(|entry| entry.what.is_of_a_peer()).count();
-        if what.is_of_a_peer() && of_peers() == MOST_OF_PEERS {
-            if let Some(oldest) = entries.iter().position(|entry| entry.what.is_of_a_peer()) {
-                entries.remove(oldest);
-            }
-        } else if entries.len() == MOST {
-            entries.remove(0);
+        let class = what.class();
+        let is_like_it = |entry: &Entry| entry.what.class() == class;
+        if entries.iter().filter(|entry| is_like_it(entry)).count() >= class.most()
+            && let Some(oldest) = entries.iter().position(is_like_it)
+        {
+            entries.remove(oldest);
         }
         entries.push(Entry { number, at, times: 1, what });
     }
@@ -199,7 +244,8 @@ impl<'de> Deserialize<'de> for Journal {
 pub fn plain(text: &str) -> String {
     let is_plain = |c: &char| {
         !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            && !matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            && !matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
     text.chars().filter(is_plain).take(MOST_TEXT).collect()
 }
@@ -233,10 +279,33 @@ mod tests {
         assert_eq!(journal.entries().len(), 1 + MOST_OF_PEERS);
         assert_eq!(journal.entries()[0].what, Happening::Described);
         assert_eq!(journal.entries().last().map(|entry| &entry.what), Some(&left(4_999)));
-        for piece in 0..5_000 {
-            journal.add(2, Happening::BadPiece { piece });
+        for count in 0..5_000 {
+            journal.add(2, Happening::Linked { count });
+            journal.add(2, Happening::ManyLeft { count });
         }
-        assert_eq!(journal.entries().len(), MOST);
+        assert_eq!(journal.entries().len(), 1 + MOST_OF_PEERS);
+        assert_eq!(journal.entries()[0].what, Happening::Described);
+    }
+
+    #[test]
+    fn what_others_repeat_with_new_words_is_bounded_and_pushes_out_nothing_else() {
+        let mut journal = Journal::default();
+        journal.add(0, Happening::Described);
+        journal.add(0, left(0));
+        for number in 0..5_000 {
+            let (url, text) = ("wss://a.example".to_owned(), number.to_string());
+            journal.add(1, Happening::TrackerRefused { url, text });
+            journal.add(1, Happening::BadPiece { piece: number });
+        }
+        assert_eq!(
+            journal.entries()[..2].iter().map(|entry| &entry.what).collect::<Vec<_>>(),
+            [&Happening::Described, &left(0)]
+        );
+        assert_eq!(journal.entries().len(), 2 + MOST_OF_TRACKERS + MOST_WRONG);
+        for seconds in 0..5_000 {
+            journal.add(2, Happening::Complete { seconds });
+        }
+        assert_eq!(journal.entries().len(), 1 + MOST_OF_TRACKERS + MOST_WRONG + MOST_OTHERS);
     }
 
     #[test]
@@ -252,10 +321,12 @@ mod tests {
 
     #[test]
     fn texts_of_others_are_short_and_keep_to_their_line() {
-        assert_eq!(plain("a\nb\u{202e}c\u{200f}\u{feff}d\0é"), "abcdé");
+        assert_eq!(plain("a\nb\u{202e}c\u{200f}\u{feff}d\0é\u{61c}f\u{ad}g"), "abcdéfg");
         assert_eq!(plain(&"ç".repeat(5_000)).chars().count(), MOST_TEXT);
         let who = Who::new("2d454e", "x\u{2066}y");
         assert_eq!((who.id.as_str(), who.client.as_str()), ("454e", "xy"));
         assert_eq!(Who::new("é", "").id, "é");
+        let named = |name: &str| Trouble::FileChanged { name: name.into() };
+        assert_eq!(Happening::failed(&named("a\n\u{202e}b")), Happening::Failed { trouble: named("ab") });
     }
 }

@@ -1,15 +1,15 @@
 //! What the page's address says, and how the parts are put together at the start.
 
-use leptos::prelude::{Set, signal_local};
-use shared::PeerId;
+use leptos::prelude::{Set, WithUntracked, signal_local};
 use shared::signal::{IceServer, parse_ice_servers};
+use shared::{PeerId, magnet};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::{Closure, JsValue};
 use web_sys::{Url, UrlSearchParams, Window};
 
 use crate::driver::{self, ICE_KEY, LIMITS_KEY, Settings};
 use crate::kept;
-use crate::snapshot::{RateLimits, TransportMode};
+use crate::snapshot::{Invitation, RateLimits, TransportMode};
 use crate::{command::Command, metered, ui};
 
 /// Starts the peer in this page.
@@ -27,9 +27,8 @@ pub fn start() {
     ui::mount(snapshot, {
         let window = window.clone();
         move |command| {
-            use Command::{Add, AddToChoose, Decline, Dismiss};
-            // The question is answered, or it is read that there was none: a reload need not say it again.
-            if matches!(command, Add(_) | AddToChoose(_) | Decline(_) | Dismiss(_)) {
+            let address = window.location().href().unwrap_or_default();
+            if snapshot.with_untracked(|snapshot| settles(&command, &address, &snapshot.invitations)) {
                 drop_fragment(&window);
             }
             commands.send(command);
@@ -61,6 +60,20 @@ fn open_fragment(window: &Window, handle: &driver::Handle) {
         return;
     }
     handle.send(Command::Invite(address));
+}
+
+/// Whether this answers what the address's fragment asks, or whether there is nothing asked of it and that was read: a reload
+/// need not say it again. Other links' answers and other alerts leave the question.
+fn settles(command: &Command, address: &str, open: &[Invitation]) -> bool {
+    let hash_in = |text| magnet::parse_pasted(text).ok().map(|magnet| magnet.info_hash);
+    let asked = hash_in(address);
+    let is_about_it = |one: &Invitation| asked.is_some_and(|hash| one.info_hash == hash.to_string());
+    match command {
+        Command::Add(text) | Command::AddToChoose(text) => asked.is_some() && hash_in(text) == asked,
+        Command::Decline(id) => open.iter().any(|one| one.id == *id && is_about_it(one)),
+        Command::Dismiss(_) => !open.iter().any(is_about_it),
+        _ => false,
+    }
 }
 
 /// Takes the fragment out of the address, so that removing the torrent and reloading the page does not bring it back.
@@ -140,4 +153,46 @@ fn settings(window: &Window) -> Option<Settings> {
         key: key.iter().map(|byte| format!("{byte:02x}")).collect(),
         seed: u64::from_le_bytes(seed.try_into().ok()?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_answers_a_links_own_question_takes_it_out_of_the_address() {
+        let (one, other) = ("ab".repeat(20), "cd".repeat(20));
+        let address = format!("http://localhost/?lang=en#{one}");
+        let about = |id, hash: &str| Invitation {
+            id,
+            info_hash: hash.into(),
+            name: String::new(),
+            size: None,
+            magnet: format!("magnet:?xt=urn:btih:{hash}"),
+        };
+        let open = [about(1, &one), about(2, &other)];
+        for answer in [
+            Command::Add(one.clone()),
+            Command::AddToChoose(open[0].magnet.clone()),
+            Command::Add(one.to_uppercase()),
+            Command::Decline(1),
+        ] {
+            assert!(settles(&answer, &address, &open), "{answer:?}");
+        }
+        for another in [
+            Command::Add(other),
+            Command::AddToChoose(open[1].magnet.clone()),
+            Command::Add("hello".into()),
+            Command::Decline(2),
+            Command::Decline(3),
+            Command::Dismiss(1),
+            Command::SetIce(None),
+        ] {
+            assert!(!settles(&another, &address, &open), "{another:?}");
+        }
+        // It was said that it is in the list already, or is no link to a torrent.
+        assert!(settles(&Command::Dismiss(1), &address, &open[1..]));
+        assert!(settles(&Command::Dismiss(1), "http://localhost/#hello", &open));
+        assert!(!settles(&Command::Add("hello".into()), "http://localhost/#hello", &open));
+    }
 }

@@ -286,6 +286,10 @@ pub struct TorrentView {
     /// Whether its bytes are in this browser's storage, and not in files of the user's own.
     #[serde(default)]
     pub stored: bool,
+    /// Whether what is here can be read: not before the metadata is, nor before the user's own files are, nor while the storage
+    /// could not be opened.
+    #[serde(default)]
+    pub readable: bool,
     /// How far saving it into a folder is, or was.
     pub saving: Option<SavingView>,
     /// Seconds until what is wanted is complete at the present rate; `None` when that cannot be said.
@@ -572,6 +576,7 @@ mod tests {
             history: RateHistory::default(),
             super_seeding: false,
             stored: true,
+            readable: true,
             banned: Vec::new(),
             trackers: Vec::new(),
             link: String::new(),

@@ -150,6 +150,7 @@ fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
         notes: Notes::default(),
         checked: None,
         stored: true,
+        readable: true,
         history: RateHistory::default(),
         super_seeding: false,
         banned: Vec::new(),
@@ -327,25 +328,35 @@ async fn upload_is_switched_off_for_one_torrent_or_for_all_and_that_is_said() {
 
 #[wasm_bindgen_test]
 async fn a_check_is_ordered_once_it_makes_sense_and_what_came_of_it_is_said() {
-    let mut view = torrent(1, State::Metadata, 0, 0);
-    view.files.clear();
+    let mut view = TorrentView { readable: false, ..torrent(1, State::Error, 0, 10) };
     let page = Page::open(with(vec![view]));
     settle().await;
-    assert!(page.get("check").has_attribute("disabled"), "there is nothing yet");
-    let mut view = torrent(1, State::Seeding, 10, 10);
+    let check = page.get("check");
+    let is_idle = || check.get_attribute("aria-disabled").as_deref() == Some("true");
+    assert!(is_idle(), "nothing can be read");
+    check.click();
+    assert!(page.taken().is_empty());
+    view = torrent(1, State::Seeding, 10, 10);
     page.show(with(vec![view.clone()])).await;
-    assert!(page.get("checked").hidden());
-    page.get("check").click();
+    let said = page.get("checked");
+    let is_out_of_the_way = || said.matches(":empty").unwrap();
+    assert!(!said.hidden() && is_out_of_the_way(), "screen readers wait for what it says");
+    page.get("options").set_attribute("open", "").unwrap();
+    check.focus().unwrap();
+    check.click();
     assert_eq!(page.taken(), [format!("Check(InfoHash({}))", "01".repeat(20))]);
     view.torrent.state = State::Hashing;
     view.torrent.bytes.verified = 4;
     page.show(with(vec![view.clone()])).await;
-    assert!(page.get("check").has_attribute("disabled"));
+    check.click();
+    assert!(is_idle() && page.taken().is_empty(), "one at a time");
+    assert!(same(&document().active_element().unwrap(), &check), "the focus stays");
     assert_eq!(page.get("progress").unchecked_into::<HtmlProgressElement>().value(), 0.4);
     view.torrent.state = State::Downloading;
     view.checked = Some(1234);
     page.show(with(vec![view])).await;
     assert!(page.text("checked").contains("1,234 pieces were not right"), "{}", page.text("checked"));
+    assert!(same(&said, &page.get("checked")) && !is_out_of_the_way() && !is_idle());
 }
 
 #[wasm_bindgen_test]
@@ -809,7 +820,7 @@ async fn who_asked_for_it_is_notified_once_of_each_download_that_becomes_complet
     page.show(coming(10)).await;
     page.show(coming(10)).await;
     // Of the second nothing was fetched: it was here.
-    assert_eq!(shown(), ["file 1 is complete."]);
+    assert_eq!(shown(), ["\u{2068}file 1\u{2069} is complete."]);
 
     // What comes while the tab is in front is seen there.
     js_sys::eval("document.hasFocus = () => true").unwrap();
@@ -891,7 +902,7 @@ async fn the_log_is_written_while_it_is_open_and_what_others_say_is_text() {
     let words: Vec<_> = lines.iter().map(|line| line.text_content().unwrap()).collect();
     assert!(words[0].contains("Unknown client (…2d2d) serves others first"), "{words:?}");
     assert!(words[0].ends_with("(2 times)"), "{words:?}");
-    assert!(words[1].contains("<b>mean</b> (…2d2d) is linked"), "{words:?}");
+    assert!(words[1].contains("\u{2068}<b>mean</b>\u{2069} (…2d2d) is linked"), "{words:?}");
     assert!(fold.query_selector("b").unwrap().is_none());
     let time = lines[0].query_selector("time").unwrap().unwrap();
     assert!(time.text_content().unwrap().contains("1970"), "what is long ago has its day");
@@ -923,7 +934,7 @@ async fn a_link_that_was_opened_waits_for_an_answer() {
     };
     page.show(invited.clone()).await;
     let words: Vec<_> = page.all("invitation").iter().map(|card| card.text_content().unwrap()).collect();
-    assert!(words[0].contains("“<i>x</i>”") && words[0].contains("2.0 MB"), "{words:?}");
+    assert!(words[0].contains("“\u{2068}<i>x</i>\u{2069}”") && words[0].contains("2.0 MB"), "{words:?}");
     assert!(words[1].contains(&"ab".repeat(20)), "{words:?}");
     assert!(page.taken().is_empty(), "nothing is done before it is answered");
     for (button, expected) in [
@@ -969,6 +980,7 @@ async fn files_that_are_needed_again_are_chosen_in_the_torrents_own_row() {
     let page = Page::open(with(vec![needs(false)]));
     settle().await;
     assert!(page.find("folder-again").is_none());
+    page.get("file-again").focus().unwrap();
     page.get("file-again").click();
     until(|| !page.commands.borrow().is_empty()).await;
     {
@@ -979,6 +991,7 @@ async fn files_that_are_needed_again_are_chosen_in_the_torrents_own_row() {
     }
     page.show(with(vec![torrent(1, State::Seeding, 10, 10)])).await;
     assert!(page.find("file-again").is_none());
+    assert!(same(&document().active_element().unwrap(), &page.get("torrent")), "the focus is not lost");
     page.show(with(vec![needs(true)])).await;
     assert!(page.find("file-again").is_none() && page.find("folder-again").is_some());
 }

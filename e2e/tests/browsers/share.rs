@@ -44,7 +44,10 @@ async fn the_code_on_the_screen_the_share_sheet_and_the_torrent_file_lead_to_the
     for theme in ["light", "dark"] {
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
         seeder.devtools("Emulation.setEmulatedMedia", features).await?;
-        assert_eq!(seeder.run_async(drawn, vec![]).await?, "QR code of the link to código.bin");
+        assert_eq!(
+            seeder.run_async(drawn, vec![]).await?,
+            "QR code of the link to \u{2068}código.bin\u{2069}"
+        );
         let picture = samples.path().join(format!("{theme}.png"));
         seeder.screenshot(&picture).await?;
         assert_eq!(codes(&picture)?, [link], "{theme}");

@@ -38,8 +38,7 @@ impl Session {
     ///
     /// Whether it begins: not without a store that is open, after a failure, or during another.
     pub fn check(&mut self, now: Time) -> bool {
-        let is_open = self.torrent.is_some() && matches!(self.store, Store::Open);
-        if !is_open || self.error.is_some() || self.checking.is_some() {
+        if !self.is_open() || self.error.is_some() || self.checking.is_some() {
             return false;
         }
         self.stand_still(now);
@@ -55,7 +54,13 @@ impl Session {
         true
     }
 
-    /// Whether a piece ([`Action::Check`]) has its hash; not if it cannot be read. Answers of a check that is over are ignored.
+    /// Whether its store is open, so that what is here can be read.
+    pub fn is_open(&self) -> bool {
+        self.torrent.is_some() && matches!(self.store, Store::Open)
+    }
+
+    /// Whether a piece ([`Action::Check`]) has its hash. One that cannot be read has no answer: `pause` ends the check
+    /// then. Answers of a check that is over are ignored.
     pub fn handle_checked(&mut self, now: Time, piece: PieceIndex, is_right: bool) {
         let (Some(check), Some(torrent)) = (&mut self.checking, &mut self.torrent) else { return };
         if !check.asked.remove(&piece) {

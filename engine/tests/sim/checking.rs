@@ -208,11 +208,14 @@ fn without_a_store_there_is_nothing_to_check() {
     let torrent = four_pieces();
     for content in [Content::Unknown, Content::Unopened { info: torrent.info.raw().clone() }] {
         let mut script = Script::new(&torrent, content);
-        script.tell(|session, now| assert!(!session.check(now)));
+        script.tell(|session, now| assert!(!session.is_open() && !session.check(now)));
+        script.tell(|session, now| session.handle_store_failed(now, "no room".into()));
+        assert!(!script.session.is_open());
     }
     let mut world = World::new(1, torrent, Network::default());
     world.seeder();
     let failed = world.join(Content::Unknown, Habits { store_fails_after: Some(0), ..Habits::default() });
     world.run_until(LIMIT, |world| world.nodes[failed].session.state() == State::Error);
-    world.tell(failed, |session, now| assert!(!session.check(now)));
+    // It is open, and cannot be written to.
+    world.tell(failed, |session, now| assert!(session.is_open() && !session.check(now)));
 }

@@ -13,15 +13,18 @@ use super::peer::Peer;
 use crate::store::LoadError;
 
 impl Peer {
-    /// Begins a check. One that an error stopped goes on first, and afterwards.
+    /// Begins a check, where there is anything to read. What an error stopped goes on first, and afterwards.
     pub(super) fn check(&mut self, now: Time, hash: InfoHash) {
-        let Some(torrent) = self.by_hash(hash).filter(|torrent| torrent.returning.is_none()) else { return };
+        let Some(torrent) = self.by_hash(hash).filter(|torrent| torrent.is_readable()) else { return };
         let key = torrent.key;
         let failed = torrent.session().is_some_and(|session| session.state() == State::Error);
         if torrent.halted || failed {
-            self.resume(now, hash);
+            torrent.trouble = None;
+            torrent.halted = false;
+            if let Some(session) = torrent.session_mut() {
+                session.resume(now);
+            }
         }
-        let Some(torrent) = self.torrent(key) else { return };
         if torrent.session_mut().is_some_and(|session| session.check(now)) {
             torrent.checked = None;
             self.leave_swarm(now, key);
@@ -53,9 +56,10 @@ impl Peer {
         let Some(session) = self.session(key).filter(|session| session.state() == State::Hashing) else {
             return;
         };
-        session.handle_checked(now, piece, result == Ok(true));
-        if let Err(error) = result {
-            self.unreadable(now, key, error);
+        match result {
+            Ok(is_right) => session.handle_checked(now, piece, is_right),
+            // Nobody knows whether it is right: the torrent stands still, which ends the check.
+            Err(error) => self.unreadable(now, key, error),
         }
     }
 

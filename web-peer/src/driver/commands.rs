@@ -1,7 +1,7 @@
 //! What the user wants: seeding, adding, pausing, removing, saving.
 
 use bytes::Bytes;
-use engine::{Content, Limits, Session, SessionConfig, Time};
+use engine::{Content, Limits, Session, SessionConfig, State, Time};
 use shared::InfoHash;
 use shared::magnet::{self, Magnet};
 use shared::metainfo::{Metainfo, MetainfoError};
@@ -432,10 +432,15 @@ impl Peer {
         }
         torrent.trouble = None;
         torrent.halted = false;
+        let mut is_checked = false;
         if let Some(session) = torrent.session_mut() {
             session.resume(now);
+            is_checked = session.state() == State::Hashing;
         }
-        self.join_swarm(now, key);
+        // Else when that is over.
+        if !is_checked {
+            self.join_swarm(now, key);
+        }
         self.remember(hash);
     }
 

@@ -25,6 +25,10 @@ pub(super) struct Journaling {
 
 struct Before {
     state: State,
+    /// It stood still, before it was checked if it is.
+    stood: bool,
+    has_hash: bool,
+    is_checked: bool,
     have: u32,
     super_seeding: bool,
     waiting: Option<Waiting>,
@@ -86,8 +90,17 @@ impl Journaling {
             }
         }
         self.look_at_peers(now, view, &mut news);
+        if view.torrent.state == State::Seeding {
+            self.began = None;
+        }
         self.before = Some(Before {
             state: view.torrent.state,
+            stood: match view.torrent.state {
+                State::Hashing => self.before.as_ref().is_none_or(|before| before.stood),
+                state => state == State::Paused,
+            },
+            has_hash: !view.link.is_empty(),
+            is_checked: view.checked.is_some(),
             have: view.torrent.pieces.have,
             super_seeding: view.super_seeding,
             waiting: view.waiting,
@@ -225,13 +238,18 @@ fn beginning(view: &TorrentView) -> Option<Happening> {
 fn transition(before: &Before, view: &TorrentView, seconds: u64) -> Option<Happening> {
     let needed_files = matches!(before.waiting, Some(Waiting::Files | Waiting::Permission));
     Some(match (before.state, view.torrent.state) {
+        // `checked` is empty while one is under way, which may be over before anybody looks.
+        _ if !before.is_checked && view.checked.is_some() => Happening::Checked,
         (same, other) if same == other => return None,
         (State::Paused | State::Hashing, State::Seeding) if needed_files => Happening::FilesBack,
-        (State::Hashing, State::Seeding) if !view.stored => Happening::Hashed,
-        // That its files are looked at is not that it goes on.
-        (State::Paused, State::Hashing) | (State::Hashing, State::Paused) | (_, State::Error) => return None,
+        (State::Hashing, State::Seeding) if !before.has_hash => Happening::Hashed,
+        // That it is checked, or its files are looked at, is not that it goes on.
+        (State::Hashing, State::Paused) if before.stood => return None,
+        // Nobody made it stand still; that it needs its files is told.
+        (_, State::Paused) if view.needs_files() => return None,
+        (_, State::Error) => return None,
         (_, State::Paused) => Happening::Paused,
-        (State::Hashing, _) => Happening::Checked,
+        (_, State::Hashing) | (State::Hashing, _) => return None,
         (State::Paused | State::Error, _) => Happening::Resumed,
         (State::Metadata, State::Downloading) => Happening::Described,
         (State::Metadata, State::Seeding) if view.wants_nothing() => Happening::Described,
@@ -272,7 +290,7 @@ fn trouble(before: Option<&Trouble>, now: Option<&Trouble>) -> Option<Happening>
         Trouble::HashMismatch { peer, piece } => {
             peer.is_empty().then_some(Happening::BadPiece { piece: *piece })
         }
-        trouble => Some(Happening::Failed { trouble: trouble.clone() }),
+        trouble => Some(Happening::failed(trouble)),
     }
 }
 
@@ -350,6 +368,7 @@ mod tests {
             trouble: None,
             saving: None,
             stored: true,
+            readable: true,
             seconds_left: None,
             journal: Journal::default(),
         }
@@ -430,9 +449,52 @@ mod tests {
         assert_eq!(told(&[at(State::Seeding, 0, true)]), [Happening::Back { bytes: 40 }]);
         assert_eq!(told(&[at(State::Seeding, 0, false)]), [Happening::Hashed]);
         assert_eq!(told(&[at(State::Hashing, 0, false), at(State::Seeding, 0, false)]), [Happening::Hashed]);
-        let again =
-            [at(State::Seeding, 40, true), at(State::Hashing, 40, true), at(State::Seeding, 40, true)];
-        assert_eq!(told(&again), [Happening::Checked]);
+    }
+
+    #[test]
+    fn a_check_is_told_when_it_is_over_whatever_it_was_before_and_is_not_the_hashing_of_new_files() {
+        for (stored, told_first) in [(true, Happening::Back { bytes: 40 }), (false, Happening::Hashed)] {
+            let at = |state, checked| TorrentView {
+                stored,
+                checked,
+                link: "#".into(),
+                torrent: TorrentSnapshot {
+                    bytes: ByteCounts { verified: 40, total: 40, ..ByteCounts::default() },
+                    ..view(state, 4).torrent
+                },
+                ..view(state, 4)
+            };
+            let seeding = |checked| at(State::Seeding, checked);
+            let lines = told(&[seeding(None), at(State::Hashing, None), seeding(Some(0))]);
+            assert_eq!(lines, [told_first.clone(), Happening::Checked]);
+            // It was over before anybody looked.
+            assert_eq!(told(&[seeding(None), seeding(Some(0))]), [told_first.clone(), Happening::Checked]);
+            // The user ended it by a pause.
+            let ended = [seeding(None), at(State::Hashing, None), at(State::Paused, None)];
+            assert_eq!(told(&ended), [told_first, Happening::Paused]);
+            let stands = |checked| at(State::Paused, checked);
+            let lines = told(&[stands(Some(3)), at(State::Hashing, None), stands(Some(0))]);
+            assert_eq!(lines.last(), Some(&Happening::Checked));
+            let ended = told(&[stands(None), at(State::Hashing, None), stands(None)]);
+            assert!(!ended.contains(&Happening::Checked) && !ended.contains(&Happening::Paused), "{ended:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_check_found_wrong_is_fetched_within_a_time_of_its_own() {
+        let lines = told(&[
+            view(State::Downloading, 9),
+            view(State::Seeding, 10),
+            view(State::Seeding, 10),
+            view(State::Seeding, 10),
+            view(State::Seeding, 10),
+            view(State::Hashing, 10),
+            TorrentView { checked: Some(1), ..view(State::Downloading, 9) },
+            TorrentView { checked: Some(1), ..view(State::Seeding, 10) },
+        ]);
+        let complete = Happening::Complete { seconds: 1 };
+        // Both took the same time, so the second counts with the first.
+        assert_eq!(lines, [Happening::Checked, complete]);
     }
 
     #[test]
@@ -531,5 +593,12 @@ mod tests {
             waits(Some(Waiting::Files), State::Seeding),
         ]);
         assert_eq!(lines, [Happening::FilesNeeded, Happening::FilesBack]);
+        // Bytes that are not right make it stand still, also in the midst of a check.
+        let lines = told(&[
+            view(State::Downloading, 0),
+            view(State::Hashing, 0),
+            waits(Some(Waiting::Files), State::Paused),
+        ]);
+        assert_eq!(lines, [Happening::FilesNeeded]);
     }
 }

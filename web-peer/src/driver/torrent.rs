@@ -161,6 +161,11 @@ impl Torrent {
             })
     }
 
+    /// Whether what is here can be read.
+    pub(super) fn is_readable(&self) -> bool {
+        self.returning.is_none() && self.session().is_some_and(Session::is_open)
+    }
+
     /// Takes the attempts for which `which` holds off the list; whom they were for.
     pub(super) fn take_dials(&mut self, which: impl Fn(PeerId, TrackerId) -> bool) -> Vec<PeerId> {
         let taken = self.dialing.extract_if(.., |(peer, tracker)| which(*peer, *tracker));
@@ -265,6 +270,7 @@ impl Torrent {
             },
             trouble: self.trouble.clone(),
             stored: self.session().is_some() && !self.from_files,
+            readable: self.is_readable(),
             saving: self.saving,
             in_folder: self.session().and_then(Session::info).is_some_and(|info| info.is_folder()),
             seconds_left: None,

@@ -3,7 +3,7 @@
 use engine::State;
 use leptos::prelude::*;
 
-use super::parts::{Button, button, is_blank};
+use super::parts::{Button, button};
 use super::phrase;
 use super::torrent::Row;
 use crate::command::Command;
@@ -11,17 +11,15 @@ use crate::command::Command;
 /// The button, what it does, and what came of it.
 pub(super) fn checking(row: Row) -> AnyView {
     let ui = row.ui;
-    let disabled = row.flag(|view| {
-        // Nothing is here before the metadata is, nor before the files are.
-        view.files.is_empty() || view.needs_files() || view.torrent.state == State::Hashing
-    });
-    let shape = Button { disabled, ..Button::new("check", "check", ui.word("checking.button")) };
+    // It does nothing while it is at it, and before there is anything to read.
+    let idle = row.flag(|view| !view.readable || view.torrent.state == State::Hashing);
+    let shape = Button { idle, ..Button::new("check", "check", ui.word("checking.button")) };
     let found = row.text(move |view| phrase::checked(view).map(|phrase| ui.say(&phrase)));
     view! {
         <div class="checking">
             {button(shape, move || row.order(Command::Check))}
             <p class="hint">{ui.word("checking.hint")}</p>
-            <p role="status" data-testid="checked" hidden=is_blank(found)>
+            <p role="status" data-testid="checked">
                 {found}
             </p>
         </div>

@@ -79,7 +79,8 @@ pub(super) fn go_to_main() {
     go_to("main");
 }
 
-fn go_to(id: &str) {
+/// Puts the focus on the element with this id.
+pub(super) fn go_to(id: &str) {
     let place = document().get_element_by_id(id);
     if let Some(place) = place.and_then(|place| place.dyn_into::<web_sys::HtmlElement>().ok()) {
         // Focus is a courtesy.
@@ -155,7 +156,8 @@ fn metered(ui: Ui) -> impl IntoView {
     let polite = Memo::new(move |_| ui.snapshot.with(|snapshot| snapshot.polite_upload));
     let words = text(move || {
         let rate = polite.get().map(|rate| ui.speech().rate(rate as f64));
-        rate.map(|rate| ui.say(&Phrase::plain("limits.metered").text("rate", &rate))).unwrap_or_default()
+        rate.map(|rate| ui.say(&Phrase::plain("limits.metered").with("rate", Value::Said(rate))))
+            .unwrap_or_default()
     });
     notice("metered", "globe", words)
 }

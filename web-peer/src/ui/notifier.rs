@@ -12,7 +12,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{HtmlInputElement, Notification, NotificationOptions, NotificationPermission};
 
 use super::Ui;
-use super::parts::{is_blank, text};
+use super::parts::text;
 use super::phrase::{self, Phrase};
 use crate::kept;
 use crate::snapshot::{Snapshot, TorrentView};
@@ -81,7 +81,7 @@ pub(super) fn notifier(ui: Ui) -> AnyView {
                 <input type="checkbox" data-testid="notify" prop:checked=on on:change=choose />
                 <span>{ui.word("notify.label")}</span>
             </label>
-            <p class="wrong" role="status" data-testid="notify-says" hidden=is_blank(words)>
+            <p class="wrong" role="status" data-testid="notify-says">
                 {words}
             </p>
         </div>

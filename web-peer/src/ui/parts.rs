@@ -103,6 +103,8 @@ pub(super) struct Button {
     pub(super) hidden: Flag,
     /// Whether it cannot be pressed.
     pub(super) disabled: Flag,
+    /// Whether pressing it does nothing for now. Unlike one that is disabled it keeps the focus.
+    pub(super) idle: Flag,
 }
 
 impl Button {
@@ -116,6 +118,7 @@ impl Button {
             hint: String::new().into(),
             hidden: false.into(),
             disabled: false.into(),
+            idle: false.into(),
         }
     }
 }
@@ -126,7 +129,7 @@ pub(super) fn button(button: Button, press: impl Fn() + 'static) -> AnyView {
 }
 
 fn boxed_button(button: Button, press: Box<dyn Fn()>) -> AnyView {
-    let Button { class, test_id, icon: icon_name, label, hint, hidden, disabled } = button;
+    let Button { class, test_id, icon: icon_name, label, hint, hidden, disabled, idle } = button;
     let hint = Memo::new(move |_| Some(hint.get()).filter(|hint| !hint.is_empty()));
     view! {
         <button
@@ -136,7 +139,12 @@ fn boxed_button(button: Button, press: Box<dyn Fn()>) -> AnyView {
             title=hint
             hidden=hidden
             disabled=disabled
-            on:click=move |_| press()
+            aria-disabled=move || idle.get().then_some("true")
+            on:click=move |_| {
+                if !idle.get_untracked() {
+                    press();
+                }
+            }
         >
             {icon(icon_name)} <span>{label}</span>
         </button>

@@ -24,8 +24,10 @@ pub(super) struct Phrase {
 /// What goes into a sentence.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
-    /// As it stands.
+    /// Words of others, or of the user's: a name, an address. They read in a direction of their own.
     Text(String),
+    /// What the page has put into words already.
+    Said(String),
     /// A count of bytes.
     Bytes(u64),
     /// A count of anything else.
@@ -61,7 +63,7 @@ impl Phrase {
         self
     }
 
-    /// The same, with a text to fill in.
+    /// The same, with a text of others to fill in.
     pub(super) fn text(self, name: &'static str, text: &str) -> Self {
         self.with(name, Value::Text(text.to_owned()))
     }

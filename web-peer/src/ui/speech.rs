@@ -52,14 +52,15 @@ impl Speech {
 
     fn value(&self, value: &Value) -> String {
         match value {
-            Value::Text(text) => text.clone(),
+            Value::Text(text) => isolated(text),
+            Value::Said(text) => text.clone(),
             Value::Bytes(count) => self.bytes(*count),
             Value::Count(count) => self.figure(Figure { value: *count as f64, decimals: 0, unit: "" }),
             Value::Rate(bytes) => self.rate(*bytes as f64),
             Value::Seconds(seconds) => self.duration(*seconds as f64),
             Value::Word(key) => self.word(key),
             Value::Who(Who { client, id }) => {
-                let client = if client.is_empty() { self.word("peers.unknown") } else { client.clone() };
+                let client = if client.is_empty() { self.word("peers.unknown") } else { isolated(client) };
                 format!("{client} (…{id})")
             }
             Value::Share(share) => self.figure(figures::percent_of(*share)),
@@ -122,6 +123,13 @@ impl Speech {
     }
 }
 
+/// A text that turns the direction of nothing around it, nor its own otherwise than by its letters: between U+2068 and U+2069
+/// (Unicode Standard Annex 9, section 2.4), and without what opens or closes another such run.
+fn isolated(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    format!("\u{2068}{}\u{2069}", text.replace(turns, ""))
+}
+
 fn locales(language: Language) -> Array {
     Array::of1(&JsValue::from_str(language.tag()))
 }
@@ -155,4 +163,16 @@ fn formatter(language: Language, figure: Figure) -> Function {
         }
     }
     Intl::NumberFormat::new(&locales(language), &options).format()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_others_turn_the_direction_of_nothing_around_them() {
+        assert_eq!(isolated("a b"), "\u{2068}a b\u{2069}");
+        let mean = "\u{2069}\u{202e}gpj\u{61c}.\u{2066}exe\u{2068}";
+        assert_eq!(isolated(mean), "\u{2068}gpj.exe\u{2069}");
+    }
 }

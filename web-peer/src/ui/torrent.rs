@@ -132,6 +132,8 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
             data-state=state
             data-own=own
             aria-label=name
+            id=place(key)
+            tabindex="-1"
         >
             <header class="torrent-top">
                 <span class="mark" aria-hidden="true">
@@ -163,6 +165,11 @@ pub(super) fn torrent_row(ui: Ui, key: u32) -> AnyView {
         </article>
     }
     .into_any()
+}
+
+/// Where the row of the torrent with this key is, for the focus.
+fn place(key: u32) -> String {
+    format!("torrent-{key}")
 }
 
 /// Whether all of it was here from the start.
@@ -264,7 +271,8 @@ fn rates(row: Row) -> AnyView {
     let left = row.text(move |view| {
         let moving = matches!(view.torrent.state, State::Downloading | State::Hashing);
         let time = view.seconds_left.map(|seconds| ui.speech().duration(seconds)).unwrap_or_default();
-        (moving && !time.is_empty()).then(|| ui.say(&Phrase::plain("torrent.left").text("time", &time)))
+        (moving && !time.is_empty())
+            .then(|| ui.say(&Phrase::plain("torrent.left").with("time", Value::Said(time))))
     });
     let done = row.text(move |view| {
         let (verified, total) = wanted(view);
@@ -362,6 +370,8 @@ fn choose_again(row: Row) -> AnyView {
     };
     let take = move |files: Vec<ChosenFile>| {
         let files = std::cell::Cell::new(files);
+        // The focus would go with the field.
+        super::frame::go_to(&place(row.key));
         row.order(|hash| Command::ChooseAgain(hash, files.take()));
     };
     view! { <div class="buttons">{chooser(row.ui, shape, take)}</div> }.into_any()
@@ -426,7 +436,7 @@ fn save_into(row: Row) -> AnyView {
     });
     view! {
         {button(shape, move || row.order(Command::SaveInto))}
-        <span class="saving" role="status" data-testid="saving" hidden=is_blank(far)>
+        <span class="saving" role="status" data-testid="saving">
             {far}
         </span>
     }
