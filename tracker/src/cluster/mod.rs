@@ -231,6 +231,10 @@ impl Shared {
         self.joined.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn set_joined(&self, joined: bool) {
+        self.joined.store(joined, Ordering::Relaxed);
+    }
+
     /// Nodes that live, this one among them.
     pub(crate) fn nodes(&self) -> usize {
         self.nodes.load(Ordering::Relaxed)

@@ -493,7 +493,10 @@ fn found(mut told: impl Iterator<Item = Told>) -> Option<Distant> {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod sharing {
     use super::*;
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
