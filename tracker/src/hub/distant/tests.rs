@@ -1,7 +1,9 @@
 //! What the hub tells those who wait for a channel that comes to nothing, and what it keeps when the others are gone. The other node
-//! is played by hand.
+//! is played by hand. And how those who are here and there share a draw.
 
 use futures::FutureExt;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use shared::signal::{EnxameHello, Event, RelayVisit, Ticket};
 
 use super::*;
@@ -163,7 +165,6 @@ fn who_waits_for_a_visitor_when_the_others_are_gone_is_told() {
 #[test]
 fn a_channel_that_is_asked_for_when_the_others_are_gone_is_not_kept() {
     let bench = Bench::new();
-    // Its own wish is given up for theirs.
     bench.open_there();
     assert!(matches!(bench.told()[..], [Words::Open { .. }]));
     bench.shared.set_joined(false);
@@ -179,8 +180,20 @@ fn a_channel_that_is_asked_for_when_the_others_are_gone_is_not_kept() {
 fn who_gave_up_its_wish_for_another_s_that_comes_to_nothing_is_told() {
     let bench = Bench::new();
     bench.open_there();
+    // The other node asked at the same moment, and its wish is the one that holds.
     bench.shared.set_joined(false);
     bench.hear_open(false);
     assert_eq!(bench.host_is_refused(), Some(RelayReason::UnknownPeer));
     assert_eq!((lock(&bench.shared.lines).len(), bench.hub.counts().channels), (0, 0));
+}
+
+#[test]
+fn peers_here_and_there_are_equally_likely() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mine: usize = (0..1000).map(|_| share(10, 30, 8, &mut rng)).sum();
+    assert!((1800..2200).contains(&mine), "{mine} of 8000, not about a quarter");
+    assert_eq!(share(3, 2, 50, &mut rng), 3);
+    assert_eq!(share(0, 9, 5, &mut rng), 0);
+    assert_eq!(share(9, 0, 5, &mut rng), 5);
+    assert_eq!(share(0, 0, 5, &mut rng), 0);
 }
