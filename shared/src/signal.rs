@@ -14,6 +14,7 @@ mod ice;
 mod ticket;
 mod to_peer;
 mod to_tracker;
+mod url;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,7 @@ pub use to_tracker::{
     Announce, Answer, EnxameHello, Event, Offer, RelayClose, RelayOpen, RelayVisit, Scrape, TargetedOffer,
     ToTracker,
 };
+pub use url::check_relay_url;
 
 /// The version of our extension that this program speaks.
 pub const ENXAME_VERSION: u32 = 1;

@@ -47,6 +47,8 @@ pub(crate) struct Pass {
     door: Arc<Door>,
     household: Household,
     meter: Arc<Mutex<Meter>>,
+    /// It was let in with a ticket of this node's, not with a token: for relay channels to which tickets lead, and no more.
+    pub(crate) is_for_visits: bool,
 }
 
 impl Door {
@@ -105,7 +107,7 @@ impl Door {
             return Err(Rejection::ConnectionsPerAddress);
         }
         guest.connections += 1;
-        Ok(Pass { door: Arc::clone(self), household, meter: Arc::clone(&guest.meter) })
+        Ok(Pass { door: Arc::clone(self), household, meter: Arc::clone(&guest.meter), is_for_visits: false })
     }
 
     /// Forgets addresses of which nothing need be remembered.

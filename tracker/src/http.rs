@@ -209,11 +209,15 @@ fn open_socket(
     if !app.access.admits_origin(text(headers, header::ORIGIN), text(headers, header::HOST)) {
         return (refuse(app, Rejection::Origin), None);
     }
-    if !app.access.admits_token(token(&request).as_deref()) && !has_ticket(request.uri().query(), app) {
+    let has_token = app.access.admits_token(token(&request).as_deref());
+    let reply = handshake(&request);
+    // A ticket is used up by a handshake that is right, and by no other.
+    let is_right = reply.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let is_known = has_token || is_right && uses_ticket(request.uri().query(), app);
+    if !is_known {
         return (refuse(app, Rejection::Token), None);
     }
-    let reply = handshake(&request);
-    if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if !is_right {
         return (reply, None);
     }
     let known = lock(pass).take();
@@ -225,7 +229,10 @@ fn open_socket(
         Ok,
     );
     match entered {
-        Ok(pass) => (reply, Some(Opening { upgrade: hyper::upgrade::on(request), pass })),
+        Ok(mut pass) => {
+            pass.is_for_visits = !has_token;
+            (reply, Some(Opening { upgrade: hyper::upgrade::on(request), pass }))
+        }
         Err(reason) => (refuse(app, reason), None),
     }
 }
@@ -262,13 +269,13 @@ fn token<B>(request: &Request<B>) -> Option<String> {
     access::token(request.uri().query(), text(headers, header::AUTHORIZATION), text(headers, header::COOKIE))
 }
 
-/// Whether this is somebody whom another node of the cluster has let in: who comes from there for a relay channel has no
-/// token for this address, but has shown one to get the ticket.
-fn has_ticket(query: Option<&str>, app: &App) -> bool {
+/// Whether this is somebody whom another node of the cluster has sent: who comes from there for a relay channel has no
+/// token for this address, but has shown one to get the ticket. It lets one connection in, for that alone.
+fn uses_ticket(query: Option<&str>, app: &App) -> bool {
     let Some(shared) = &app.cluster else { return false };
     let pairs = query.unwrap_or_default().split('&');
     let ticket = pairs.filter_map(|pair| pair.strip_prefix("ticket=")).find_map(|ticket| ticket.parse().ok());
-    ticket.is_some_and(|ticket| lock(&shared.tickets).holds(&ticket, std::time::Instant::now()))
+    ticket.is_some_and(|ticket| lock(&shared.tickets).admit(&ticket, std::time::Instant::now()))
 }
 
 /// Somebody opens the page of a private tracker with a token in its address: the browser keeps it as a cookie, which it

@@ -87,6 +87,7 @@ labels! {
         Backlog = "backlog",
         RelayRefused = "relay-refused",
         Ticket = "ticket",
+        Tickets = "tickets",
         RelayChannels = "relay-channels",
         RelayProtocol = "relay-protocol",
         RelayDay = "relay-day",

@@ -21,7 +21,7 @@ use futures::FutureExt;
 use shared::InfoHash;
 use shared::limits::{MAX_RELAY_PAYLOAD, MAX_SIGNAL_BYTES};
 use shared::relay::{ChannelId, Frame, HEADER_LEN};
-use shared::signal::{Announced, CLOSE_SUPERSEDED, Failed, RelayReason, SignalError};
+use shared::signal::{Announced, CLOSE_SUPERSEDED, Failed, RelayReason};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -404,11 +404,15 @@ where
             return Some((CloseCode::Size, "the message is too long"));
         }
         match ToTracker::read(text) {
+            Ok(message) if self.pass.is_for_visits && !is_about_visits(&message) => {
+                self.reject(Rejection::Token);
+                self.outbox.signal(ToPeer::Failed(failure(text, ONLY_VISITS.to_owned())));
+            }
             Ok(message) => self.handle_message(message, now),
             Err(error) => {
                 self.reject(Rejection::Malformed);
                 tracing::debug!(connection = %self.registration.connection.id, %error, "malformed message");
-                self.outbox.signal(ToPeer::Failed(failure(text, &error)));
+                self.outbox.signal(ToPeer::Failed(failure(text, error.to_string())));
             }
         }
         None
@@ -565,8 +569,17 @@ fn goodbye(ending: Ending) -> Goodbye {
 /// bittorrent-tracker's throws where nobody catches, and libtorrent closes the connection. One that is not theirs they ignore.
 const NO_SWARM: InfoHash = InfoHash::new([0; 20]);
 
-/// The refusal of a message that was not understood, with as much of it as can be made out.
-fn failure(text: &str, error: &SignalError) -> Failed {
+/// What is said to who was let in with a ticket and wants more.
+const ONLY_VISITS: &str =
+    "a ticket is for a relay channel alone: all else takes a token of this private tracker";
+
+/// Whether a message is one of those that a ticket is for.
+fn is_about_visits(message: &ToTracker) -> bool {
+    matches!(message, ToTracker::RelayVisit(_) | ToTracker::RelayClose(_))
+}
+
+/// The refusal of a message that was not understood, or may not be said, with as much of it as can be made out.
+fn failure(text: &str, reason: String) -> Failed {
     let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     let action = value.get("action").and_then(serde_json::Value::as_str);
     let known = ["announce", "scrape", "relay-open", "relay-visit", "relay-close"];
@@ -578,7 +591,7 @@ fn failure(text: &str, error: &SignalError) -> Failed {
     Failed {
         action: action.filter(|action| known.contains(action)).unwrap_or("announce").to_owned(),
         info_hash: Some(info_hash.unwrap_or(NO_SWARM)),
-        reason: error.to_string(),
+        reason,
     }
 }
 

@@ -201,7 +201,8 @@ pub struct RelayAt {
     pub info_hash: InfoHash,
     /// Who is to be reached.
     pub to_peer_id: PeerId,
-    /// The tracker's address, `ws://…` or `wss://…`, at most [`MAX_RELAY_URL_BYTES`]; not checked otherwise.
+    /// The tracker's address, `ws://…` or `wss://…`, at most [`MAX_RELAY_URL_BYTES`]; see
+    /// [`check_relay_url`](super::check_relay_url) for the rest.
     pub url: String,
     /// What opens the channel there: once, within seconds, and for these two peers alone.
     pub ticket: Ticket,

@@ -156,7 +156,7 @@ impl Life {
         shared.me.store(me.0, Ordering::Relaxed);
         // From here on what changes is queued, behind what is told of at first; and others, who learn next that this node
         // lives, are heard.
-        shared.joined.store(true, Ordering::Relaxed);
+        shared.set_joined(true);
         let others = match session.live(self.lifetime).await {
             Ok(others) => others,
             Err(lost) => return lost,
@@ -188,7 +188,7 @@ impl Life {
     fn alone(&mut self) {
         let hub = &self.app.hub;
         // The hub asks with a shard's lock held: nothing comes behind what is answered here.
-        hub.hold(|| self.shared.joined.store(false, Ordering::Relaxed));
+        hub.hold(|| self.shared.set_joined(false));
         self.shared.nodes.store(1, Ordering::Relaxed);
         self.shared.bus.clear();
         hub.lose_all_nodes();

@@ -31,8 +31,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hyper::Uri;
-use shared::limits::MAX_RELAY_URL_BYTES;
 use shared::signal::{Announced, Failed, RelayOpen, Scrape, Scraped};
 use shared::{InfoHash, PeerId};
 use tokio::sync::mpsc;
@@ -91,7 +89,7 @@ pub struct ClusterSettings {
     pub heartbeat: Duration,
     /// Time without one after which the others take this node for gone.
     pub lifetime: Duration,
-    /// The address at which clients of other nodes reach this one, if they can: see [`public_url`].
+    /// The address at which clients of other nodes reach this one, if they can: see [`shared::signal::check_relay_url`].
     pub public_url: Option<String>,
     /// Time in which a client that was sent here must come.
     pub ticket_lifetime: Duration,
@@ -103,31 +101,6 @@ impl ClusterSettings {
         let lifetime = heartbeat * HEARTBEATS;
         Self { place, heartbeat, lifetime, public_url: None, ticket_lifetime: TICKET_LIFETIME }
     }
-}
-
-/// Checks an address that clients of other nodes are to be sent to: `ws://` or `wss://`, a host, maybe a port and a path.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn public_url(text: &str) -> Result<String, &'static str> {
-    if text.len() > MAX_RELAY_URL_BYTES {
-        return Err("it is too long");
-    }
-    let url: Uri = text.parse().map_err(|_| "it is no address")?;
-    if !matches!(url.scheme_str(), Some("ws" | "wss")) {
-        return Err("it begins neither with ws:// nor with wss://");
-    }
-    if url.host().is_none_or(str::is_empty) {
-        return Err("it has no host");
-    }
-    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("it has a user name or a password");
-    }
-    // Clients add theirs. What is behind a `#` is not read as a part of an address at all.
-    if text.contains(['?', '#']) {
-        return Err("nothing can follow the path");
-    }
-    Ok(text.to_owned())
 }
 
 /// What the hub wants of the others.
@@ -231,6 +204,10 @@ impl Shared {
         self.joined.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn set_joined(&self, joined: bool) {
+        self.joined.store(joined, Ordering::Relaxed);
+    }
+
     /// Nodes that live, this one among them.
     pub(crate) fn nodes(&self) -> usize {
         self.nodes.load(Ordering::Relaxed)
@@ -316,33 +293,4 @@ pub(crate) fn taken(swarm: InfoHash) -> Failed {
 pub(crate) fn queue(settings: &ClusterSettings, limits: &Limits) -> (Arc<Shared>, mpsc::Receiver<Request>) {
     let (sender, receiver) = mpsc::channel(MAX_REQUESTS);
     (Arc::new(Shared::new(settings, limits, sender)), receiver)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_public_address_is_a_websocket_s_without_secrets() {
-        for right in ["ws://10.0.0.5:8000", "wss://a.example/ws", "wss://[2001:db8::1]:443/"] {
-            assert_eq!(public_url(right), Ok(right.to_owned()));
-        }
-        let long = format!("wss://{}.example/", "a".repeat(MAX_RELAY_URL_BYTES));
-        for wrong in [
-            "",
-            "a.example",
-            "https://a.example",
-            "wss://",
-            "wss:///ws",
-            "ws://me@a.example/",
-            "ws://a:b@c/",
-            "ws://a/?b",
-            "ws://a/#b",
-            "ws://a b/",
-            "javascript:alert(1)",
-            &long,
-        ] {
-            assert!(public_url(wrong).is_err(), "{wrong:?}");
-        }
-    }
 }

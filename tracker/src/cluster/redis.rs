@@ -117,7 +117,7 @@ impl Backend for Redis {
     type Session = RedisSession;
 
     async fn join(&self, me: NodeId, hear: Hear) -> Result<RedisSession, Lost> {
-        let servers = Servers::find(&self.seeds).await.map_err(lost)?;
+        let servers = Servers::find(&self.seeds).await?;
         let gone = CancellationToken::new();
         let broken = gone.clone();
         let config = AsyncConnectionConfig::new().set_push_sender(move |push: PushInfo| {

@@ -493,19 +493,4 @@ fn found(mut told: impl Iterator<Item = Told>) -> Option<Distant> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::SeedableRng;
-    use rand::rngs::SmallRng;
-
-    #[test]
-    fn peers_here_and_there_are_equally_likely() {
-        let mut rng = SmallRng::seed_from_u64(1);
-        let mine: usize = (0..1000).map(|_| share(10, 30, 8, &mut rng)).sum();
-        assert!((1800..2200).contains(&mine), "{mine} of 8000, not about a quarter");
-        assert_eq!(share(3, 2, 50, &mut rng), 3);
-        assert_eq!(share(0, 9, 5, &mut rng), 0);
-        assert_eq!(share(9, 0, 5, &mut rng), 5);
-        assert_eq!(share(0, 0, 5, &mut rng), 0);
-    }
-}
+mod tests;

@@ -9,10 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
-use shared::signal::parse_ice_servers;
+use shared::signal::{check_relay_url, parse_ice_servers};
 use tracker::access::{Access, AccessFiles};
 use tracker::address::{Networks, ProxyHeader};
-use tracker::cluster::{self, ClusterSettings, HEARTBEAT, Place, Redis};
+use tracker::cluster::{ClusterSettings, HEARTBEAT, Place, Redis};
 use tracker::settings::{ANNOUNCE_INTERVAL, DRAIN_TIME, PING_INTERVAL, RECONNECT_WITHIN};
 use tracker::state::State;
 use tracker::tls::Tls;
@@ -298,12 +298,13 @@ impl Options {
 
     fn public_url(&self) -> anyhow::Result<Option<String>> {
         let url = self.public_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
-        let checked = |url| {
-            cluster::public_url(url).map_err(|wrong| {
+        let checked = |url: &str| {
+            let wrong = |wrong| {
                 anyhow::anyhow!(
                     "`--public-url` cannot be used: {wrong}; one is written like wss://node1.example.org/ws"
                 )
-            })
+            };
+            check_relay_url(url).map(|_| url.to_owned()).map_err(wrong)
         };
         url.map(checked).transpose()
     }

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use shared::InfoHash;
-use shared::signal::Announce;
+use shared::signal::{Announce, RelayReason};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -61,6 +61,23 @@ async fn swarms_lie_on_all_servers_of_a_redis_cluster_and_one_that_is_lost_costs
 
     // Any but the one where the list of nodes is.
     let lost = (cluster.owner("enxame:nodes").await + 1) % 3;
+
+    // It refuses what it is asked for a while: nothing but that is missed.
+    let joins = async || [a.metric("cluster_joins_total").await, b.metric("cluster_joins_total").await];
+    let before = joins().await;
+    let at_here = here.open_to(1, 2).await;
+    let at_there = there.opened().await;
+    for (rule, known) in [("-evalsha", 1), ("+evalsha", 2)] {
+        let said = cluster.servers[lost].say(&format!("ACL SETUSER default {rule}")).await;
+        assert!(said.is_some_and(|said| said.contains("OK")));
+        peers_become(&mut there, 2, swarms[lost], known).await;
+    }
+    assert_eq!(joins().await, before);
+    here.data(at_here.channel, b"still").await;
+    assert_eq!(there.read_data(at_there.channel, 5, false).await, b"still");
+    here.close_relay(at_here.channel, RelayReason::Done).await;
+    assert_eq!(there.relay_closed().await, (at_there.channel, RelayReason::Done));
+
     cluster.servers[lost].kill().await;
     peers_become(&mut there, 2, swarms[lost], 1).await;
     for (_, swarm) in swarms.iter().enumerate().filter(|(n, _)| *n != lost) {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use shared::limits::RELAY_WINDOW;
 use shared::signal::{
-    Announce, Event, RelayAt, RelayOpen, RelayOpened, RelayReason, RelayVisit, Ticket, ToPeer, ToTracker,
+    Announce, Event, RelayAt, RelayOpen, RelayOpened, RelayReason, RelayVisit, Scrape, Ticket, ToPeer,
+    ToTracker,
 };
 use tracker::access::{Access, AccessFiles};
 
@@ -244,7 +245,9 @@ async fn who_leaves_the_swarm_loses_the_visitors_channel(world: World) {
     assert_eq!(visitor.relay_closed().await, (at_a.channel, RelayReason::PeerLeft));
 }
 
-async fn a_private_node_is_opened_by_a_ticket_and_to_foreign_pages_not_even_so(world: World) {
+async fn a_private_node_is_opened_once_by_a_ticket_for_a_channel_and_to_foreign_pages_not_even_so(
+    world: World,
+) {
     let folder = tempfile::tempdir().unwrap();
     let tokens = folder.path().join("tokens");
     std::fs::write(&tokens, "correct-horse-battery").unwrap();
@@ -274,9 +277,28 @@ async fn a_private_node_is_opened_by_a_ticket_and_to_foreign_pages_not_even_so(w
     assert_eq!(refused("/ws?ticket=7", "https://example.org").await, Some(401));
     assert_eq!(refused(&path, "https://evil.example").await, Some(403));
     let mut visitor = nodes[1].try_connect(&path, &[("origin", "https://example.org")]).await.ok().unwrap();
+    assert_eq!(refused(&path, "https://example.org").await, Some(401), "used at the door");
+    // It is nobody's client here: nothing but the channel is to be had.
+    let open = RelayOpen { info_hash: hash(1), peer_id: peer(3), to_peer_id: peer(2), visit: false };
+    for (asked, action) in [
+        (ToTracker::Announce(ours(3)), "announce"),
+        (ToTracker::Scrape(Scrape { info_hashes: vec![hash(1)] }), "scrape"),
+        (ToTracker::RelayOpen(open), "relay-open"),
+    ] {
+        visitor.send(&asked).await;
+        match visitor.signal().await {
+            ToPeer::Failed(failed) => assert_eq!(failed.action, action),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(nodes[1].rejections("token").await, 3 + 1 + 3);
+    assert_eq!(nodes[1].metric("peers").await, 1);
     visitor.visit(1, 2, ticket).await;
-    visitor.opened().await;
-    b.opened().await;
+    let (at_a, at_b) = (visitor.opened().await, b.opened().await);
+    visitor.data(at_a.channel, b"let in").await;
+    assert_eq!(b.read_data(at_b.channel, 6, false).await, b"let in");
+    visitor.close_relay(at_a.channel, RelayReason::Done).await;
+    assert_eq!(b.relay_closed().await, (at_b.channel, RelayReason::Done));
     assert_eq!(refused(&path, "https://example.org").await, Some(401), "used up");
 }
 
@@ -289,5 +311,5 @@ in_memory_and_in_redis! {
     who_waits_for_somebody_that_does_not_come_is_told_in_the_end,
     a_node_that_ends_takes_its_visitors_channels_with_it_and_no_others,
     who_leaves_the_swarm_loses_the_visitors_channel,
-    a_private_node_is_opened_by_a_ticket_and_to_foreign_pages_not_even_so,
+    a_private_node_is_opened_once_by_a_ticket_for_a_channel_and_to_foreign_pages_not_even_so,
 }

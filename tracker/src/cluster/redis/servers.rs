@@ -6,6 +6,7 @@
 //! reach is left alone until all of them can be reached again.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ use futures::future::join_all;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::PATIENCE;
 use super::scripts::Scripts;
+use super::{Lost, PATIENCE, lost};
 use crate::lock;
 
 /// Slots of a Redis Cluster.
@@ -96,6 +97,18 @@ impl Map {
         let server = self.servers.iter().find(|server| server.address == *address)?;
         Some(server.link.clone())
     }
+
+    /// A server was met, and is in reach if there is a link. Gives what leads to it: whoever met it at the same time may have been first.
+    fn add(&mut self, address: &Address, link: Option<Arc<Link>>) -> Result<Option<Arc<Link>>, RedisError> {
+        if let Some(known) = self.link(address) {
+            return Ok(known);
+        }
+        if self.servers.len() >= MAX_SERVERS {
+            return Err((ErrorKind::Client, "there are too many servers").into());
+        }
+        self.servers.push(Server { address: address.clone(), link: link.clone() });
+        Ok(link)
+    }
 }
 
 /// The servers, as long as a node stays.
@@ -106,6 +119,8 @@ pub(super) struct Servers {
     is_cluster: bool,
     map: Mutex<Map>,
     has_trouble: Notify,
+    /// It was said that a server refuses something.
+    has_warned: AtomicBool,
 }
 
 pub(super) async fn connect(
@@ -147,24 +162,77 @@ fn address_of(info: &ConnectionInfo) -> Address {
     }
 }
 
+/// The host that a server names, asked at the host `asked`: the same one, if it names none. `None` for `?`: it is to be known by a
+/// name that nobody gave it (`cluster-preferred-endpoint-type hostname` without `cluster-announce-hostname`).
+fn host_of(named: &str, asked: &str) -> Option<String> {
+    match named {
+        "" => Some(asked.to_owned()),
+        "?" => None,
+        named => Some(named.to_owned()),
+    }
+}
+
+/// Numbers of 16 bits; others are not cut to them.
+fn read_u16(value: Value) -> Option<u16> {
+    i64::from_redis_value(value).ok()?.try_into().ok()
+}
+
 /// Reads the answer to `CLUSTER SLOTS`: for each range of slots its first and last, and its servers, the one that writes first,
 /// each as host (none where it is the one that was asked), port, and more.
-fn read_slots(reply: Value, asked: &str) -> Option<Vec<(u16, u16, Address)>> {
-    let ranges: Vec<Vec<Value>> = from_redis_value(reply).ok()?;
+///
+/// # Errors
+/// What is wrong with it.
+fn read_slots(reply: Value, asked: &str) -> Result<Vec<(u16, u16, Address)>, &'static str> {
+    const NONSENSE: &str = "CLUSTER SLOTS tells no slots";
+    let ranges: Vec<Vec<Value>> = from_redis_value(reply).map_err(|_| NONSENSE)?;
     let mut read = Vec::with_capacity(ranges.len());
     for range in ranges {
-        let mut parts = range.into_iter();
-        let first: u16 = from_redis_value(parts.next()?).ok()?;
-        let last: u16 = from_redis_value(parts.next()?).ok()?;
-        let server: Vec<Value> = from_redis_value(parts.next()?).ok()?;
-        let mut server = server.into_iter();
-        let host = Option::<String>::from_redis_value(server.next()?).ok()?.unwrap_or_default();
-        let port: u16 = from_redis_value(server.next()?).ok()?;
-        let host = if host.is_empty() || host == "?" { asked.to_owned() } else { host };
+        let (first, last, host, port) = read_range(range).ok_or(NONSENSE)?;
+        let host = host_of(&host, asked)
+            .ok_or("a server of the Redis Cluster lacks its cluster-announce-hostname")?;
         read.push((first, last, (host, port)));
     }
     read.sort_unstable();
-    (!read.is_empty() && read.iter().all(|(first, last, _)| first <= last && *last < SLOTS)).then_some(read)
+    let is_right = !read.is_empty() && read.iter().all(|(first, last, _)| first <= last && *last < SLOTS);
+    if is_right { Ok(read) } else { Err(NONSENSE) }
+}
+
+fn read_range(range: Vec<Value>) -> Option<(u16, u16, String, u16)> {
+    let mut parts = range.into_iter();
+    let (first, last) = (read_u16(parts.next()?)?, read_u16(parts.next()?)?);
+    let server: Vec<Value> = from_redis_value(parts.next()?).ok()?;
+    let mut server = server.into_iter();
+    let host = Option::<String>::from_redis_value(server.next()?).ok()?.unwrap_or_default();
+    Some((first, last, host, read_u16(server.next()?)?))
+}
+
+/// Whether a server that was asked for the slots says with this that it is in no Redis Cluster. One that may not be asked, or
+/// is not ready, has not said so.
+fn is_alone(error: &RedisError) -> bool {
+    error.detail().is_some_and(|detail| detail.contains("cluster support disabled"))
+}
+
+/// Whether nothing more is to be had of the server that answered so, or did not answer: it has lost our scripts, no slot is served or
+/// this one not for writing. Else it refuses one command, and goes on.
+fn is_out_of_reach(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(kind) => matches!(
+            kind,
+            ServerErrorKind::NoScript | ServerErrorKind::ReadOnly | ServerErrorKind::ClusterDown
+        ),
+        // A server's word that the library does not know, like `OOM`.
+        ErrorKind::Extension => false,
+        _ => true,
+    }
+}
+
+/// Where the slot is now, if that is why a server refused a command.
+fn moved_to(error: &RedisError, by: &Address) -> Option<Address> {
+    if !matches!(error.kind(), ErrorKind::Server(ServerErrorKind::Moved)) {
+        return None;
+    }
+    let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;
+    Some((host_of(host, &by.0)?, port.parse().ok()?))
 }
 
 /// Which server has which slots, as the server at this address says; `None` if it is in no Redis Cluster.
@@ -173,34 +241,40 @@ async fn ask_for_slots(info: &ConnectionInfo) -> Result<Option<Vec<(u16, u16, Ad
     match cmd("CLUSTER").arg("SLOTS").query_async::<Value>(&mut asking).await {
         Ok(reply) => {
             let (host, _) = address_of(info);
-            let nonsense = || RedisError::from((ErrorKind::Parse, "CLUSTER SLOTS tells no slots"));
-            Ok(Some(read_slots(reply, &host).ok_or_else(nonsense)?))
+            let wrong = |sentence| RedisError::from((ErrorKind::Parse, sentence));
+            Ok(Some(read_slots(reply, &host).map_err(wrong)?))
         }
-        // It is alone, or it may not be asked.
-        Err(error) if error.code().is_some() => Ok(None),
+        Err(error) if is_alone(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 impl Servers {
     /// Finds all of them by way of the first of `seeds` that answers.
-    pub(super) async fn find(seeds: &[ConnectionInfo]) -> Result<Self, RedisError> {
-        let mut failed = None;
+    pub(super) async fn find(seeds: &[ConnectionInfo]) -> Result<Self, Lost> {
+        let mut failed = Vec::new();
         for seed in seeds {
             match ask_for_slots(seed).await {
                 Ok(Some(ranges)) => return Ok(Self::of_cluster(seed.clone(), ranges).await),
-                Ok(None) => return Self::alone(seed.clone()).await,
-                Err(error) => failed = Some(error),
+                Ok(None) => return Self::alone(seed.clone()).await.map_err(lost),
+                // Without what else is in the address: it may be a password.
+                Err(error) => failed.push(format!("{}: {error}", seed.addr())),
             }
         }
-        Err(failed.unwrap_or_else(|| (ErrorKind::InvalidClientConfig, "there is no address").into()))
+        Err(Lost(failed.join("; ")))
     }
 
     async fn alone(like: ConnectionInfo) -> Result<Self, RedisError> {
         let address = address_of(&like);
         let server = Server { address: address.clone(), link: Some(link(&like).await?) };
         let map = Map { servers: vec![server], ranges: vec![(0, SLOTS - 1, address)], moved: HashMap::new() };
-        Ok(Self { like, is_cluster: false, map: Mutex::new(map), has_trouble: Notify::new() })
+        Ok(Self {
+            like,
+            is_cluster: false,
+            map: Mutex::new(map),
+            has_trouble: Notify::new(),
+            has_warned: AtomicBool::new(false),
+        })
     }
 
     async fn of_cluster(like: ConnectionInfo, ranges: Vec<(u16, u16, Address)>) -> Self {
@@ -215,7 +289,7 @@ impl Servers {
         }
         let servers = addresses.into_iter().zip(links).map(|(address, link)| Server { address, link });
         let map = Map { servers: servers.collect(), ranges, moved: HashMap::new() };
-        Self { like, is_cluster: true, map: Mutex::new(map), has_trouble }
+        Self { like, is_cluster: true, map: Mutex::new(map), has_trouble, has_warned: AtomicBool::new(false) }
     }
 
     /// Whether one that is out of reach leaves others.
@@ -313,33 +387,29 @@ impl Servers {
             None => {
                 // Somebody was sent on to it.
                 let made = link(&at(&self.like, address)).await;
-                let mut map = lock(&self.map);
-                if map.servers.len() >= MAX_SERVERS {
-                    return Err((ErrorKind::Client, "there are too many servers").into());
-                }
-                map.servers.push(Server { address: address.clone(), link: made.as_ref().ok().cloned() });
-                made
+                let kept = lock(&self.map).add(address, made.as_ref().ok().cloned())?;
+                kept.ok_or_else(|| {
+                    made.err().unwrap_or_else(|| (ErrorKind::Io, "the server is out of reach").into())
+                })
             }
         }
     }
 
-    /// Whether a command was refused since its slot is at another server, which is known now. What fails for another reason has the
-    /// server count as out of reach.
+    /// Whether a command was refused since its slot is at another server, which is known now. What else is refused is not answered, and
+    /// has the server count as out of reach only if it is.
     fn has_moved(&self, error: &RedisError, slot: u16, by: &Address) -> bool {
-        let ErrorKind::Server(kind) = error.kind() else { return false };
-        let target = error.redirect_node().and_then(|(target, _)| {
-            let (host, port) = target.rsplit_once(':')?;
-            let host = if host.is_empty() { &by.0 } else { host };
-            Some((host.to_owned(), port.parse().ok()?))
-        });
-        match (kind, target) {
-            (ServerErrorKind::Moved, Some(target)) if self.is_cluster => {
-                lock(&self.map).moved.insert(slot, target);
-                return true;
-            }
-            // The slot is on its way.
-            (ServerErrorKind::TryAgain | ServerErrorKind::Ask, _) => {}
-            _ => self.lose(by),
+        if let Some(target) = moved_to(error, by).filter(|_| self.is_cluster) {
+            lock(&self.map).moved.insert(slot, target);
+            return true;
+        }
+        // A slot that is on its way is no news.
+        let is_usual =
+            matches!(error.kind(), ErrorKind::Server(ServerErrorKind::TryAgain | ServerErrorKind::Ask));
+        if is_out_of_reach(error) {
+            self.lose(by);
+        } else if self.is_cluster && !is_usual && !self.has_warned.swap(true, Ordering::Relaxed) {
+            let (host, port) = by;
+            tracing::warn!(host, port, %error, "a server refuses what it is asked: nodes serve alone what it is about");
         }
         false
     }
@@ -391,7 +461,8 @@ impl Servers {
             known.filter_map(|(address, link)| Some((address, link?))).collect()
         };
         join_all(servers.into_iter().map(async |(address, link)| {
-            if cmd("PING").query_async::<Value>(&mut link.asking.clone()).await.is_err() {
+            let answer = cmd("PING").query_async::<Value>(&mut link.asking.clone()).await;
+            if answer.is_err_and(|error| is_out_of_reach(&error)) {
                 self.lose(&address);
             }
         }))
@@ -458,7 +529,69 @@ mod tests {
             Value::Array(vec![range(0, 1, server(text("a"), 65_536))]),
             Value::Array(vec![range(0, 1, Value::Array(Vec::new()))]),
         ] {
-            assert_eq!(read_slots(wrong, "a"), None);
+            assert!(read_slots(wrong, "a").is_err());
         }
+        // It is to be known by a name, and has none: nobody says where it is.
+        let nameless = Value::Array(vec![range(0, 16_383, server(text("?"), 1))]);
+        assert!(read_slots(nameless, "a").is_err_and(|error| error.contains("cluster-announce-hostname")));
+    }
+
+    fn refusal(text: &str) -> RedisError {
+        let reply = ::redis::parse_redis_value(format!("-{text}\r\n").as_bytes()).unwrap();
+        reply.extract_error().unwrap_err()
+    }
+
+    #[test]
+    fn a_slot_is_followed_to_where_it_is_said_to_be_and_to_nowhere() {
+        let by = ("a".to_owned(), 1);
+        let moved = |text: &str| moved_to(&refusal(text), &by);
+        assert_eq!(moved("MOVED 5 10.0.0.2:6379"), Some(("10.0.0.2".to_owned(), 6379)));
+        assert_eq!(moved("MOVED 5 ::1:6379"), Some(("::1".to_owned(), 6379)));
+        assert_eq!(moved("MOVED 5 :6380"), Some(("a".to_owned(), 6380)));
+        for wrong in ["MOVED 5 ?:6379", "MOVED 5 b", "MOVED 5 b:65536", "MOVED", "ASK 5 b:6379", "ERR"] {
+            assert_eq!(moved(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_refuses_one_command_is_still_there() {
+        for text in [
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "BUSY Redis is busy running a script.",
+            "LOADING Redis is loading the dataset in memory",
+            "NOPERM User default has no permissions to run the 'evalsha' command",
+            "ERR value is not an integer or out of range",
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "MOVED 5 ?:6379",
+        ] {
+            assert!(!is_out_of_reach(&refusal(text)), "{text}");
+        }
+        for text in [
+            "NOSCRIPT No matching script.",
+            "READONLY You can't write against a read only replica.",
+            "CLUSTERDOWN Hash slot not served",
+        ] {
+            assert!(is_out_of_reach(&refusal(text)), "{text}");
+        }
+        assert!(is_out_of_reach(&(ErrorKind::Io, "it is gone").into()));
+    }
+
+    #[test]
+    fn only_who_says_that_it_is_in_no_cluster_is_alone() {
+        assert!(is_alone(&refusal("ERR This instance has cluster support disabled")));
+        for text in
+            ["NOPERM User default has no permissions", "LOADING Redis is loading", "ERR unknown command"]
+        {
+            assert!(!is_alone(&refusal(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_two_meet_at_the_same_time_is_one() {
+        let mut map = Map { servers: Vec::new(), ranges: Vec::new(), moved: HashMap::new() };
+        for _ in 0..2 {
+            assert!(map.add(&("a".to_owned(), 1), None).unwrap().is_none());
+        }
+        assert_eq!(map.servers.len(), 1);
     }
 }

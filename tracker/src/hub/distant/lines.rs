@@ -88,7 +88,8 @@ impl Shard {
             return Err(RelayReason::TooManyChannels);
         }
         let outbox = self.outboxes.get(&member.connection).map(Arc::clone).ok_or(RelayReason::PeerLeft)?;
-        let shared = Arc::clone(&self.others.as_ref().ok_or(RelayReason::UnknownPeer)?.shared);
+        // Under this shard's lock: who finds the others gone ends all lines after, and this one with them.
+        let shared = Arc::clone(self.joined().ok_or(RelayReason::UnknownPeer)?);
         let ConnectionId(number) = self.common.next_connection();
         let there =
             Membership { connection: ConnectionId(number), info_hash: member.info_hash, peer_id: other };
@@ -186,8 +187,12 @@ impl Shard {
         if open.visit && self.invite(node, trip, theirs, is_awaited, now) {
             return Ok(());
         }
-        self.uninvite(&trip);
-        let Some(line) = self.begin_line(member, from, node, open, Some(theirs), now)? else { return Ok(()) };
+        is_awaited |= self.uninvite(&trip);
+        let begun = self.begin_line(member, from, node, open, Some(theirs), now);
+        if begun.is_err() && is_awaited {
+            self.await_no_more(&trip);
+        }
+        let Some(line) = begun? else { return Ok(()) };
         self.tell(node, Words::Opened { to: theirs, line: line.number });
         self.tell_opened(line.here, swarm, from, false);
         Ok(())

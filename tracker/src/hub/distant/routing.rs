@@ -10,6 +10,7 @@ use shared::signal::{RelayReason, Scrape, Scraped};
 use crate::cluster::backend::{Ask, Counts, Draw, NodeId, Told};
 use crate::cluster::line::Line;
 use crate::cluster::message::Words;
+use crate::cluster::tickets::{Tickets, Trip};
 use crate::cluster::{OPENING_TIME, Request, Shared};
 use crate::hub::Hub;
 use crate::metrics::Rejection;
@@ -28,13 +29,12 @@ impl Hub {
 
     /// The others have answered, or cannot (`None`).
     pub(crate) fn answer(&self, request: Request, told: Option<Vec<Told>>) {
-        let swarm = match &request {
-            Request::Announce(asked) => asked.member.info_hash,
-            Request::Leave { swarm, .. } => *swarm,
-            Request::Offer(_, offer) => offer.info_hash,
-            Request::Open(_, open) => open.info_hash,
-            Request::Scrape(..) => {
-                let Request::Scrape(connection, scrape, reply) = request else { return };
+        let swarm = match request {
+            Request::Announce(ref asked) => asked.member.info_hash,
+            Request::Leave { swarm, .. } => swarm,
+            Request::Offer(_, ref offer) => offer.info_hash,
+            Request::Open(_, ref open) => open.info_hash,
+            Request::Scrape(connection, scrape, reply) => {
                 let counts = told
                     .into_iter()
                     .flatten()
@@ -133,6 +133,8 @@ impl Hub {
     /// All other nodes are out of reach.
     pub(crate) fn lose_all_nodes(&self) {
         self.drop_lines(RelayReason::PeerLeft, |_| true);
+        // Nobody sweeps these while this node is alone.
+        self.await_no_more(Tickets::clear);
         for shard in &self.shards {
             lock(shard).forget_offers();
         }
@@ -143,14 +145,19 @@ impl Hub {
         for shard in &self.shards {
             lock(shard).sweep_offers(now);
         }
-        let in_vain = self.others.as_ref().map(|shared| lock(&shared.tickets).sweep(now));
-        for trip in in_vain.into_iter().flatten() {
-            self.decide(self.shard(&trip.swarm), |shard| shard.await_no_more(&trip));
-        }
+        self.await_no_more(|tickets| tickets.sweep(now));
         let is_late =
             |line: &Line| line.is_pending() && now.saturating_duration_since(line.since) > OPENING_TIME;
         for line in self.lines(is_late) {
             self.decide(self.shard(&line.open.info_hash), |shard| shard.give_up(&line));
+        }
+    }
+
+    /// Tickets are given up: who waits for somebody to come with one is told.
+    fn await_no_more(&self, give_up: impl FnOnce(&mut Tickets) -> Vec<Trip>) {
+        let in_vain = self.others.as_ref().map(|shared| give_up(&mut lock(&shared.tickets)));
+        for trip in in_vain.into_iter().flatten() {
+            self.decide(self.shard(&trip.swarm), |shard| shard.await_no_more(&trip));
         }
     }
 

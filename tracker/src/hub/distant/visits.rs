@@ -24,6 +24,8 @@ use crate::relay::{End, Opening};
 use crate::signal::ToPeer;
 use crate::{ConnectionId, lock};
 
+const TOO_MANY: (Rejection, RelayReason) = (Rejection::RelayChannels, RelayReason::TooManyChannels);
+
 impl Shard {
     fn shared(&self) -> Option<&Arc<Shared>> {
         self.others.as_ref().map(|others| &others.shared)
@@ -49,18 +51,16 @@ impl Shard {
         let Some(url) = shared.public_url.clone() else { return false };
         // Not from the hub's own generator, which is quick and can be foreseen.
         let ticket = Ticket::new(rand::random());
-        if !lock(&shared.tickets).grant(trip, ticket, is_awaited, now) {
-            self.metrics.reject(Rejection::Ticket);
+        if !lock(&shared.tickets).grant(node, trip, ticket, is_awaited, now) {
+            self.metrics.reject(Rejection::Tickets);
             return false;
         }
         self.tell(node, Words::Visit { to: theirs, url, ticket })
     }
 
-    /// It gets the channel otherwise.
-    pub(super) fn uninvite(&self, trip: &Trip) {
-        if let Some(shared) = self.shared() {
-            lock(&shared.tickets).cancel(trip);
-        }
+    /// It gets the channel otherwise. Gives whether the peer that is here waits for it.
+    pub(super) fn uninvite(&self, trip: &Trip) -> bool {
+        self.shared().is_some_and(|shared| lock(&shared.tickets).cancel(trip))
     }
 
     /// The other node lets the peer come that asked for this line.
@@ -104,15 +104,26 @@ impl Shard {
         visit: &RelayVisit,
         now: Instant,
     ) -> Result<(End, End), (Rejection, RelayReason)> {
-        let too_many = (Rejection::RelayChannels, RelayReason::TooManyChannels);
         let trip = Trip { swarm: visit.info_hash, from: visit.peer_id, to: visit.to_peer_id };
         // Before the ticket is looked at: nobody tries many.
         if !self.common.may_relay(connection, now) || self.channels.count() >= self.limits.channels {
-            return Err(too_many);
+            return Err(TOO_MANY);
         }
-        if !self.shared().is_some_and(|shared| lock(&shared.tickets).take(&trip, &visit.ticket, now)) {
-            return Err((Rejection::Ticket, RelayReason::NotInSwarm));
+        let taken = self.shared().and_then(|shared| lock(&shared.tickets).take(&trip, &visit.ticket, now));
+        let is_awaited = taken.ok_or((Rejection::Ticket, RelayReason::NotInSwarm))?;
+        let opened = self.open_for_visitor(connection, &trip);
+        if opened.is_err() && is_awaited {
+            self.await_no_more(&trip);
         }
+        opened
+    }
+
+    /// The two ends of a channel from who came to the peer that is here.
+    fn open_for_visitor(
+        &mut self,
+        connection: ConnectionId,
+        trip: &Trip,
+    ) -> Result<(End, End), (Rejection, RelayReason)> {
         let refused = |reason| (Rejection::RelayRefused, reason);
         let host = self.registry.relay_capable(&trip.swarm, &trip.to);
         let (host, can) = host.ok_or(refused(RelayReason::UnknownPeer))?;
@@ -128,7 +139,7 @@ impl Shard {
         match self.channels.open(visitor, host) {
             Ok(Opening::Opened { asker, other }) => Ok((asker, other)),
             Ok(Opening::Existing) => Err(refused(RelayReason::Other)),
-            Err(RelayReason::TooManyChannels) => Err(too_many),
+            Err(RelayReason::TooManyChannels) => Err(TOO_MANY),
             Err(reason) => Err(refused(reason)),
         }
     }
