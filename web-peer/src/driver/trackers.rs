@@ -24,8 +24,8 @@ pub(super) const MAX_TORRENT_TRACKERS: usize = 8;
 const MAX_TRACKERS: usize = 32;
 /// Most other nodes of the own tracker's cluster with a socket; peers at further ones are reached through the own tracker.
 const MAX_NODES: usize = 8;
-/// Most nodes that were out of reach and are left alone for a while. With so many it is not the nodes: what is left are ways
-/// through the own tracker.
+/// Most nodes that were out of reach and are left alone for a while. With so many it is this side that cannot get out, and
+/// one more would be waited for in vain.
 const MAX_LEFT_ALONE: usize = 32;
 
 /// Names one tracker of this tab; never used twice.
