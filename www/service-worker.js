@@ -13,8 +13,10 @@ const scope = new URL(registration.scope);
 const CACHE = "enxame-shell-";
 // What index.html does not name.
 const UNNAMED = ["worker.js", "clock.js", "manifest.webmanifest", "icon-192.png", "icon-512.png", "icon-maskable-512.png"];
-// Milliseconds between two looks at whether the tab that should answer is still there.
+// Milliseconds between two looks at whether a tab is still there.
 const LOOK = 1000;
+// So often a page that was there when another was loaded is looked for before it counts as one that stays.
+const LOOKS = 3;
 // Earlier builds whose programs stay while tabs are open that may run them, at most.
 const EARLIER = 3;
 
@@ -146,7 +148,7 @@ function isHashed(path) {
 async function index(event) {
   try {
     const response = await fetch(event.request);
-    if (response.ok) event.waitUntil(keepShell(response.clone()).catch(() => {}));
+    if (response.ok) event.waitUntil(keepShell(response.clone(), event.resultingClientId).catch(() => {}));
     return response;
   } catch (error) {
     return kept(scope.href, error);
@@ -171,16 +173,19 @@ async function kept(url, error) {
   return found;
 }
 
+// The build that was last asked for.
+let latest = null;
+
 // Keeps the build of this index.html, and lets go of all others. Its own place in the cache is written last, so that a build
-// that is kept is kept whole. While other tabs are open, the programs of earlier builds stay: a tab starts workers when it first
-// needs them, and the server may have no other build than the latest by then.
-async function keepShell(response) {
+// that is kept is kept whole. While other tabs are open than the one that is `loading`, the programs of earlier builds stay: a tab
+// starts workers when it first needs them, and the server may have no other build than the latest by then.
+async function keepShell(response, loading) {
   response ??= await fetch(scope.href, { cache: "no-cache" });
   if (!response.ok || new URL(response.url).origin !== scope.origin) return;
   const html = await response.text();
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(html));
   const hex = [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  const name = CACHE + hex.slice(0, 16);
+  const name = (latest = CACHE + hex.slice(0, 16));
   const cache = await caches.open(name);
   if (!(await cache.match(scope.href))) {
     const named = [...html.matchAll(/(?:href|src|data-js|data-wasm)="([^"#]+)"/g)].map(([, url]) => new URL(url, scope));
@@ -190,10 +195,26 @@ async function keepShell(response) {
     const { status, headers } = response;
     await cache.put(scope.href, new Response(html, { status, headers: plain(headers) }));
   }
+  const spared = (await isOpenElsewhere(loading)) ? EARLIER : 0;
+  // Another came meanwhile: it is no earlier one, and lets go of this one.
+  if (latest !== name) return;
   const others = (await caches.keys()).filter((other) => other.startsWith(CACHE) && other !== name);
-  const spared = (await pages({ includeUncontrolled: true })).length > 1 ? EARLIER : 0;
   const gone = others.splice(0, Math.max(0, others.length - spared));
   await Promise.all([...gone.map((other) => caches.delete(other)), ...others.map(keepPrograms)]);
+}
+
+// Whether the page is open in another tab than the one that is `loading` (its id, if one is). That one may not be listed yet, and
+// the page whose place it takes (a reload) may still be: it goes once the new one is there, and today's browsers do not say which
+// it is. A tab that is spared for nothing costs room until the next time; one that is overlooked could start no worker any more.
+async function isOpenElsewhere(loading) {
+  // Answers when it is there, or never will be.
+  if (loading) await clients.get(loading);
+  for (let looks = 1; ; looks++) {
+    const others = (await pages({ includeUncontrolled: true })).filter((tab) => tab.id !== loading);
+    if (others.length === 0) return false;
+    if (!loading || looks === LOOKS) return true;
+    await new Promise((resolve) => setTimeout(resolve, LOOK));
+  }
 }
 
 // What is left of an earlier build opens no page.

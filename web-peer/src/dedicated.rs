@@ -323,8 +323,8 @@ fn announce(scope: &DedicatedWorkerGlobalScope, text: &str) {
 }
 
 /// Inside a worker: answers every request with what `handler` makes of it, several at a time, for as long as the
-/// worker lives. A panic, or a promise's failure that nobody handles, is told to the page, which then ends this
-/// worker.
+/// worker lives. What the handler does before it first waits is done before the next request is looked at. A panic, or
+/// a promise's failure that nobody handles, is told to the page, which then ends this worker.
 pub fn serve<Q, R, H, F>(handler: H)
 where
     Q: DeserializeOwned,

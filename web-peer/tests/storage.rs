@@ -2,6 +2,7 @@
 #![cfg(target_arch = "wasm32")]
 #![allow(clippy::unwrap_used, reason = "clippy does not see that these are tests")]
 
+use std::cell::RefCell;
 use std::io::{Cursor, Read as _};
 
 use js_sys::{Array, ArrayBuffer, Promise, Reflect, Uint8Array};
@@ -301,7 +302,7 @@ async fn a_torrent_of_no_bytes_is_complete_and_an_empty_file() {
         shelf.remove(hash).await.unwrap();
     }
     let shelf = Shelf::in_memory(0);
-    shelf.attach(hash, vec![("empty".into(), blob_of(b""))], None);
+    shelf.attach(hash, vec![("empty".into(), blob_of(b""))], None).await;
     assert_eq!(shelf.blob(hash, 0, 0).await.unwrap().size(), 0.0);
 }
 
@@ -336,7 +337,7 @@ async fn seeded_files_are_read_where_they_lie_also_over_their_ends() {
     let shelf = Shelf::in_memory(0);
     let cuts = [0, 10, 10, 700_000, 1_300_000];
     let files = cuts.windows(2).map(|cut| (format!("from {}", cut[0]), blob_of(&data[cut[0]..cut[1]])));
-    shelf.attach(hash, files.collect(), None);
+    shelf.attach(hash, files.collect(), None).await;
     for (offset, len) in [(0, 16_384), (5, 10), (699_999, 2), (524_287, 2), (1_299_990, 10), (0, 1_300_000)] {
         let read = load(&shelf, hash, offset as u64, len as u32).unwrap().to_vec();
         assert_eq!(read, data[offset..offset + len], "{offset} {len}");
@@ -358,7 +359,7 @@ async fn of_files_that_were_not_read_yet_no_piece_is_given_before_its_hash_was_f
         files.collect::<Vec<_>>()
     };
     let shelf = Shelf::in_memory(0);
-    shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes)));
+    shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes))).await;
     let altered = LoadError::Altered { file: "from 100".into() };
     for (offset, len) in [(PIECE, 5), (PIECE * 2 - 1, 1), (PIECE - 1, 2)] {
         assert_eq!(load(&shelf, hash, u64::from(offset), len).unwrap_err(), altered, "{offset} {len}");
@@ -369,7 +370,7 @@ async fn of_files_that_were_not_read_yet_no_piece_is_given_before_its_hash_was_f
     }
     assert_eq!(load(&shelf, hash, data.len() as u64 - 1, 2).unwrap_err(), LoadError::Missing);
     // Fewer hashes than pieces: what has none is never given.
-    shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes[..20])));
+    shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes[..20]))).await;
     assert!(load(&shelf, hash, 5, 100).is_ok());
     assert_eq!(load(&shelf, hash, u64::from(PIECE) * 2, 1).unwrap_err(), LoadError::Missing);
 }
@@ -452,7 +453,7 @@ async fn a_check_of_seeded_files_names_the_one_that_has_other_bytes() {
     let mut hashes: Vec<u8> = data.chunks(PIECE as usize).flat_map(sha1).collect();
     let shelf = Shelf::in_memory(0);
     let files = || vec![("one".into(), blob_of(&data[..100])), ("two".into(), blob_of(&data[100..]))];
-    shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes)));
+    shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes))).await;
     assert_eq!(check_all(&shelf, hash, &data).await, [const { Ok(true) }; 3]);
     let mut other = data.clone();
     other[PIECE as usize * 2] ^= 1;
@@ -460,7 +461,7 @@ async fn a_check_of_seeded_files_names_the_one_that_has_other_bytes() {
     assert_eq!(check_all(&shelf, hash, &other).await, [Ok(true), Ok(true), Err(altered.clone())]);
     // What was found right is not in doubt any more.
     hashes[0] ^= 1;
-    shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes)));
+    shelf.attach(hash, files(), Some(Doubt::new(PIECE, &hashes))).await;
     assert_eq!(load(&shelf, hash, 50, 1).unwrap_err(), LoadError::Altered { file: "one".into() });
     assert_eq!(check_all(&shelf, hash, &data).await[0], Ok(true));
     assert!(load(&shelf, hash, 50, 1).is_ok());
@@ -473,7 +474,7 @@ async fn a_seeded_file_that_changed_or_vanished_is_named() {
     for (name, vanish) in [("changed.bin", false), ("vanished.bin", true)] {
         let handle = own_file(name, &bytes(8, 100_000)).await;
         let file: File = done(handle.get_file()).await;
-        shelf.attach(hash, vec![("other".into(), blob_of(b"12345")), (name.into(), file.into())], None);
+        shelf.attach(hash, vec![("other".into(), blob_of(b"12345")), (name.into(), file.into())], None).await;
         assert!(shelf.blob(hash, 0, 100_005).await.is_ok());
         if vanish {
             done::<JsValue>(root().await.remove_entry(name)).await;
@@ -588,4 +589,77 @@ async fn a_removed_torrent_leaves_nothing() {
     assert_eq!(put(&shelf, hash, 0, b"late").await, Verdict::Failed(StoreError::NotOpen));
     // Of one that was never there nothing is left either.
     shelf.remove(hash).await.unwrap();
+}
+
+/// Keeps many torrents' records, removes them and opens them, all at once, where each asks for the next thing as soon as the last is
+/// done. What a tab with active torrents does all the time.
+#[wasm_bindgen_test]
+async fn what_is_asked_for_first_is_done_first_however_many_ask() {
+    const ROUNDS: u32 = 5;
+    let shelf = private().await;
+    let id = shelf.folder().unwrap().to_owned();
+    let (asked, done) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+    let record = |torrent: u32, round: u32| format!("{torrent} {round}");
+    let torrents: Vec<_> = (0..6).map(|torrent| hash(&format!("one of many {torrent}"))).collect();
+    let (shelf, asked, done, record) = (&shelf, &asked, &done, &record);
+    let busy = torrents.iter().zip(0..).map(|(hash, torrent)| async move {
+        for round in 0..ROUNDS {
+            for step in 0..3 {
+                asked.borrow_mut().push((torrent, round, step));
+                match step {
+                    0 => shelf.create(*hash, lengths(10)).await.map(drop),
+                    1 => shelf.remove(*hash).await,
+                    _ => shelf.remember(*hash, record(torrent, round).as_bytes(), None).await,
+                }
+                .unwrap();
+                done.borrow_mut().push((torrent, round, step));
+            }
+        }
+    });
+    futures::future::join_all(busy).await;
+    assert_eq!(done.borrow().len(), torrents.len() * ROUNDS as usize * 3);
+    assert_eq!(*done.borrow(), *asked.borrow());
+    let mut found: Vec<_> = shelf.found().await.into_iter().map(|found| found.record).collect();
+    found.sort();
+    let last: Vec<_> = (0..6).map(|torrent| record(torrent, ROUNDS - 1).into_bytes()).collect();
+    assert_eq!(found, last, "in {id}");
+    for hash in &torrents {
+        shelf.remove(*hash).await.unwrap();
+    }
+}
+
+#[wasm_bindgen_test]
+async fn what_is_asked_last_of_a_torrent_holds() {
+    let (hash, others) = (hash("asked last"), [hash("asked before"), hash("asked first")]);
+    let shelf = private().await;
+    let data = bytes(18, 100);
+    // Two of other torrents come first; when the first is done, the last word on this one comes.
+    let crowd = async |before: &mut (dyn Future<Output = ()> + Unpin),
+                       last: &mut (dyn Future<Output = ()> + Unpin)| {
+        let first = Box::pin(async { shelf.remember(others[1], b"{}", None).await.unwrap() });
+        let second = async { shelf.remember(others[0], b"{}", None).await.unwrap() };
+        let after = async {
+            first.await;
+            last.await;
+        };
+        futures::join!(after, second, before);
+    };
+    let remember = |record: &'static [u8]| {
+        let shelf = &shelf;
+        Box::pin(async move { shelf.remember(hash, record, None).await.unwrap() })
+    };
+    crowd(&mut remember(b"listed"), &mut remember(b"unlisted")).await;
+    let records: Vec<_> = shelf.found().await.into_iter().filter(|found| found.info_hash == hash).collect();
+    assert_eq!(records[0].record, b"unlisted");
+
+    let remove = || Box::pin(async { shelf.remove(hash).await.unwrap() });
+    crowd(&mut remove(), &mut Box::pin(async { drop(shelf.create(hash, lengths(100)).await.unwrap()) }))
+        .await;
+    assert_eq!(put(&shelf, hash, 0, &data).await, Verdict::Stored, "added again after it was removed");
+    let files = vec![("own".into(), blob_of(&data))];
+    crowd(&mut remove(), &mut Box::pin(shelf.attach(hash, files, None))).await;
+    assert_eq!(load(&shelf, hash, 0, 100).unwrap().to_vec(), data, "seeded after it was removed");
+    for hash in [hash, others[0], others[1]] {
+        shelf.remove(hash).await.unwrap();
+    }
 }

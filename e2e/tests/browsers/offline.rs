@@ -68,6 +68,11 @@ async fn the_program_of_an_earlier_build_stays_while_a_tab_may_run_it() -> Resul
     let load = "const [done] = arguments;
         fetch('web-peer-0123456789abcdef.js').then((response) => response.text()).then(done, (error) => done(String(error)));";
     wait_for(&old, load, &json!("earlier")).await?;
+    // Another tab that comes and goes changes nothing about that.
+    new.close().await?;
+    ensure!(old.run_async(keep, vec![]).await?.is_null());
+    let new = old.open_beside(&tracker.url_with("lang=en&ice=")).await?;
+    wait_for(&new, left, &program).await?;
     old.close().await?;
     new.reload().await?;
     wait_for(&new, left, &json!([])).await

@@ -212,11 +212,16 @@ impl Peer {
 
     pub(super) fn attached(&mut self, now: Time, key: u32, intake: &Intake, result: Result<(), StoreError>) {
         let hash = intake.info_hash;
-        if let Err(error) = result {
-            if let Some(torrent) = self.torrent(key) {
-                torrent.stillborn(error.into());
+        let Some(torrent) = self.torrent(key) else {
+            // Its row was removed meanwhile: a download of the same stays in the list, and goes on with its own bytes.
+            let older = self.by_hash(hash).filter(|older| result.is_ok() && !older.from_files);
+            if let Some(older) = older.map(|older| older.key) {
+                self.open_store(older, intake.info.clone());
             }
             return;
+        };
+        if let Err(error) = result {
+            return torrent.stillborn(error.into());
         }
         // The files are those of a torrent that is in the list: that row becomes the seeder's.
         let (mut magnet, mut limits, mut before) = (None, RateLimits::default(), AllTime::default());

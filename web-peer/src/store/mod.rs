@@ -1,15 +1,16 @@
 //! Where torrents' bytes are kept: the page's handle to this tab's storage worker.
 //!
-//! In the worker, in reading order: `serve` takes messages (`protocol`); `shelf` has all torrents;
-//! `claim` says which folder is this tab's, by a Web Lock (`locks`); `private` keeps a torrent in the private file
-//! system (`opfs`), with the pieces that it has (`have`) and what is remembered of it (`record`); `memory` where there
-//! is no such file system; `blobs` reads the user's own files, and ahead (`read_ahead`); `archive` makes a zip,
-//! `zipping` while it is read, through the page's `zip`.
+//! In the worker, in reading order: `serve` takes messages (`protocol`); `shelf` has all torrents, and opens, remembers and
+//! removes them in the order of the requests (`line`); `claim` says which folder is this tab's, by a Web Lock (`locks`);
+//! `private` keeps a torrent in the private file system (`opfs`), with the pieces that it has (`have`) and what is
+//! remembered of it (`record`); `memory` where there is no such file system; `blobs` reads the user's own files, and
+//! ahead (`read_ahead`); `archive` makes a zip, `zipping` while it is read, through the page's `zip`.
 
 mod archive;
 mod blobs;
 mod claim;
 mod have;
+mod line;
 mod locks;
 mod memory;
 mod opfs;

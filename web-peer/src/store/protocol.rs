@@ -1,4 +1,8 @@
 //! What the page and its storage worker say to each other. What goes beside a message is named with it.
+//!
+//! In which order things are done: `Remember`, `Create`, `Attach` and `Remove`, of all torrents, one after the other and as they came,
+//! so that the last word on a torrent holds. They are answered in that order. The others wait for none of these, nor these for them:
+//! whoever reads from a torrent or writes to it waits for the answer that says that it is open.
 
 use serde::{Deserialize, Serialize};
 use shared::InfoHash;
@@ -8,7 +12,8 @@ use super::record::Lengths;
 /// From the page to the storage worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToStorage {
-    /// Open the store: this folder if it can be had. Comes first, once. Answered by `Opened`.
+    /// Open the store: this folder if it can be had. Comes first, once, and nothing else before its answer: that would be refused
+    /// (`NotOpen`). Answered by `Opened`.
     Open { preferred: Option<String> },
     /// Remember a torrent. Beside it: the buffer of its record, and of its info dictionary, if that is known. Answered
     /// by `Done`.

@@ -1,5 +1,6 @@
 //! The storage worker: takes messages, has the [`Shelf`] do what they say, answers.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use js_sys::{ArrayBuffer, Uint8Array};
@@ -14,22 +15,17 @@ type Answer = Message<FromStorage, Part>;
 
 /// Runs the storage worker.
 pub fn serve() {
-    // `Open` comes first; what else comes meanwhile waits for it.
-    let shelf: Rc<futures::lock::Mutex<Option<Rc<Shelf>>>> = Rc::default();
+    let shelf: Rc<OnceCell<Shelf>> = Rc::default();
     dedicated::serve(move |request: ToStorage, parts: Vec<JsValue>| {
         let shelf = shelf.clone();
         async move {
-            let mut opened = shelf.lock().await;
             if let ToStorage::Open { preferred } = &request {
-                let new = Rc::new(Shelf::open(preferred.as_deref()).await);
-                *opened = Some(new.clone());
-                drop(opened);
-                return open(&new).await;
+                let new = Shelf::open(preferred.as_deref()).await;
+                return open(shelf.get_or_init(|| new)).await;
             }
-            let found = opened.clone();
-            drop(opened);
-            match found {
-                Some(shelf) => answer(&shelf, request, &parts).await.unwrap_or_else(failed),
+            // Nothing is waited for between here and the shelf's own line, so requests join that as they came.
+            match shelf.get() {
+                Some(shelf) => answer(shelf, request, &parts).await.unwrap_or_else(failed),
                 None => failed(StoreError::NotOpen),
             }
         }
@@ -82,7 +78,7 @@ async fn answer(shelf: &Shelf, request: ToStorage, parts: &[JsValue]) -> Result<
                 }
                 None => None,
             };
-            shelf.attach(info_hash, files, doubt);
+            shelf.attach(info_hash, files, doubt).await;
             Message::bare(FromStorage::Done)
         }
         ToStorage::Store { info_hash, piece, offset, expected } => {

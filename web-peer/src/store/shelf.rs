@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use futures::lock::Mutex;
 use js_sys::{Array, ArrayBuffer, Uint8Array};
 use sha1::{Digest as _, Sha1};
 use shared::InfoHash;
@@ -16,6 +15,7 @@ use web_sys::{Blob, FileSystemDirectoryHandle};
 use super::archive::{Archive, Run};
 use super::blobs::{self, Attached};
 use super::claim::{self, Claim};
+use super::line::Line;
 use super::memory::{MEMORY_LIMIT, Memory};
 use super::opfs;
 use super::private::{self, Private};
@@ -54,8 +54,9 @@ pub struct Shelf {
     places: RefCell<SortedMap<InfoHash, Place>>,
     /// By the number that the page gave them.
     zips: RefCell<SortedMap<u32, Zipping>>,
-    /// Held while folders and small files change, which takes several steps.
-    changing: Mutex<()>,
+    /// Those who open, remember, attach and remove torrents, in the order in which they came: it takes several steps, and what
+    /// came last is to hold.
+    changing: Line,
 }
 
 /// What a folder had of one torrent.
@@ -79,7 +80,7 @@ impl Shelf {
             hasher: Hasher::here(),
             places: RefCell::default(),
             zips: RefCell::default(),
-            changing: Mutex::new(()),
+            changing: Line::default(),
         }
     }
 
@@ -91,7 +92,7 @@ impl Shelf {
             hasher: Hasher::here(),
             places: RefCell::default(),
             zips: RefCell::default(),
-            changing: Mutex::new(()),
+            changing: Line::default(),
         }
     }
 
@@ -108,7 +109,7 @@ impl Shelf {
     /// What the folder has. Folders that are none of ours are deleted.
     pub async fn found(&self) -> Vec<Found> {
         let Some(claim) = &self.claim else { return Vec::new() };
-        let _changing = self.changing.lock().await;
+        let _turn = self.changing.turn().await;
         let mut found = Vec::new();
         for name in opfs::folders(&claim.folder).await {
             let Some(folder) = opfs::existing_folder(&claim.folder, &name).await else { continue };
@@ -129,7 +130,7 @@ impl Shelf {
         info: Option<&[u8]>,
     ) -> Result<(), StoreError> {
         let Some(claim) = &self.claim else { return Ok(()) };
-        let _changing = self.changing.lock().await;
+        let _turn = self.changing.turn().await;
         let folder = opfs::folder(&claim.folder, &hash.to_string()).await?;
         if let Some(info) = info {
             // It never changes, so it is written once.
@@ -144,7 +145,7 @@ impl Shelf {
     /// Opens one torrent's store and says which pieces are there.
     pub async fn create(&self, hash: InfoHash, lengths: Lengths) -> Result<Have, StoreError> {
         let geometry = lengths.geometry().ok_or_else(|| StoreError::BadInfo("its lengths".into()))?;
-        let _changing = self.changing.lock().await;
+        let _turn = self.changing.turn().await;
         match self.place(hash) {
             Some(Place::Private(private)) => return Ok(private.have()),
             Some(Place::Memory(memory)) => return Ok(memory.have()),
@@ -173,7 +174,8 @@ impl Shelf {
     }
 
     /// Reads this torrent from the user's own files from now on; with `doubt`, no piece before its hash was found right.
-    pub fn attach(&self, hash: InfoHash, files: Vec<(String, Blob)>, doubt: Option<Doubt>) {
+    pub async fn attach(&self, hash: InfoHash, files: Vec<(String, Blob)>, doubt: Option<Doubt>) {
+        let _turn = self.changing.turn().await;
         self.places.borrow_mut().insert(hash, Place::Attached(Rc::new(Attached::new(files, doubt))));
     }
 
@@ -322,7 +324,7 @@ impl Shelf {
 
     /// Forgets a torrent and deletes its data.
     pub async fn remove(&self, hash: InfoHash) -> Result<(), StoreError> {
-        let _changing = self.changing.lock().await;
+        let _turn = self.changing.turn().await;
         let place = self.places.borrow_mut().remove(&hash);
         // Closes its files, unless a zip of it is being made; then the deletion waits for that.
         drop(place);

@@ -1,6 +1,7 @@
 //! How soon the page answers its user while a large file arrives.
 
 use std::convert::Infallible;
+use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::time::Duration;
 
@@ -77,20 +78,15 @@ pub(crate) async fn input(report: &mut Report, typing: Typing) -> Result<()> {
         }
         let (mut answers, tasks) = (numbers(&found["answers"]), numbers(&found["tasks"]));
         let keys = found["keys"].as_u64().context("the page counts no keys")?;
-        eprintln!("    {keys} keys, the slowest answers {:?} ms", slowest_of(&answers));
-        eprintln!(
-            "    {} tasks of 50 ms and more, the longest {:?} ms; load average {}",
-            tasks.len(),
-            slowest_of(&tasks),
-            load()
-        );
         // What is not among them took less than that.
         answers.resize(answers.len().max(usize::try_from(keys)?), PROMPT);
-        usual.extend(median(&answers));
-        late.push(answers.iter().filter(|millis| **millis > 100.0).count() as f64);
-        slowest.push(answers.into_iter().fold(PROMPT, f64::max));
-        long.push(tasks.len() as f64);
-        longest.push(tasks.into_iter().fold(50.0, f64::max));
+        let run = Run::new(&answers, &tasks);
+        eprintln!("    {run}; load average {}", load());
+        usual.push(run.usual);
+        late.push(run.late as f64);
+        slowest.push(run.slowest);
+        long.push(run.long as f64);
+        longest.push(run.longest);
     }
     report.add(Figure::alone("usual answer to a key while a file arrives", "ms", usual, ""));
     report.add(Figure::alone("slowest answer to a key meanwhile", "ms", slowest, "100 ms"));
@@ -100,12 +96,44 @@ pub(crate) async fn input(report: &mut Report, typing: Typing) -> Result<()> {
     Ok(())
 }
 
-/// The ten that took longest.
-fn slowest_of(millis: &[f64]) -> Vec<f64> {
-    let mut sorted = millis.to_vec();
-    sorted.sort_by(|one, other| other.total_cmp(one));
-    sorted.truncate(10);
-    sorted
+/// What became of one run's keys; times in milliseconds.
+struct Run {
+    keys: usize,
+    /// Half of the answers came within this.
+    usual: f64,
+    slowest: f64,
+    /// Keys that were not answered within 100 ms.
+    late: usize,
+    /// Tasks of 50 ms and more.
+    long: usize,
+    /// 50 where none is long.
+    longest: f64,
+}
+
+impl Run {
+    /// From how long each answer and each long task took.
+    fn new(answers: &[f64], tasks: &[f64]) -> Self {
+        Self {
+            keys: answers.len(),
+            usual: median(answers).unwrap_or(PROMPT),
+            slowest: answers.iter().copied().fold(PROMPT, f64::max),
+            late: answers.iter().filter(|millis| **millis > 100.0).count(),
+            long: tasks.len(),
+            longest: tasks.iter().copied().fold(50.0, f64::max),
+        }
+    }
+}
+
+impl Display for Run {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { keys, usual, slowest, late, long, longest } = self;
+        write!(
+            f,
+            "{keys} keys: half answered within {usual:.0} ms, the slowest after {slowest:.0}, {late} later than 100; "
+        )?;
+        write!(f, "{long} tasks of 50 ms and more")?;
+        if *long > 0 { write!(f, ", the longest {longest:.0}") } else { Ok(()) }
+    }
 }
 
 /// How busy the machine is: runnable processes over the last minute; empty where the system does not say.
@@ -144,4 +172,21 @@ async fn type_on(page: &Page) -> Result<Infallible> {
 
 fn numbers(list: &Value) -> Vec<f64> {
     list.as_array().into_iter().flatten().filter_map(Value::as_f64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_one_short_line_however_many_keys_there_were() {
+        let mut answers = vec![PROMPT; 700];
+        answers.extend(vec![24.0; 290]);
+        answers.extend([168.0; 10]);
+        let says = "1000 keys: half answered within 16 ms, the slowest after 168, 10 later than 100; ";
+        let calm = Run::new(&answers, &[]).to_string();
+        assert_eq!(calm, format!("{says}0 tasks of 50 ms and more"));
+        let busy = Run::new(&answers, &[61.2; 300]).to_string();
+        assert_eq!(busy, format!("{says}300 tasks of 50 ms and more, the longest 61"));
+    }
 }
