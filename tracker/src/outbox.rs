@@ -255,7 +255,7 @@ impl Outbox {
         let bytes = cost(&message);
         let mut waiting = lock(&self.waiting);
         if waiting.signal_bytes + bytes > MAX_SIGNAL_BACKLOG {
-            waiting.end(Ending::SlowReader);
+            self.end_with(&mut waiting, Ending::SlowReader);
         } else {
             waiting.push_signal(bytes, message);
         }
@@ -298,12 +298,18 @@ impl Outbox {
 
     /// Ends the connection, before anything that waits.
     pub(crate) fn end(&self, ending: Ending) {
-        self.is_over.store(true, Ordering::Release);
         let mut waiting = lock(&self.waiting);
-        waiting.end(ending);
+        self.end_with(&mut waiting, ending);
         self.settle(&mut waiting);
         drop(waiting);
         self.waker.wake();
+    }
+
+    /// Nothing else is said from here on, nothing kept, and the connection has no say any more.
+    fn end_with(&self, waiting: &mut Waiting, ending: Ending) {
+        self.is_over.store(true, Ordering::Release);
+        waiting.ending.get_or_insert(ending);
+        waiting.clear();
     }
 
     /// A channel is open: queues the message that tells so, ahead of what other channels hold.
@@ -313,7 +319,7 @@ impl Outbox {
         let cost = lane.opening_cost();
         let mut waiting = lock(&self.waiting);
         if waiting.signal_bytes + cost > MAX_SIGNAL_BACKLOG {
-            waiting.end(Ending::SlowReader);
+            self.end_with(&mut waiting, Ending::SlowReader);
         } else {
             waiting.signal_bytes += cost;
             waiting.lanes.insert(channel, lane);
@@ -476,12 +482,6 @@ impl Waiting {
     fn push_signal(&mut self, bytes: usize, message: ToPeer) {
         self.signal_bytes += bytes;
         self.signals.push_back((bytes, message));
-    }
-
-    /// Nothing else is said from here on, and nothing kept.
-    fn end(&mut self, ending: Ending) {
-        self.ending.get_or_insert(ending);
-        self.clear();
     }
 
     fn clear(&mut self) {

@@ -37,7 +37,7 @@ use crate::limits::{MAX_MEMBERSHIPS, MAX_PEERS, MAX_PEERS_PER_SWARM};
 use crate::signal::{Announce, Answer, Forwarded, TargetedOffer, ToPeer};
 use swarm::{Peer, Swarm};
 pub use tally::Tally;
-pub(crate) use tally::add_below;
+pub(crate) use tally::{add_below, add_within};
 
 /// Time in which an offer can be answered. A client gives one up after 50 s; the rest is for slow links.
 pub const OFFER_LIFETIME: Duration = Duration::from_secs(120);

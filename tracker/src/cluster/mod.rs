@@ -42,7 +42,7 @@ pub(crate) use member::Member;
 
 use crate::limits::Limits;
 use crate::metrics::{Counter, Exposition, Histogram};
-use crate::registry::Membership;
+use crate::registry::{Membership, add_within};
 use crate::signal::{Announce, TargetedOffer};
 use crate::{ConnectionId, lock};
 use backend::{Draw, Entry, NodeId};
@@ -220,10 +220,9 @@ impl Shared {
     /// Asks the others, and gives the request back if that is not possible: they are away, or too much waits.
     pub(crate) fn ask(&self, request: Request) -> Result<(), Request> {
         let cost = request.cost();
-        if !self.is_joined() || self.request_bytes.load(Ordering::Relaxed) + cost > MAX_REQUEST_BYTES {
+        if !self.is_joined() || !add_within(&self.request_bytes, cost, MAX_REQUEST_BYTES) {
             return Err(request);
         }
-        self.request_bytes.fetch_add(cost, Ordering::Relaxed);
         self.requests.try_send(request).map_err(|error| {
             self.request_bytes.fetch_sub(cost, Ordering::Relaxed);
             error.into_inner()

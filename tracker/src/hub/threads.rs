@@ -17,6 +17,8 @@ const CLIENTS: usize = 3;
 /// Few of both, so that they meet, and take each other's place in swarms of several shards.
 const SWARMS: u8 = 6;
 const PEERS: u8 = 5;
+/// After so long every peer is forgotten.
+const SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Announces with a key that all have: whoever says a peer id takes it over.
 fn announce(info_hash: InfoHash, peer_id: PeerId, event: Event) -> ToTracker {
@@ -64,7 +66,8 @@ fn live(hub: &Hub, seed: u64) -> usize {
                     hub.handle(near, ToTracker::RelayClose(close), now);
                 }
             }
-            17 => hub.expire(now),
+            // Now nobody has been silent for long; later everybody has.
+            17 => hub.expire(if rng.random() { now + SILENCE } else { now }),
             18 => _ = hub.counts(),
             _ => {
                 hub.disconnect(clients[n].id);
@@ -75,16 +78,18 @@ fn live(hub: &Hub, seed: u64) -> usize {
         for (n, client) in clients.iter_mut().enumerate() {
             while let Some(next) = waiting(&client.outbox) {
                 match next {
-                    Next::Opened(channel, _) => channels.push((n, channel)),
+                    Next::Opened(channel, _) => {
+                        opened += 1;
+                        channels.push((n, channel));
+                    }
                     // Somebody took over one of its peers.
                     Next::End(_) => {
                         hub.disconnect(client.id);
                         *client = hub.connect();
                         channels.retain(|(of, _)| *of != n);
                     }
-                    _ => continue,
+                    _ => {}
                 }
-                opened += 1;
             }
         }
     }
@@ -98,12 +103,19 @@ fn whatever_threads_do_at_the_same_time_nothing_is_left_of_it() {
     settings.limits.channels = 8;
     let queues = Arc::new(Queues::new(&settings.limits));
     let hub = Hub::new(&settings, Arc::default(), Arc::clone(&queues));
+    // Says something once, and nobody takes it over.
+    let silent = hub.connect();
+    let (info_hash, peer_id) = (InfoHash::new([SWARMS; 20]), PeerId::new([PEERS; 20]));
+    hub.handle(&silent, announce(info_hash, peer_id, Event::Started), Instant::now());
+    assert_eq!(hub.counts().totals.peers, 1);
     let opened: usize = std::thread::scope(|scope| {
         let hub = &hub;
         let threads: Vec<_> = (0..THREADS).map(|seed| scope.spawn(move || live(hub, seed))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert!(opened > 0, "nobody relayed");
+    assert_eq!((hub.counts().connections, hub.counts().totals), (1, Totals::default()), "it was forgotten");
+    hub.disconnect(silent.id);
     let counts = hub.counts();
     assert_eq!((counts.connections, counts.channels, queues.held()), (0, 0, 0));
     assert_eq!(counts.totals, Totals::default());

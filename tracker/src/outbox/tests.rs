@@ -156,6 +156,7 @@ fn channels_that_come_and_go_leave_nothing_with_a_client_that_does_not_read() {
         outbox.open(ChannelId(n), hash(), opened_by(n, true));
         outbox.close(ChannelId(n), RelayReason::PeerLeft);
     }
+    assert!(outbox.is_over(), "it has no say any more");
     assert_eq!(next(&outbox), Some(Next::End(Ending::SlowReader)));
 }
 
@@ -215,9 +216,11 @@ fn a_client_that_does_not_read_its_signals_is_ended() {
         outbox.signal(long());
     }
     assert_eq!(next(&outbox), Some(Next::Signal(long())));
+    assert!(!outbox.is_over());
     for _ in 0..100 {
         outbox.signal(long());
     }
+    assert!(outbox.is_over(), "it has no say any more");
     assert_eq!(next(&outbox), Some(Next::End(Ending::SlowReader)));
 }
 

@@ -54,6 +54,38 @@ impl Tally {
 
 /// Adds one to what is below this bound; whether it was.
 pub(crate) fn add_below(count: &AtomicUsize, most: usize) -> bool {
-    let more = |count| (count < most).then(|| count + 1);
-    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    add_within(count, 1, most)
+}
+
+/// Adds so many to what stays within this bound by that; whether it does.
+pub(crate) fn add_within(count: &AtomicUsize, more: usize, most: usize) -> bool {
+    let add = |count: usize| count.checked_add(more).filter(|sum| *sum <= most);
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_add_together_stay_within_the_bound() {
+        /// Whoever would look first and add then is caught in nine runs of ten.
+        const ROUNDS: usize = 1_000_000;
+        let (count, most) = (AtomicUsize::new(0), 7);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..ROUNDS {
+                        if add_within(&count, 7, most) {
+                            assert!(count.load(Ordering::Relaxed) <= most);
+                            count.fetch_sub(7, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(count.into_inner(), 0);
+        let full = AtomicUsize::new(usize::MAX);
+        assert!(!add_within(&full, 1, usize::MAX) && add_within(&full, 0, usize::MAX));
+    }
 }

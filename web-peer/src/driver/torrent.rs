@@ -90,8 +90,8 @@ pub(super) struct Torrent {
     pub(super) wants_pause: bool,
     /// Its trackers, the page's own first.
     pub(super) trackers: Vec<TrackerId>,
-    /// Peers that a relay channel was asked for, and of which tracker.
-    pub(super) dialing: Vec<(PeerId, TrackerId)>,
+    /// Peers that a relay channel was asked for, and of which tracker; whether that may answer that it is to be had elsewhere.
+    pub(super) dialing: SortedMap<(PeerId, TrackerId), bool>,
     /// Which tracker named a peer last.
     named: SortedMap<PeerId, TrackerId>,
 }
@@ -123,7 +123,7 @@ impl Torrent {
             attempts: Attempts::default(),
             wants_pause: false,
             trackers: Vec::new(),
-            dialing: Vec::new(),
+            dialing: SortedMap::new(),
             named: SortedMap::new(),
         }
     }
@@ -168,8 +168,13 @@ impl Torrent {
 
     /// Takes the attempts for which `which` holds off the list; whom they were for.
     pub(super) fn take_dials(&mut self, which: impl Fn(PeerId, TrackerId) -> bool) -> Vec<PeerId> {
-        let taken = self.dialing.extract_if(.., |(peer, tracker)| which(*peer, *tracker));
-        taken.map(|(peer, _)| peer).collect()
+        let mut taken = Vec::new();
+        self.dialing.retain(|(peer, tracker), _| {
+            let is_taken = which(*peer, *tracker);
+            taken.extend(is_taken.then_some(*peer));
+            !is_taken
+        });
+        taken
     }
 
     /// A tracker names these peers.

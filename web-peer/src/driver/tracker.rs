@@ -147,13 +147,14 @@ impl Peer {
 
     fn tracker_message(&mut self, now: Time, id: TrackerId, message: ToPeer) {
         let is_node = self.trackers.get(id).is_some_and(Tracker::is_node);
+        if is_node && !is_said_by_nodes(&message) {
+            return;
+        }
         match message {
             ToPeer::RelayRefused { info_hash, to_peer_id, .. } if is_node => {
                 self.visit_refused(now, id, info_hash, to_peer_id);
             }
             ToPeer::RelayOpened(opened) if is_node => self.visit_opened(now, id, &opened),
-            // All else is said by trackers.
-            ToPeer::Announced(_) | ToPeer::Failed(_) | ToPeer::Offer(_) | ToPeer::Answer(_) if is_node => {}
             ToPeer::RelayAt(at) => self.relay_at(now, id, &at),
             ToPeer::Announced(reply) => self.announced(now, id, reply),
             ToPeer::Failed(failed) => {
@@ -165,10 +166,9 @@ impl Peer {
             }
             ToPeer::RelayOpened(opened) => self.relay_opened(now, id, &opened),
             ToPeer::RelayRefused { info_hash, to_peer_id, .. } => {
-                let Some(torrent) = self.by_hash(info_hash) else { return };
-                torrent.take_dials(|peer, _| peer == to_peer_id);
-                if let Some(session) = torrent.session_mut() {
-                    session.handle_dial_failed(now, to_peer_id);
+                // Only what was asked there: others may open a channel to the same peer.
+                if self.take_dial(info_hash, to_peer_id, id).is_some() {
+                    self.dial_failed(now, info_hash, to_peer_id);
                 }
             }
             ToPeer::RelayClosed { channel, .. } => {
@@ -375,12 +375,13 @@ impl Peer {
     pub(super) fn dial(&mut self, now: Time, key: u32, peer: PeerId) {
         let peer_id = self.settings.peer_id;
         let through = self.tracker_towards(key, peer);
+        let own = self.trackers.own().id;
         let Some(torrent) = self.torrent(key) else { return };
         let Some(info_hash) = torrent.info_hash() else { return };
         if let Some(id) = through {
-            torrent.dialing.push((peer, id));
             // Only the page's own tracker sends it to other addresses.
-            let visit = id == self.trackers.own().id;
+            let visit = id == own;
+            torrent.dialing.insert((peer, id), visit);
             self.tell(id, &ToTracker::RelayOpen(RelayOpen { info_hash, peer_id, to_peer_id: peer, visit }));
         } else if let Some(session) = torrent.session_mut() {
             session.handle_dial_failed(now, peer);
@@ -424,6 +425,17 @@ fn strangers(reply: &Announced, complete: bool) -> usize {
     }
 }
 
+/// Whether nodes that are visited for relay channels say this; all else is said by trackers.
+fn is_said_by_nodes(message: &ToPeer) -> bool {
+    matches!(
+        message,
+        ToPeer::RelayOpened(_)
+            | ToPeer::RelayRefused { .. }
+            | ToPeer::RelayClosed { .. }
+            | ToPeer::Reconnect { .. }
+    )
+}
+
 /// The secret for one tracker: another one must not learn it, since it could take our place there.
 fn key_for(secret: &str, url: &str) -> String {
     let digest = Sha1::new().chain_update(secret).chain_update(url).finalize();
@@ -432,7 +444,9 @@ fn key_for(secret: &str, url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use shared::signal::EnxameReply;
+    use shared::relay::ChannelId;
+    use shared::signal::{EnxameReply, OfferRefused, RelayReason};
+    use shared::{OfferId, PeerId};
 
     use super::*;
 
@@ -448,6 +462,21 @@ mod tests {
         assert_eq!(strangers(&reply(0, 0, None), false), MAX_OFFERED, "a tracker that does not count");
         let ours = EnxameReply { v: 1, window: 0, peers: Vec::new(), strangers: 1, ice: None };
         assert_eq!(strangers(&reply(3, 2, Some(ours)), false), 1, "our own tracker knows");
+    }
+
+    #[test]
+    fn nothing_but_relay_messages_is_heard_from_a_node() {
+        let (info_hash, to_peer_id, offer_id) =
+            (InfoHash::new([1; 20]), PeerId::new([2; 20]), OfferId::new([3; 20]));
+        let refused = ToPeer::RelayRefused { info_hash, to_peer_id, reason: RelayReason::UnknownPeer };
+        let closed = ToPeer::RelayClosed { info_hash, channel: ChannelId(1), reason: RelayReason::Done };
+        for heard in [refused, closed, ToPeer::Reconnect { within: 1 }] {
+            assert!(is_said_by_nodes(&heard), "{heard:?}");
+        }
+        let lost = ToPeer::OfferRefused(OfferRefused { info_hash, to_peer_id, offer_id });
+        for ignored in [lost, ToPeer::Announced(reply(1, 1, None))] {
+            assert!(!is_said_by_nodes(&ignored), "{ignored:?}");
+        }
     }
 
     #[test]

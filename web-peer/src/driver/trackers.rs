@@ -22,8 +22,11 @@ use crate::transport::socket::TrackerSocket;
 pub(super) const MAX_TORRENT_TRACKERS: usize = 8;
 /// Most trackers in all: each is a socket.
 const MAX_TRACKERS: usize = 32;
-/// Most other nodes of the own tracker's cluster at a time; peers at further ones are reached through the own tracker.
+/// Most other nodes of the own tracker's cluster with a socket; peers at further ones are reached through the own tracker.
 const MAX_NODES: usize = 8;
+/// Most nodes that were out of reach and are left alone for a while. With so many it is this side that cannot get out, and
+/// one more would be waited for in vain.
+const MAX_LEFT_ALONE: usize = 32;
 
 /// Names one tracker of this tab; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,6 +89,11 @@ impl Tracker {
     /// Whether it is only another node of the own tracker's cluster.
     pub(super) fn is_node(&self) -> bool {
         self.visits.is_some()
+    }
+
+    /// Whether it is a node that was out of reach, and has to wait until it is tried again.
+    pub(super) fn is_left_alone(&self) -> bool {
+        self.is_node() && self.socket.is_none() && self.due.is_some()
     }
 
     /// A torrent takes part in its swarm from now on.
@@ -217,7 +225,8 @@ impl Trackers {
         if let Some(known) = self.known(url, true) {
             return Some(known);
         }
-        if self.count(true) >= MAX_NODES {
+        let left_alone = self.all.iter().filter(|tracker| tracker.is_left_alone()).count();
+        if self.count(true) - left_alone >= MAX_NODES || left_alone >= MAX_LEFT_ALONE {
             return None;
         }
         let id = self.push(url);
@@ -285,11 +294,30 @@ mod tests {
         let nodes: Vec<_> = (1..MAX_NODES).map(|n| trackers.node(&format!("wss://{n}/"))).collect();
         assert!(nodes.iter().all(Option::is_some));
         assert_eq!(trackers.node("wss://further/"), None);
+        // Those out of reach take no place of others.
+        trackers.get_mut(node).unwrap().due = Some(Time::default());
+        let further = trackers.node("wss://further/").unwrap();
+        assert_eq!(trackers.node("wss://a/"), Some(node), "it is known still");
+        trackers.forget_node(further);
+        trackers.get_mut(node).unwrap().due = None;
         trackers.keep(|_| false);
         assert!(trackers.get(node).is_some(), "what is relayed there goes on");
         trackers.forget_node(node);
         trackers.forget_node(trackers.own().id);
         assert!(trackers.get(node).is_none() && trackers.node("wss://further/").is_some());
         assert_eq!(trackers.own().url, "ws://own/");
+    }
+
+    #[test]
+    fn nodes_out_of_reach_are_remembered_up_to_a_bound() {
+        let mut trackers = Trackers::new("ws://own/");
+        for n in 0..MAX_LEFT_ALONE {
+            let node = trackers.node(&format!("wss://{n}/")).unwrap();
+            trackers.get_mut(node).unwrap().due = Some(Time::default());
+        }
+        assert_eq!(trackers.node("wss://further/"), None);
+        let first = trackers.node("wss://0/").unwrap();
+        trackers.forget_node(first);
+        assert!(trackers.node("wss://further/").is_some());
     }
 }

@@ -11,6 +11,7 @@ use shared::signal::{RelayAt, RelayClose, RelayOpen, RelayOpened, RelayReason, R
 use shared::{InfoHash, PeerId};
 
 use super::peer::Peer;
+use super::torrent::Torrent;
 use super::trackers::{Tracker, TrackerId};
 use crate::snapshot::TrackerState;
 use crate::transport::address;
@@ -35,21 +36,34 @@ impl Tracker {
 
 impl Peer {
     fn is_dialing_at(&self, node: TrackerId) -> bool {
-        self.torrents.iter().any(|torrent| torrent.dialing.iter().any(|(_, at)| *at == node))
+        self.torrents.iter().any(|torrent| torrent.dialing.keys().any(|(_, at)| *at == node))
     }
 
-    /// Whether this peer of that swarm was dialed there. It is so no longer.
-    fn take_dial(&mut self, swarm: InfoHash, peer: PeerId, at: TrackerId) -> bool {
-        let Some(torrent) = self.by_hash(swarm) else { return false };
-        !torrent.take_dials(|dialed, through| (dialed, through) == (peer, at)).is_empty()
+    /// If this peer of that swarm was dialed there, whether the answer may be that it is to be dialed elsewhere. It is dialed
+    /// there no longer.
+    pub(super) fn take_dial(&mut self, swarm: InfoHash, peer: PeerId, at: TrackerId) -> Option<bool> {
+        self.by_hash(swarm)?.dialing.remove(&(peer, at))
+    }
+
+    /// No channel is opened to this peer.
+    pub(super) fn dial_failed(&mut self, now: Time, swarm: InfoHash, peer: PeerId) {
+        if let Some(session) = self.by_hash(swarm).and_then(Torrent::session_mut) {
+            session.handle_dial_failed(now, peer);
+        }
     }
 
     /// The own tracker answers that the channel is to be had elsewhere.
     pub(super) fn relay_at(&mut self, now: Time, id: TrackerId, at: &RelayAt) {
         let (info_hash, to_peer_id) = (at.info_hash, at.to_peer_id);
         // Nobody else may say so, and only if asked.
-        if id != self.trackers.own().id || !self.take_dial(info_hash, to_peer_id, id) {
+        if id != self.trackers.own().id {
             return;
+        }
+        match self.take_dial(info_hash, to_peer_id, id) {
+            Some(true) => {}
+            // It was asked not to send it elsewhere: to ask again at once would be to ask without end.
+            Some(false) => return self.dial_failed(now, info_hash, to_peer_id),
+            None => return,
         }
         let is_usable = address::is_node(&at.url, &self.trackers.own().url);
         let node = if is_usable { self.trackers.node(&at.url) } else { None };
@@ -58,8 +72,7 @@ impl Peer {
             return self.dial_at_home(now, info_hash, to_peer_id);
         };
         let id = node.id;
-        let has_failed = node.socket.is_none() && node.due.is_some();
-        if has_failed {
+        if node.is_left_alone() {
             return self.dial_at_home(now, info_hash, to_peer_id);
         }
         let visit = RelayVisit { info_hash, peer_id: self.settings.peer_id, to_peer_id, ticket: at.ticket };
@@ -72,7 +85,7 @@ impl Peer {
             node.visits.get_or_insert_default().push(visit);
         }
         if let Some(torrent) = self.by_hash(info_hash) {
-            torrent.dialing.push((to_peer_id, id));
+            torrent.dialing.insert((to_peer_id, id), false);
         }
         if self.trackers.get(id).is_some_and(|node| node.socket.is_none()) {
             self.connect(now, id);
@@ -83,13 +96,13 @@ impl Peer {
     fn dial_at_home(&mut self, now: Time, info_hash: InfoHash, to_peer_id: PeerId) {
         let (own, peer_id) = (self.trackers.own(), self.settings.peer_id);
         let (own, is_connected) = (own.id, own.is_connected());
-        let Some(torrent) = self.by_hash(info_hash) else { return };
         if is_connected {
-            torrent.dialing.push((to_peer_id, own));
+            let Some(torrent) = self.by_hash(info_hash) else { return };
+            torrent.dialing.insert((to_peer_id, own), false);
             let open = RelayOpen { info_hash, peer_id, to_peer_id, visit: false };
             self.tell(own, &ToTracker::RelayOpen(open));
-        } else if let Some(session) = torrent.session_mut() {
-            session.handle_dial_failed(now, to_peer_id);
+        } else {
+            self.dial_failed(now, info_hash, to_peer_id);
         }
     }
 
@@ -163,7 +176,7 @@ impl Peer {
 
     /// A node opened a channel.
     pub(super) fn visit_opened(&mut self, now: Time, id: TrackerId, opened: &RelayOpened) {
-        if self.take_dial(opened.info_hash, opened.peer_id, id) {
+        if self.take_dial(opened.info_hash, opened.peer_id, id).is_some() {
             self.relay_opened(now, id, opened);
         } else {
             let close = RelayClose { channel: opened.channel, reason: RelayReason::Done };
@@ -174,9 +187,12 @@ impl Peer {
 
     /// A node opens no channel to this peer.
     pub(super) fn visit_refused(&mut self, now: Time, id: TrackerId, info_hash: InfoHash, peer: PeerId) {
-        if self.take_dial(info_hash, peer, id) {
+        if self.take_dial(info_hash, peer, id).is_some() {
             self.dial_at_home(now, info_hash, peer);
         }
         self.node_answered(now, id);
     }
 }
+
+#[cfg(all(test, target_arch = "wasm32"))]
+mod tests;
