@@ -119,7 +119,7 @@ fn ice_servers_that_are_none_are_named_with_what_is_wrong() {
 #[test]
 fn an_address_where_nodes_cannot_meet_is_refused_without_its_password() {
     for url in
-        ["http://10.0.0.5", "10.0.0.5:6379", "redis://:hunter2@host:port", "rediss://:hunter2@10.0.0.5"]
+        ["http://10.0.0.5", "10.0.0.5:6379", "redis://:hunter2@host:port", "rediss://:hunter2@host:port"]
     {
         let (code, said) = fail(command().args(["--check-config", "--cluster", url]));
         assert_eq!(code, Some(1));
