@@ -32,7 +32,7 @@ use anyhow::{Result, bail};
 
 pub use browser::{Browser, BrowserOptions, Kind};
 pub use node::{ForeignTracker, Script};
-pub use page::Page;
+pub use page::{Page, as_read};
 pub use site::{Site, SiteFile};
 pub use slow_line::SlowLine;
 pub use snapshot::{

@@ -318,7 +318,7 @@ impl Page {
         let start = Instant::now();
         loop {
             if let Some(alert) = self.alerts().await?.into_iter().next() {
-                return Ok(alert.trim().to_owned());
+                return Ok(as_read(alert.trim()));
             }
             if start.elapsed() > SHORT {
                 return Err(self.failure(anyhow!("no alert is shown")).await);
@@ -329,7 +329,7 @@ impl Page {
 
     /// The text of a torrent's row, as the user reads it.
     pub async fn text_of(&self, info_hash: &str) -> Result<String> {
-        self.of_row(info_hash, "innerText").await
+        Ok(as_read(&self.of_row(info_hash, "innerText").await?))
     }
 
     /// Waits until a torrent's row says this; what is drawn is behind the snapshot by a moment.
@@ -571,4 +571,9 @@ fn complete_files(folder: &Path) -> Result<BTreeSet<PathBuf>> {
 
 fn has_partial_files(folder: &Path) -> Result<bool> {
     Ok(files_in(folder)?.iter().any(|file| is_partial(file)))
+}
+
+/// A text without the marks that keep a name's direction to itself (U+2066 to U+2069), which nobody sees.
+pub fn as_read(text: &str) -> String {
+    text.replace(|c| matches!(c, '\u{2066}'..='\u{2069}'), "")
 }

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::samples::Scratch;
-use e2e::{BrowserOptions, MIB, Page, State, Tracker, npm_folder};
+use e2e::{BrowserOptions, MIB, Page, State, Tracker, as_read, npm_folder};
 use serde_json::{Value, json};
 
 const NOBODY_HAS_IT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -60,7 +60,7 @@ async fn wait_until_heard(page: &Page, what: &str) -> Result<()> {
     loop {
         let heard = page.run("return window.heard", vec![]).await?;
         let heard: Vec<&str> = heard.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        if heard.iter().any(|said| said.contains(what)) {
+        if heard.iter().any(|said| as_read(said).contains(what)) {
             return Ok(());
         }
         if start.elapsed() > Duration::from_secs(60) {
