@@ -45,7 +45,7 @@ async fn a_torrent_file_made_elsewhere_downloads() -> Result<()> {
 
     downloader.reload().await?;
     downloader.unfold(&info_hash, "sharing").await?;
-    for said in ["made elsewhere", "nothing", "November 14, 2023"] {
+    for said in ["made elsewhere", "nothing", "Nov 14, 2023"] {
         downloader.wait_for_text(&info_hash, said).await?;
     }
     let given = fs::read(downloader.saved_by(downloader.press(&info_hash, "save-torrent")).await?)?;
