@@ -180,8 +180,12 @@ impl Peer {
         let total = files.iter().map(|chosen| chosen.file.size() as u64).sum();
         let source = intake::source(&files);
         let trackers = options.trackers.clone();
+        // The browser's clock, in whole milliseconds. Of what is chosen at once no two have the same, so that a list keeps its order.
+        let latest = self.torrents.iter().map(|torrent| torrent.added).max().unwrap_or(0);
+        let added = (js_sys::Date::now() as u64).max(latest + 1);
         let torrent = self.push(Phase::Hashing { name, done: 0, total, trackers });
         torrent.source = source;
+        torrent.added = added;
         torrent.notes.comment.clone_from(&options.comment);
         let key = torrent.key;
         let (pool, events) = (self.pool.clone(), self.events.clone());
@@ -251,8 +255,6 @@ impl Peer {
         let trackers = self.trackers.take(now, &address::usable(named, &self.settings.tracker));
         let Some(torrent) = self.torrent(key) else { return };
         torrent.seeded = (!is_download).then(|| Seeded { name, stamp: intake::stamp(&intake.files) });
-        // The browser's clock, in whole milliseconds.
-        torrent.added = js_sys::Date::now() as u64;
         torrent.wishes.limits = limits;
         torrent.before = before;
         torrent.magnet = magnet;
