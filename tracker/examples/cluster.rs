@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use futures::SinkExt;
 use futures::future::try_join_all;
 use shared::InfoHash;
-use shared::signal::{Announce, EnxameHello, Event, ToPeer, ToTracker};
+use shared::signal::{Announce, EnxameHello, ToPeer, ToTracker};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
 use tracker::cluster::{ClusterSettings, HEARTBEAT, Place, Redis};
@@ -105,15 +105,10 @@ async fn announces(address: SocketAddr, n: u8, round: usize) -> anyhow::Result<V
     let mut socket: Socket = connect(address).await?;
     let mut times = Vec::with_capacity(ANNOUNCES);
     let announce = Announce {
-        info_hash: InfoHash::new([u8::try_from(round)? + 10; 20]),
-        peer_id: peer(n),
-        event: Event::Started,
         left: Some(1),
-        uploaded: 0,
-        downloaded: 0,
         numwant: Some(10),
-        offers: Vec::new(),
         enxame: Some(EnxameHello { v: 1, relay: true, rtc: true, key: None, open: 0 }),
+        ..Announce::new(InfoHash::new([u8::try_from(round)? + 10; 20]), peer(n))
     };
     let text = ToTracker::Announce(announce).to_json();
     for _ in 0..ANNOUNCES {

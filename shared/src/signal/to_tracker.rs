@@ -119,6 +119,23 @@ pub struct Announce<S = String> {
     pub enxame: Option<EnxameHello>,
 }
 
+impl<S> Announce<S> {
+    /// A peer of another program that comes into the swarm, and says nothing more.
+    pub fn new(info_hash: InfoHash, peer_id: PeerId) -> Self {
+        Self {
+            info_hash,
+            peer_id,
+            event: Event::Started,
+            left: None,
+            uploaded: 0,
+            downloaded: 0,
+            numwant: None,
+            offers: Vec::new(),
+            enxame: None,
+        }
+    }
+}
+
 /// `action: announce` with one offer and a receiver (our extension). Nothing comes back but the answer, or
 /// [`OfferRefused`](super::OfferRefused).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use shared::limits::RELAY_WINDOW;
 use shared::relay::{ChannelId, Frame, data_header};
-use shared::signal::{Announce, EnxameHello, Event, RelayOpen, RelayVisit, ToPeer, ToTracker};
+use shared::signal::{Announce, EnxameHello, RelayOpen, RelayVisit, ToPeer, ToTracker};
 use shared::{InfoHash, PeerId};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -131,14 +131,8 @@ pub(crate) fn peer(n: u8) -> PeerId {
 pub(crate) async fn join(address: SocketAddr, n: u8) -> anyhow::Result<Socket> {
     let mut socket = connect(address).await?;
     let announce = Announce {
-        info_hash: InfoHash::new([1; 20]),
-        peer_id: peer(n),
-        event: Event::Started,
         left: Some(1),
-        uploaded: 0,
-        downloaded: 0,
         numwant: Some(0),
-        offers: Vec::new(),
         // Takes the peer id over from the measurement before, should its end not have been noticed yet.
         enxame: Some(EnxameHello {
             v: 1,
@@ -147,6 +141,7 @@ pub(crate) async fn join(address: SocketAddr, n: u8) -> anyhow::Result<Socket> {
             key: Some("measuring".to_owned()),
             open: 0,
         }),
+        ..Announce::new(InfoHash::new([1; 20]), peer(n))
     };
     socket.send(Message::text(ToTracker::Announce(announce).to_json())).await?;
     match signal(&mut socket).await? {

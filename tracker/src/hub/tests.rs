@@ -128,16 +128,11 @@ impl Bench {
         match *step {
             Step::Announce { client, swarm, peer: id, stopped } => {
                 let announce = Announce {
-                    info_hash: hash(swarm),
-                    peer_id: peer(id),
                     event: if stopped { Event::Stopped } else { Event::Started },
                     left: Some(1),
-                    uploaded: 0,
-                    downloaded: 0,
-                    numwant: None,
-                    offers: Vec::new(),
                     // Channels that open with an announce are to random peers: tests/server/relaying.rs has them.
                     enxame: Some(EnxameHello { v: 1, relay: true, rtc: false, key: None, open: 0 }),
+                    ..Announce::new(hash(swarm), peer(id))
                 };
                 self.say(client, ToTracker::Announce(announce));
             }

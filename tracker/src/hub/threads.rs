@@ -23,17 +23,8 @@ const SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Announces with a key that all have: whoever says a peer id takes it over.
 fn announce(info_hash: InfoHash, peer_id: PeerId, event: Event) -> ToTracker {
     let hello = EnxameHello { v: 1, relay: true, rtc: false, key: Some("everybody's".to_owned()), open: 2 };
-    ToTracker::Announce(Announce {
-        info_hash,
-        peer_id,
-        event,
-        left: Some(1),
-        uploaded: 0,
-        downloaded: 0,
-        numwant: None,
-        offers: Vec::new(),
-        enxame: Some(hello),
-    })
+    let announce = Announce::new(info_hash, peer_id);
+    ToTracker::Announce(Announce { event, left: Some(1), enxame: Some(hello), ..announce })
 }
 
 /// One thread's story. Gives how many channels it was told of.

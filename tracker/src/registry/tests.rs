@@ -84,17 +84,7 @@ fn peer(n: u8) -> PeerId {
 
 /// A leecher of another program, in swarm 1.
 fn leecher(n: u8) -> Announce {
-    Announce {
-        info_hash: hash(1),
-        peer_id: peer(n),
-        event: Event::Started,
-        left: Some(100),
-        uploaded: 0,
-        downloaded: 0,
-        numwant: Some(50),
-        offers: Vec::new(),
-        enxame: None,
-    }
+    Announce { left: Some(100), numwant: Some(50), ..Announce::new(hash(1), peer(n)) }
 }
 
 fn seeder(n: u8) -> Announce {

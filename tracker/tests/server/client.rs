@@ -8,7 +8,7 @@ use futures::{SinkExt, StreamExt};
 use shared::limits::RELAY_WINDOW;
 use shared::relay::{ChannelId, Frame};
 use shared::signal::{
-    Announce, Announced, EnxameHello, Event, RelayClose, RelayOpen, RelayOpened, RelayReason, Scrape, ToPeer,
+    Announce, Announced, EnxameHello, RelayClose, RelayOpen, RelayOpened, RelayReason, Scrape, ToPeer,
     ToTracker,
 };
 use shared::{InfoHash, PeerId};
@@ -303,17 +303,8 @@ pub(crate) fn peer(n: u8) -> PeerId {
 
 /// The announce of a leecher of ours, in swarm 1.
 pub(crate) fn ours(n: u8) -> Announce {
-    Announce {
-        info_hash: hash(1),
-        peer_id: peer(n),
-        event: Event::Started,
-        left: Some(1000),
-        uploaded: 0,
-        downloaded: 0,
-        numwant: Some(10),
-        offers: Vec::new(),
-        enxame: Some(EnxameHello { v: 1, relay: true, rtc: false, key: None, open: 0 }),
-    }
+    let hello = EnxameHello { v: 1, relay: true, rtc: false, key: None, open: 0 };
+    Announce { left: Some(1000), numwant: Some(10), enxame: Some(hello), ..Announce::new(hash(1), peer(n)) }
 }
 
 /// The same with WebRTC.

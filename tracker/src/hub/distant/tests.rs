@@ -4,7 +4,7 @@
 use futures::FutureExt;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use shared::signal::{EnxameHello, Event, RelayVisit, Ticket};
+use shared::signal::{EnxameHello, RelayVisit, Ticket};
 
 use super::*;
 use crate::cluster::message::Message;
@@ -53,17 +53,7 @@ impl Bench {
 
     fn announce(&self, who: &Connection, n: u8) {
         let hello = EnxameHello { v: 1, relay: true, rtc: false, key: None, open: 0 };
-        let announce = Announce {
-            info_hash: SWARM,
-            peer_id: peer(n),
-            event: Event::Started,
-            left: Some(1),
-            uploaded: 0,
-            downloaded: 0,
-            numwant: None,
-            offers: Vec::new(),
-            enxame: Some(hello),
-        };
+        let announce = Announce { left: Some(1), enxame: Some(hello), ..Announce::new(SWARM, peer(n)) };
         self.hub.handle(who, ToTracker::Announce(announce), Instant::now());
         assert!(matches!(waiting(&who.outbox), Some(Next::Signal(ToPeer::Announced(_)))));
     }
