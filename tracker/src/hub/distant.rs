@@ -307,12 +307,14 @@ impl Shard {
         offered.shuffle(&mut self.rng);
         let mine = share(among(here, &offering), among(counts.kinds, &offering), count, &mut self.rng);
         let mine = mine.max(count.saturating_sub(offered.len()));
-        announce.offers = offers[..mine.min(count)].to_vec();
-        let forwarded = self.registry.forward_offers(&mut announce, now, &mut self.rng);
-        let mut rest = offers.split_off(forwarded.len());
-        for (to, message) in forwarded {
+        let mut elsewhere = offers.split_off(mine.min(count));
+        announce.offers = offers;
+        for (to, message) in self.registry.forward_offers(&mut announce, now, &mut self.rng) {
             self.forward(to, message);
         }
+        // With those that nobody here took.
+        let mut rest = announce.offers;
+        rest.append(&mut elsewhere);
         rest.truncate(offered.len());
         for (other, offer) in offered.into_iter().zip(rest) {
             let (swarm, from, to) = (member.info_hash, member.peer_id, other.peer);

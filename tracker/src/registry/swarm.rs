@@ -175,7 +175,7 @@ impl Swarm {
             .take(want)
     }
 
-    /// Hands the announcer's offers to random peers, one each, and remembers whom.
+    /// Hands the announcer's offers to random peers, one each, and remembers whom. What is left over stays in the announce.
     pub(super) fn forward_offers(
         &mut self,
         announce: &mut Announce,
@@ -190,17 +190,15 @@ impl Swarm {
             })
             .map(|(peer_id, peer)| (peer_id, peer.connection))
             .collect();
+        let (info_hash, peer_id) = (announce.info_hash, announce.peer_id);
+        let offers = announce.offers.drain(..chosen.len());
         chosen
             .into_iter()
-            .zip(std::mem::take(&mut announce.offers))
+            .zip(offers)
             .map(|((to, connection), offer)| {
-                self.remember_offer(&announce.peer_id, to, offer.offer_id, now);
-                let forwarded = Forwarded {
-                    info_hash: announce.info_hash,
-                    peer_id: announce.peer_id,
-                    offer_id: offer.offer_id,
-                    description: offer.offer,
-                };
+                self.remember_offer(&peer_id, to, offer.offer_id, now);
+                let forwarded =
+                    Forwarded { info_hash, peer_id, offer_id: offer.offer_id, description: offer.offer };
                 (connection, ToPeer::Offer(forwarded))
             })
             .collect()
