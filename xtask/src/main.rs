@@ -27,8 +27,9 @@ cargo xtask <command>
                       memory, input, size or all
   bench sim [MOST]    swarms of 10, 100 and 1,000 peers in virtual time (no browser needed): a table, and curves in
                       target/sim; MOST leaves out the larger
-  bench tracker [NAME]  the tracker beside aquatic_ws, bittorrent-tracker and a bare forwarder: announces, memory, relay,
-                      or all; `ours` behind it leaves out the others
+  bench tracker [NAME]  the tracker beside aquatic_ws, bittorrent-tracker and a bare forwarder: announces, aquatic (the
+                      clients of aquatic's own load test, over TLS), memory, relay, or all; `ours` behind it leaves out
+                      the others
   soak [CLIENTS [SECONDS [ROUNDS]]]
                       10,000 clients that come and go for ten minutes, in five rounds, and what is left of them
   shots [NAME]...     screenshots of the page in its main states (e2e/recorded), into target/shots
@@ -66,7 +67,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
             if !rest.iter().any(|word| word == "ours") {
                 browser::node()?;
                 tools::npm_packages()?;
-                tools::aquatic_ws()?;
+                tools::aquatic()?;
             }
             build::load(&rest[1..])
         }

@@ -84,19 +84,27 @@ pub(crate) fn geckodriver() -> Result<()> {
     install("geckodriver", "geckodriver", GECKODRIVER, &[])
 }
 
-/// aquatic_ws, the tracker beside which ours is measured; built to be fast, unlike our tools.
-pub(crate) fn aquatic_ws() -> Result<()> {
-    if installed_version(&program("aquatic_ws")).as_deref() == Some(AQUATIC) {
-        return Ok(());
-    }
-    say(format!("installing aquatic_ws {AQUATIC} under target/tools: once, some ten minutes on two cores"));
+/// aquatic_ws, the tracker beside which ours is measured, and its load test, by which both are; built to be fast, unlike our tools.
+pub(crate) fn aquatic() -> Result<()> {
     let build = tools().join("build-aquatic");
-    run(cargo()
-        .args(["install", "--locked", "--force", "--root"])
-        .arg(tools())
-        .args(["aquatic_ws", "--version", AQUATIC, "--no-default-features", "--features", "mimalloc"])
-        .env("CARGO_TARGET_DIR", &build))?;
-    fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
+    let programs: [(&str, &[&str]); 2] =
+        [("aquatic_ws", &["--no-default-features", "--features", "mimalloc"]), ("aquatic_ws_load_test", &[])];
+    for (name, features) in programs {
+        if installed_version(&program(name)).as_deref() == Some(AQUATIC) {
+            continue;
+        }
+        say(format!("installing {name} {AQUATIC} under target/tools: once, some ten minutes on two cores"));
+        run(cargo()
+            .args(["install", "--locked", "--force", "--root"])
+            .arg(tools())
+            .args([name, "--version", AQUATIC])
+            .args(features)
+            .env("CARGO_TARGET_DIR", &build))?;
+    }
+    if build.exists() {
+        fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))?;
+    }
+    Ok(())
 }
 
 /// The npm packages of the end-to-end tests: WebTorrent for browsers and bittorrent-tracker for Node, which they meet, and axe-core,

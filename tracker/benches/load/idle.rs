@@ -86,19 +86,7 @@ async fn announce_all(sockets: &mut [Socket], first: usize, extension: &str) -> 
         socket.flush().await.context("cannot announce")?;
     }
     for socket in sockets {
-        let mut replied = false;
-        while !replied {
-            let is_open = socket.receive(|message, _| match message {
-                Received::Text(text) if text.contains("\"interval\"") => {
-                    replied = true;
-                    Ok(())
-                }
-                other => bail!("not a reply: {other:?}"),
-            });
-            if !is_open.await? {
-                bail!("the server hung up");
-            }
-        }
+        socket.expect("\"interval\"").await?;
     }
     Ok(())
 }

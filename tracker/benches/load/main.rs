@@ -1,16 +1,18 @@
-//! The tracker under load: `cargo xtask bench tracker [announces|memory|relay]`, and `cargo xtask soak`.
+//! The tracker under load: `cargo xtask bench tracker [announces|aquatic|memory|relay]`, and `cargo xtask soak`.
 //!
 //! Servers run as processes of their own on one core, all clients in this process on another, so that what is told for each core is
 //! what one core does. Beside ours, in the same run and with the same clients: aquatic_ws and bittorrent-tracker, and for the relay
 //! a bare forwarder. Rounds go in turns, and medians count.
 //!
 //! - `announces`: replies, offers and answers a second;
+//! - `aquatic`: the same with the clients of aquatic's load test, over TLS;
 //! - `idle`: memory of connections and channels that do nothing;
 //! - `relays`: bytes a second;
 //! - `soak`: many clients that come and go for a long time, and what is left of them;
 //! - `socket`, `servers`, `bare`, `machine`: clients, servers, and what they run on.
 
 mod announces;
+mod aquatic;
 mod bare;
 mod idle;
 mod machine;
@@ -21,13 +23,16 @@ mod socket;
 
 use anyhow::{Context, Result, bail};
 
-use servers::{Kind, SERVER_CORE, Server};
+use servers::{Certificate, Kind, SERVER_CORE, Server};
 
 /// Times that each figure is taken; the median counts.
 const ROUNDS: usize = 3;
 
 /// Connections that announce.
 const CLIENTS: [usize; 3] = [200, 1000, 10_000];
+
+/// Connections of aquatic's load test.
+const AQUATIC_CLIENTS: [usize; 2] = [200, 1000];
 
 /// Connections that do nothing.
 const IDLE: usize = 10_000;
@@ -66,14 +71,15 @@ fn main() -> Result<()> {
             let room = open_files.map_or(usize::MAX, |files| {
                 usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX)
             });
-            let all = ["announces", "memory", "relay"];
+            let all = ["announces", "aquatic", "memory", "relay"];
             for word in if words.is_empty() { &all[..] } else { &words[..] } {
                 match *word {
                     "announces" => runtime.block_on(announces(kinds, room))?,
+                    "aquatic" => aquatic_clients(is_ours_alone)?,
                     "memory" => runtime.block_on(memory(kinds, room))?,
                     "relay" => runtime.block_on(relay())?,
                     other => bail!(
-                        "there is no figure {other:?}: announces, memory, relay, each with `ours` for ours alone"
+                        "there is no figure {other:?}: announces, aquatic, memory, relay, each with `ours` for ours alone"
                     ),
                 }
             }
@@ -109,6 +115,34 @@ async fn announces(kinds: &[Kind], room: usize) -> Result<()> {
                 of(|round| round.latency[1]),
                 of(|round| round.latency[2]),
                 of(|round| round.memory as f64) / f64::from(1 << 20),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn aquatic_clients(is_ours_alone: bool) -> Result<()> {
+    let kinds = if is_ours_alone { &[Kind::Ours][..] } else { &[Kind::Ours, Kind::Aquatic] };
+    println!("\naquatic_ws_load_test over TLS; medians of {ROUNDS} rounds in turns");
+    println!("connections  server               messages/s   a core   core");
+    let certificate = Certificate::new()?;
+    for clients in AQUATIC_CLIENTS {
+        let mut rounds: Vec<Vec<aquatic::Figures>> = kinds.iter().map(|_| Vec::new()).collect();
+        for _ in 0..ROUNDS {
+            // Anew each time: its clients announce themselves in swarms of their own, and the last ones are not forgotten soon.
+            for (kind, rounds) in kinds.iter().zip(&mut rounds) {
+                let server = Server::start_tls(*kind, &certificate)?;
+                rounds.push(aquatic::measure(&server, clients).with_context(|| kind.name())?);
+            }
+        }
+        for (kind, rounds) in kinds.iter().zip(rounds) {
+            let of = |figure: fn(&aquatic::Figures) -> f64| median(rounds.iter().map(figure).collect());
+            println!(
+                "{clients:>11}  {:<19}  {:>10.0}   {:>6.0}   {:>4.2}",
+                kind.name(),
+                of(|round| round.rate),
+                of(|round| round.rate_per_core),
+                of(|round| round.core),
             );
         }
     }

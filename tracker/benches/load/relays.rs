@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use shared::limits::RELAY_WINDOW;
+use shared::relay::{ChannelId, Frame, data_header};
 use tokio::task::JoinSet;
 
 use crate::announces::names;
 use crate::machine;
 use crate::servers::{Kind, Server};
-use crate::socket::{Received, Socket, put};
+use crate::socket::{Received, Socket, put_binary};
 
 /// Payload of one frame: a block of 16 KiB, which is what most clients ask for, and one of 64 KiB.
 pub(crate) const FRAMES: [usize; 2] = [16 * 1024, 64 * 1024];
@@ -20,11 +22,6 @@ const TOTAL: usize = 1 << 30;
 
 /// Bytes that a receiver takes before it gives credit for them.
 const CREDIT_STEP: usize = RELAY_WINDOW as usize / 8;
-
-const DATA: u8 = 1;
-const CREDIT: u8 = 2;
-const HEADER: usize = 5;
-const BINARY: u8 = 0x82;
 
 /// Bytes that wait to be written by a client, at most.
 const AHEAD: usize = 256 * 1024;
@@ -68,13 +65,13 @@ pub(crate) async fn measure(server: &Server, pairs: usize, frame: usize) -> Resu
 }
 
 /// One end of a pair, and the number of its channel.
-type End = (Socket, u32);
+type End = (Socket, ChannelId);
 
 async fn pair(server: &Server, n: usize) -> Result<(End, End)> {
     let mut sender = Socket::connect(server.address).await?;
     let mut receiver = Socket::connect(server.address).await?;
     if server.kind != Kind::Ours {
-        return Ok(((sender, 0), (receiver, 0)));
+        return Ok(((sender, ChannelId(0)), (receiver, ChannelId(0))));
     }
     // Each pair has a swarm of its own.
     let (swarm, _) = names(50 * n);
@@ -85,46 +82,25 @@ async fn pair(server: &Server, n: usize) -> Result<(End, End)> {
              \"enxame\":{{\"v\":1,\"relay\":true}}}}"
         );
         socket.text(text.as_bytes());
-        expect(socket, "\"interval\"").await?;
+        socket.expect("\"interval\"").await?;
     }
     let open = format!(
         "{{\"action\":\"relay-open\",\"info_hash\":\"{swarm}\",\"peer_id\":\"{from}\",\"to_peer_id\":\"{to}\"}}"
     );
     sender.text(open.as_bytes());
-    let here = channel(&expect(&mut sender, "\"relay-opened\"").await?)?;
-    let there = channel(&expect(&mut receiver, "\"relay-opened\"").await?)?;
+    let here = channel(&sender.expect("\"relay-opened\"").await?)?;
+    let there = channel(&receiver.expect("\"relay-opened\"").await?)?;
     Ok(((sender, here), (receiver, there)))
 }
 
-/// Waits for a text that holds this.
-async fn expect(socket: &mut Socket, word: &str) -> Result<String> {
-    let mut found = None;
-    while found.is_none() {
-        let is_open = socket.receive(|message, _| match message {
-            Received::Text(text) if text.contains(word) => {
-                found = Some(text.to_owned());
-                Ok(())
-            }
-            other => bail!("not {word}: {other:?}"),
-        });
-        if !is_open.await? {
-            bail!("the server hung up");
-        }
-    }
-    found.context("it was found")
-}
-
-fn channel(opened: &str) -> Result<u32> {
+fn channel(opened: &str) -> Result<ChannelId> {
     let (_, after) = opened.split_once("\"channel\":").context("no channel")?;
-    Ok(after.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse()?)
+    Ok(ChannelId(after.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse()?))
 }
 
 async fn send((mut socket, channel): End, total: usize, frame: usize, credited: bool) -> Result<Socket> {
     let mut message = Vec::new();
-    let mut payload = vec![DATA];
-    payload.extend_from_slice(&channel.to_be_bytes());
-    payload.resize(HEADER + frame, 0);
-    put(&mut message, BINARY, &[&payload]);
+    put_binary(&mut message, &[&data_header(channel), &vec![0; frame]]);
     let message = Arc::<[u8]>::from(message);
     let (mut sent, mut credit) = (0, if credited { RELAY_WINDOW as usize } else { usize::MAX });
     while sent < total {
@@ -137,8 +113,11 @@ async fn send((mut socket, channel): End, total: usize, frame: usize, credited: 
             continue;
         }
         let is_open = socket.receive(|message, _| {
-            let Received::Binary([CREDIT, _, _, _, _, rest @ ..]) = message else { bail!("not a credit") };
-            credit += u32::from_be_bytes(rest.try_into()?) as usize;
+            let Received::Binary(bytes) = message else { bail!("not a credit: {message:?}") };
+            let Frame::Credit { bytes, .. } = Frame::decode(Bytes::copy_from_slice(bytes))? else {
+                bail!("not a credit");
+            };
+            credit += bytes as usize;
             Ok(())
         });
         if !is_open.await? {
@@ -154,12 +133,12 @@ async fn receive((mut socket, channel): End, total: usize, credited: bool) -> Re
     while received < total {
         let is_open = socket.receive(|message, out| {
             let Received::Binary(bytes) = message else { bail!("not data: {message:?}") };
-            let payload = bytes.len().checked_sub(HEADER).context("too short")?;
-            received += payload;
-            owed += payload;
+            let payload = bytes.strip_prefix(&data_header(channel)).context("of another channel")?;
+            received += payload.len();
+            owed += payload.len();
             if credited && owed >= CREDIT_STEP {
-                let sum = u32::try_from(owed)?.to_be_bytes();
-                put(out, BINARY, &[&[CREDIT], &channel.to_be_bytes(), &sum]);
+                let credit = Frame::Credit { channel, bytes: u32::try_from(owed)? };
+                put_binary(out, &[&credit.encode()]);
                 owed = 0;
             }
             Ok(())

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 
 use crate::machine;
 
@@ -52,7 +53,7 @@ pub(crate) struct Server {
 
 /// A process that is ended when this is dropped.
 #[derive(Debug)]
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -65,14 +66,24 @@ impl Drop for Running {
 impl Server {
     /// Starts one, and waits until it listens.
     pub(crate) fn start(kind: Kind) -> Result<Self> {
+        Self::start_with(kind, None)
+    }
+
+    /// One of the trackers that speak TLS, with this certificate.
+    pub(crate) fn start_tls(kind: Kind, certificate: &Certificate) -> Result<Self> {
+        Self::start_with(kind, Some(certificate.files()))
+    }
+
+    fn start_with(kind: Kind, tls: Option<[PathBuf; 2]>) -> Result<Self> {
         // Children run where the thread that starts them may run.
         std::thread::spawn(move || {
             if machine::cores() > 1 {
                 machine::pin(SERVER_CORE);
             }
             match kind {
-                Kind::Ours => ours(),
-                Kind::Aquatic => aquatic(),
+                Kind::BittorrentTracker | Kind::Bare if tls.is_some() => bail!("it speaks no TLS"),
+                Kind::Ours => ours(tls),
+                Kind::Aquatic => aquatic(tls),
                 Kind::BittorrentTracker => bittorrent_tracker(),
                 Kind::Bare => bare(),
             }
@@ -87,13 +98,16 @@ impl Server {
     }
 }
 
-fn ours() -> Result<Server> {
+fn ours(tls: Option<[PathBuf; 2]>) -> Result<Server> {
     // Another build of it, to be compared with this one.
     let other = std::env::var_os("ENXAME_TRACKER_BIN");
     let mut command = Command::new(other.unwrap_or_else(|| env!("CARGO_BIN_EXE_tracker").into()));
     command.args(["--listen", "127.0.0.1:0", "--log", "warn"]);
+    if let Some([certificate, key]) = tls {
+        command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key);
+    }
     // What is measured is how fast it can be, not how fast it lets one address be.
-    for bound in ["max-connections", "max-connections-per-address"] {
+    for bound in ["max-connections", "max-connections-per-address", "max-swarms-per-connection"] {
         command.args([format!("--{bound}"), "100000".to_owned()]);
     }
     for bound in ["max-messages-per-second", "max-message-burst"] {
@@ -134,12 +148,18 @@ fn started(command: &mut Command) -> Result<(Running, String)> {
 }
 
 /// One worker for sockets and one for swarms, which is the least that it takes; both on the one core.
-fn aquatic() -> Result<Server> {
+fn aquatic(tls: Option<[PathBuf; 2]>) -> Result<Server> {
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let config = std::env::temp_dir().join(format!("enxame-aquatic-{}.toml", std::process::id()));
-    let text = format!(
+    let mut text = format!(
         "socket_workers = 1\nswarm_workers = 1\nlog_level = \"off\"\n[network]\naddress = \"{address}\"\n"
     );
+    if let Some(files) = tls {
+        let [certificate, key] = files.map(|file| file.display().to_string());
+        text += &format!(
+            "enable_tls = true\ntls_certificate_path = {certificate:?}\ntls_private_key_path = {key:?}\n"
+        );
+    }
     fs::write(&config, text)?;
     let mut command = Command::new(tools()?.join("bin/aquatic_ws"));
     let child = command.arg("-c").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
@@ -155,7 +175,27 @@ fn aquatic() -> Result<Server> {
     Ok(server)
 }
 
-fn tools() -> Result<PathBuf> {
+/// A certificate that vouches for itself, for as long as this is there.
+#[derive(Debug)]
+pub(crate) struct Certificate(TempDir);
+
+impl Certificate {
+    pub(crate) fn new() -> Result<Self> {
+        let certificate = Self(TempDir::new()?);
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
+        let [file, key] = certificate.files();
+        fs::write(file, made.cert.pem())?;
+        fs::write(key, made.signing_key.serialize_pem())?;
+        Ok(certificate)
+    }
+
+    /// The certificate's, and its key's.
+    fn files(&self) -> [PathBuf; 2] {
+        ["cert.pem", "key.pem"].map(|name| self.0.path().join(name))
+    }
+}
+
+pub(crate) fn tools() -> Result<PathBuf> {
     let tools = std::env::var_os("ENXAME_TOOLS_DIR").context("run it by `cargo xtask bench tracker`")?;
     Ok(PathBuf::from(tools))
 }

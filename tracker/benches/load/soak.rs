@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
+use shared::relay::{ChannelId, data_header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::announces::{names, put_announce, put_answer};
 use crate::machine;
 use crate::servers::{Kind, Server};
-use crate::socket::{Received, Socket, put, put_text};
+use crate::socket::{Received, Socket, put_binary, put_text};
 
 /// Time in which the tracker must have noticed that all are gone.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -302,11 +303,10 @@ impl Life {
 
     /// Sends so many bytes on a channel, in frames of 16 KiB, and closes it.
     fn relay(&mut self, channel: u32, length: usize) {
-        const DATA: u8 = 1;
         let mut bytes: Vec<u8> = (0..length).map(|place| place as u8).collect();
         bytes[..4].copy_from_slice(&(length as u32).to_be_bytes());
         for part in bytes.chunks(16 * 1024) {
-            put(&mut self.socket.out, 0x82, &[&[DATA], &channel.to_be_bytes(), part]);
+            put_binary(&mut self.socket.out, &[&data_header(ChannelId(channel)), part]);
         }
         let close = format!("{{\"action\":\"relay-close\",\"channel\":{channel},\"reason\":\"done\"}}");
         put_text(&mut self.socket.out, close.as_bytes());

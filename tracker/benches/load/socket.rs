@@ -1,5 +1,5 @@
-//! A WebSocket client that costs next to nothing, so that it is the server that is measured: whole messages in and out,
-//! masked with zeros, no fragments.
+//! A WebSocket client that costs next to nothing, so that it is the server that is measured: whole messages in and out, no
+//! fragments.
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -12,6 +12,9 @@ use tokio::net::TcpStream;
 
 /// Bytes read at once.
 const READ: usize = 256 * 1024;
+
+/// The mask of every message. A browser draws a new one each time; what a server has to do for it is the same.
+const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -131,6 +134,24 @@ impl Socket {
         }
     }
 
+    /// Waits for a text that holds this.
+    pub(crate) async fn expect(&mut self, word: &str) -> Result<String> {
+        let mut found = None;
+        while found.is_none() {
+            let is_open = self.receive(|message, _| match message {
+                Received::Text(text) if text.contains(word) => {
+                    found = Some(text.to_owned());
+                    Ok(())
+                }
+                other => bail!("not {word}: {other:?}"),
+            });
+            if !is_open.await? {
+                bail!("the server hung up");
+            }
+        }
+        found.context("it was found")
+    }
+
     /// Ends the connection as a machine that crashes does, and leaves nothing behind here either.
     pub(crate) fn reset(self) {
         // If it cannot be set, the connection ends in the usual way.
@@ -139,7 +160,7 @@ impl Socket {
 }
 
 /// Appends one whole message of a client (RFC 6455, section 5.2).
-pub(crate) fn put(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
+fn put(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short @ 0..=125), _) => out.extend_from_slice(&[kind, 0x80 | short]),
@@ -152,13 +173,24 @@ pub(crate) fn put(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
             out.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&MASK);
+    let start = out.len();
     parts.iter().for_each(|part| out.extend_from_slice(part));
+    let (fours, rest) = out[start..].as_chunks_mut::<4>();
+    for four in fours {
+        *four = (u32::from_ne_bytes(*four) ^ u32::from_ne_bytes(MASK)).to_ne_bytes();
+    }
+    rest.iter_mut().zip(MASK).for_each(|(byte, mask)| *byte ^= mask);
 }
 
 /// Appends a text message of a client.
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &[u8]) {
     put(out, TEXT, &[text]);
+}
+
+/// Appends a binary message of a client.
+pub(crate) fn put_binary(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    put(out, BINARY, parts);
 }
 
 fn take(
