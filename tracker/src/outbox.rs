@@ -12,12 +12,14 @@
 //! pile up notices either, a channel that was closed before its client read of its opening leaves no trace, unless it was
 //! the client who asked for it: then the answer is one of its signals.
 
+mod payload;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::task::AtomicWaker;
 use shared::InfoHash;
 use shared::limits::RELAY_WINDOW;
@@ -28,6 +30,8 @@ use crate::limits::Limits;
 use crate::lock;
 use crate::relay::{Credit, CreditError};
 use crate::signal::ToPeer;
+use payload::Payload;
+pub(crate) use payload::let_go;
 
 /// Most bytes of signals that wait for one connection: what 15 announces with the most offers of usual size (3 KiB)
 /// bring, or 3 with the longest offers that any client sends. Who is further behind does not read.
@@ -39,15 +43,6 @@ const MAX_FORWARD_BACKLOG: usize = MAX_SIGNAL_BACKLOG / 2;
 
 /// What a signal is counted as beside its session description, in bytes; also bounds their number.
 const SIGNAL_OVERHEAD: usize = 512;
-
-/// Payloads up to this length, in bytes, are put together while they wait: many tiny ones would take many times the
-/// memory that their bytes are credited for. Channels carry a stream of bytes; frame bounds mean nothing.
-const MERGE_LEN: usize = 16 * 1024;
-
-/// Payloads from this length, in bytes, are kept in the memory that they were read into; shorter ones are copied, since
-/// they would keep a whole read buffer alive. So what is held takes at most a few times the memory of its bytes,
-/// whatever a sender mixes.
-const SHARE_LEN: usize = 48 * 1024;
 
 /// What waits for all connections together.
 #[derive(Debug)]
@@ -157,6 +152,8 @@ struct Waiting {
     relayed: usize,
     /// Bytes that the sum of all connections knows of.
     told: usize,
+    /// Whether the client takes nothing at the moment.
+    is_stalled: bool,
 }
 
 /// The direction of one relay channel that leads to this connection.
@@ -189,35 +186,6 @@ impl Lane {
     /// What the notice of the opening counts for among the signals, in bytes.
     fn opening_cost(&self) -> usize {
         if self.opening.is_some() && self.asked { SIGNAL_OVERHEAD } else { 0 }
-    }
-}
-
-/// Bytes that wait on a channel.
-#[derive(Debug)]
-enum Payload {
-    /// Copied; there may be room for more.
-    Gathered(BytesMut),
-    /// As read.
-    Shared(Bytes),
-}
-
-impl Payload {
-    fn new(bytes: Bytes) -> Self {
-        if bytes.len() < SHARE_LEN { Self::Gathered(BytesMut::from(&bytes[..])) } else { Self::Shared(bytes) }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Gathered(bytes) => bytes.len(),
-            Self::Shared(bytes) => bytes.len(),
-        }
-    }
-
-    fn into_bytes(self) -> Bytes {
-        match self {
-            Self::Gathered(bytes) => bytes.freeze(),
-            Self::Shared(bytes) => bytes,
-        }
     }
 }
 
@@ -341,8 +309,6 @@ impl Outbox {
     /// [`DataError`] when the sender has no credit for them, or too much waits already.
     pub(crate) fn data(&self, channel: ChannelId, payload: Bytes) -> Result<(), DataError> {
         let len = payload.len();
-        // Copied before the lock is taken, unless it may be put behind what waits.
-        let payload = if len > MERGE_LEN { Payload::new(payload) } else { Payload::Shared(payload) };
         let mut waiting = lock(&self.waiting);
         let waiting = &mut *waiting;
         let held = waiting.bytes();
@@ -354,13 +320,11 @@ impl Outbox {
         }
         lane.credit.accept(len)?;
         waiting.relayed += len;
-        match (lane.payloads.back_mut(), payload) {
-            (Some(Payload::Gathered(last)), Payload::Shared(more)) if last.len() + len <= MERGE_LEN => {
-                last.extend_from_slice(&more);
-            }
-            (_, Payload::Shared(bytes)) => lane.payloads.push_back(Payload::new(bytes)),
-            (_, gathered) => lane.payloads.push_back(gathered),
-        }
+        let more = match lane.payloads.back_mut() {
+            Some(last) => last.merge(payload),
+            None => Some(payload),
+        };
+        lane.payloads.extend(more.map(|more| Payload::new(more, waiting.is_stalled)));
         if !lane.in_ring {
             lane.in_ring = true;
             waiting.ring.push_back(channel);
@@ -368,6 +332,16 @@ impl Outbox {
         self.settle(waiting);
         self.waker.wake();
         Ok(())
+    }
+
+    /// The client takes what is written to it no more, or takes it again. While it does not, what waits here keeps no memory but
+    /// its own.
+    pub(crate) fn stall(&self, is_stalled: bool) {
+        let mut waiting = lock(&self.waiting);
+        waiting.is_stalled = is_stalled;
+        if is_stalled {
+            waiting.lanes.values_mut().flat_map(|lane| &mut lane.payloads).for_each(Payload::let_go);
+        }
     }
 
     /// The connection gives credit for bytes that came out of this outbox. On a channel that is closed it means

@@ -158,7 +158,10 @@ pub async fn run(
 }
 
 impl App {
-    fn new(settings: Settings, cluster: Option<Arc<cluster::Shared>>) -> (Arc<Self>, Option<State>) {
+    pub(crate) fn new(
+        settings: Settings,
+        cluster: Option<Arc<cluster::Shared>>,
+    ) -> (Arc<Self>, Option<State>) {
         let metrics = Arc::new(Metrics::default());
         let queues = Arc::new(Queues::new(&settings.limits));
         let mut hub = Hub::new(&settings, Arc::clone(&metrics), Arc::clone(&queues));

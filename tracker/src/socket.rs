@@ -5,6 +5,7 @@
 //! where they were read, and between messages a connection holds no buffer of its own. Whichever way the actor ends, its drop
 //! guard takes the connection out of the hub.
 
+mod buffers;
 mod carrier;
 mod reader;
 
@@ -26,8 +27,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use buffers::{Inbox, make_room, replace_grown};
 use carrier::{Carrier, Opcode};
-use reader::{Fault, Inbox, Incoming, READ_BUFFER, Reader};
+use reader::{Fault, Incoming, Reader};
 
 use crate::door::Pass;
 use crate::hub::{Connection, Far};
@@ -48,11 +50,14 @@ const MIN_PING_INTERVAL: Duration = Duration::from_millis(1);
 /// Time for the closing handshake, in which the client reads why it is closed.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
-/// Bytes read from one client before the others have their turn. Those that the bytes are for are among them: written
-/// soon, the bytes are still in the processor's cache.
-const READ_TURN: usize = 256 * 1024;
+/// When so many bytes of one client were handled, no more are read before the others have their turn. Those that the bytes
+/// are for are among them: written soon, the bytes are still in the processor's cache.
+const READ_TURN: usize = 64 * 1024;
 
-/// What a frame counts as at least, in that sum: to read a short one is work as well.
+/// When so many were handled, the others have their turn even if more have been read.
+const LONGEST_TURN: usize = 256 * 1024;
+
+/// What a frame counts as at least, in these sums: to handle a short one is work as well.
 const FRAME_COST: usize = 1024;
 
 /// The longest message of a client, in bytes: a signal, or a relay frame.
@@ -80,6 +85,7 @@ where
         inbox: Inbox::new(read),
         registration,
         outbox,
+        is_stalled: false,
         channels: HashMap::new(),
         highest_channel: 0,
         warned: false,
@@ -134,6 +140,8 @@ struct Client<S> {
     inbox: Inbox,
     registration: Registration,
     outbox: Arc<Outbox>,
+    /// Whether the client did not take what was to be written, and has not since.
+    is_stalled: bool,
     /// Open channels of which the client has been told.
     channels: HashMap<ChannelId, Far>,
     /// The highest number of a channel of which the client has been told. Lower ones that are not open were closed.
@@ -251,22 +259,22 @@ where
     fn poll_turn(&mut self, context: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<Goodbye> {
         let mut read = 0;
         let now = Instant::now();
-        while read < READ_TURN {
+        while read < LONGEST_TURN {
             if let Some(pause) = &mut self.pause {
                 ready!(pause.poll_unpin(context));
                 self.pause = None;
             }
             match self.reader.next(buffer) {
                 Ok(Some(message)) => {
+                    replace_grown(buffer, message.len());
                     read += message.len().max(FRAME_COST);
                     ready_or_continue!(self.handle(message, now));
                 }
+                Ok(None) if read >= READ_TURN => break,
                 Ok(None) => {
-                    if buffer.capacity() - buffer.len() < READ_BUFFER / 2 {
-                        buffer.reserve(READ_BUFFER);
-                    }
+                    let most = make_room(buffer);
                     // The commonest end of all: a tab that is closed says nothing.
-                    if !matches!(ready!(self.carrier.poll_read(context, buffer)), Ok(1..)) {
+                    if !matches!(ready!(self.carrier.poll_read(context, buffer, most)), Ok(1..)) {
                         return Poll::Ready(None);
                     }
                 }
@@ -295,7 +303,7 @@ where
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Goodbye> {
         loop {
             if !self.carrier.has_room() {
-                match self.carrier.poll_flush(context) {
+                match self.poll_flush(context) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return Poll::Ready(None),
                     Poll::Pending => return self.poll_ending(context),
@@ -326,11 +334,25 @@ where
             }
         }
         if self.carrier.is_unflushed()
-            && let Poll::Ready(Err(_)) = self.carrier.poll_flush(context)
+            && let Poll::Ready(Err(_)) = self.poll_flush(context)
         {
             return Poll::Ready(None);
         }
         Poll::Pending
+    }
+
+    /// Writes what is gathered. While the client does not take it, nothing is held that keeps more than itself.
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.carrier.poll_flush(context);
+        let is_stalled = flushed.is_pending();
+        if is_stalled != self.is_stalled {
+            self.is_stalled = is_stalled;
+            self.outbox.stall(is_stalled);
+            if is_stalled {
+                self.carrier.let_go();
+            }
+        }
+        flushed
     }
 
     /// The client hears that a channel is open, and may use it.
@@ -608,7 +630,8 @@ where
     let ending = async {
         poll_fn(|context| carrier.poll_shutdown(context)).await?;
         let mut unread = BytesMut::with_capacity(4096);
-        while goodbye.is_some() && poll_fn(|context| carrier.poll_read(context, &mut unread)).await? > 0 {
+        while goodbye.is_some() && poll_fn(|context| carrier.poll_read(context, &mut unread, 4096)).await? > 0
+        {
             unread.clear();
         }
         Ok::<_, io::Error>(())
@@ -619,3 +642,6 @@ where
         Err(_) => tracing::debug!("the client did not end its connection"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use shared::PeerId;
 use shared::signal::{Failed, RelayOpened};
 
+use super::payload::MERGE_LEN;
 use super::*;
 use crate::signal::{Forwarded, SessionDescription};
 
@@ -88,6 +89,27 @@ fn channels_take_turns() {
     assert_eq!(next(&outbox), Some(data(1, &large)));
     assert_eq!(next(&outbox), Some(data(2, b"small")));
     assert_eq!(next(&outbox), Some(data(1, &large)));
+}
+
+#[test]
+fn what_waits_for_a_client_that_takes_nothing_keeps_no_more_than_itself() {
+    let outbox = with_channels(&[1]);
+    let read = Bytes::from((0..130_000_u32).map(|n| n as u8).collect::<Vec<_>>());
+    // Handed on as they are, while it takes what is written.
+    outbox.data(ChannelId(1), read.slice(1..=MERGE_LEN)).unwrap();
+    outbox.data(ChannelId(1), read.slice(20_000..50_000)).unwrap();
+    assert!(!read.is_unique());
+    outbox.stall(true);
+    assert!(read.is_unique(), "what waited was copied");
+    outbox.data(ChannelId(1), read.slice(50_000..90_000)).unwrap();
+    assert!(read.is_unique(), "and what comes is");
+    outbox.stall(false);
+    outbox.data(ChannelId(1), read.slice(90_000..110_000)).unwrap();
+    assert!(!read.is_unique());
+    for part in [1..MERGE_LEN + 1, 20_000..50_000, 50_000..90_000, 90_000..110_000] {
+        assert_eq!(next(&outbox), Some(data(1, &read[part])));
+    }
+    assert!(read.is_unique());
 }
 
 #[test]

@@ -10,10 +10,12 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use shared::relay::{ChannelId, HEADER_LEN, data_header};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
+
+use crate::outbox::let_go;
 
 /// Bytes gathered before the client must take some.
 const MAX_GATHERED: usize = 256 * 1024;
@@ -106,6 +108,11 @@ impl<S> Carrier<S> {
         }
     }
 
+    /// The client does not take it now: what would keep the memory of others is copied.
+    pub(super) fn let_go(&mut self) {
+        self.slices.iter_mut().for_each(let_go);
+    }
+
     fn header(&mut self, opcode: Opcode, length: usize) {
         if self.tail.capacity() == 0 {
             self.tail = BUFFER.take();
@@ -158,13 +165,14 @@ impl<S> Carrier<S> {
 }
 
 impl<S: AsyncRead + Unpin> Carrier<S> {
-    /// Appends what the client has sent; none when it sends nothing more.
+    /// Appends what the client has sent, so many bytes at most; none when it sends nothing more.
     pub(super) fn poll_read(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut BytesMut,
+        most: usize,
     ) -> Poll<io::Result<usize>> {
-        poll_read_buf(Pin::new(&mut self.stream), context, buffer)
+        poll_read_buf(Pin::new(&mut self.stream), context, &mut buffer.limit(most))
     }
 }
 
@@ -270,6 +278,27 @@ mod tests {
             expected.extend_from_slice(&[0x8a, 3, n, n, n]);
         }
         assert!(reading.await.unwrap() == expected);
+    }
+
+    #[tokio::test]
+    async fn what_a_client_does_not_take_keeps_no_more_than_itself() {
+        let (here, mut there) = duplex(10);
+        let mut carrier = Carrier::new(here);
+        let read = Bytes::from(vec![7; 130_000]);
+        carrier.relay(ChannelId(1), read.slice(..16 * 1024));
+        carrier.relay(ChannelId(1), read.slice(20_000..25_000));
+        assert!(poll_fn(|context| carrier.poll_flush(context)).now_or_never().is_none());
+        assert!(!read.is_unique());
+        carrier.let_go();
+        assert!(read.is_unique(), "all of what was read is free again");
+        let reading = tokio::spawn(async move {
+            let mut all = Vec::new();
+            tokio::io::AsyncReadExt::read_to_end(&mut there, &mut all).await.unwrap();
+            all.iter().filter(|byte| **byte == 7).count()
+        });
+        poll_fn(|context| carrier.poll_shutdown(context)).await.unwrap();
+        drop(carrier);
+        assert_eq!(reading.await.unwrap(), 16 * 1024 + 5000);
     }
 
     #[tokio::test]

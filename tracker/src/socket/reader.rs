@@ -1,22 +1,14 @@
 //! WebSocket messages out of bytes, as a server reads them (RFC 6455, section 5): masked frames in, whole messages out.
 //!
 //! A [`Reader`] is pure: it is handed bytes, and does no IO. Between messages it keeps none, so a connection that is silent costs
-//! no buffer: all connections of a thread read into one (`SCRATCH`). That, and payloads that are handed on where they were
+//! no buffer: the connections of a thread share theirs (`buffers`). That, and payloads that are handed on where they were
 //! read, is why this is not tungstenite's reader, which keeps (and fills with zeros before each read) a buffer for each
 //! connection. The tests hold it against that one.
 
-use std::cell::RefCell;
 use std::str::Utf8Error;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
-
-/// Bytes read at once from one client: a relay frame of the largest size, about.
-pub(super) const READ_BUFFER: usize = 128 * 1024;
-
-/// The beginning of a frame that is at most so long is copied out of the thread's buffer, so that the next connection can use
-/// that, and a client that sends no more holds no more than it sent; one that is longer takes the buffer along.
-const MAX_COPIED: usize = READ_BUFFER / 2;
 
 /// Most frames of one message: an empty one costs its sender six bytes, and adds nothing to the message.
 const MAX_FRAGMENTS: u32 = 16 * 1024;
@@ -283,59 +275,12 @@ fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
     if wide == 0 {
         return;
     }
-    let mut chunks = bytes.chunks_exact_mut(8);
-    for chunk in &mut chunks {
-        if let Ok(eight) = <[u8; 8]>::try_from(&*chunk) {
-            chunk.copy_from_slice(&(u64::from_ne_bytes(eight) ^ wide).to_ne_bytes());
-        }
+    let (eights, rest) = bytes.as_chunks_mut::<8>();
+    for eight in eights {
+        *eight = (u64::from_ne_bytes(*eight) ^ wide).to_ne_bytes();
     }
-    for (byte, mask) in chunks.into_remainder().iter_mut().zip(mask.into_iter().cycle()) {
+    for (byte, mask) in rest.iter_mut().zip(mask.into_iter().cycle()) {
         *byte ^= mask;
-    }
-}
-
-thread_local! {
-    /// Where the connections of this thread read into, one after the other.
-    static SCRATCH: RefCell<BytesMut> = RefCell::new(BytesMut::new());
-}
-
-/// What one client sent and is not a message yet.
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    rest: BytesMut,
-}
-
-impl Inbox {
-    /// Begins with these bytes.
-    pub(super) fn new(read: Bytes) -> Self {
-        Self { rest: BytesMut::from(read) }
-    }
-
-    /// The thread's buffer, behind what is left of the last time. Is to be [put back](Self::put_back).
-    pub(super) fn take(&mut self) -> BytesMut {
-        let rest = std::mem::take(&mut self.rest);
-        if rest.len() > MAX_COPIED {
-            return rest;
-        }
-        let mut scratch = SCRATCH.take();
-        scratch.extend_from_slice(&rest);
-        scratch
-    }
-
-    /// What is in it now is left for the next time.
-    pub(super) fn put_back(&mut self, mut buffer: BytesMut) {
-        if buffer.len() > MAX_COPIED {
-            self.rest = buffer;
-            return;
-        }
-        if !buffer.is_empty() {
-            self.rest = BytesMut::from(&buffer[..]);
-            buffer.clear();
-        }
-        // One that was made for a long message is not kept for short ones.
-        if buffer.capacity() <= 2 * READ_BUFFER {
-            SCRATCH.set(buffer);
-        }
     }
 }
 

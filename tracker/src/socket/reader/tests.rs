@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::super::buffers::Inbox;
 use super::*;
 use frame::frame;
 
@@ -154,36 +155,6 @@ fn what_is_not_allowed_is_a_fault_as_soon_as_it_can_be_seen() {
     for bytes in [&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0x11, 0x71][..], &halves] {
         assert_eq!(read(bytes, &[100]), (Vec::new(), Some(Fault::TooLong)));
     }
-}
-
-#[test]
-fn between_messages_nothing_is_kept() {
-    let (mut reader, mut inbox) = (Reader::new(MAX), Inbox::default());
-    for payload in [10, 60_000] {
-        let mut buffer = inbox.take();
-        buffer.extend_from_slice(&frame(0x82, &vec![1; payload]));
-        assert!(matches!(reader.next(&mut buffer), Ok(Some(Incoming::Binary(_)))));
-        inbox.put_back(buffer);
-        assert_eq!(inbox.rest.capacity(), 0);
-    }
-    let mut buffer = inbox.take();
-    buffer.extend_from_slice(&frame(0x82, &[1; 100])[..50]);
-    inbox.put_back(buffer);
-    assert!(inbox.rest.capacity() < 200);
-}
-
-#[test]
-fn the_beginning_of_a_message_holds_no_more_than_its_own_length() {
-    let mut inbox = Inbox::default();
-    let mut buffer = inbox.take();
-    buffer.reserve(2 * READ_BUFFER);
-    buffer.extend_from_slice(&frame(0x82, &[1; 100_000])[..16_385]);
-    inbox.put_back(buffer);
-    assert_eq!(inbox.rest.len(), 16_385);
-    assert!(inbox.rest.capacity() < 20_000, "{}", inbox.rest.capacity());
-    let buffer = inbox.take();
-    assert_eq!(buffer[..], frame(0x82, &[1; 100_000])[..16_385]);
-    assert!(buffer.capacity() >= 2 * READ_BUFFER, "the thread's buffer was kept");
 }
 
 #[test]
