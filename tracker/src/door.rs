@@ -110,6 +110,11 @@ impl Door {
         Ok(Pass { door: Arc::clone(self), household, meter: Arc::clone(&guest.meter), is_for_visits: false })
     }
 
+    /// Keeps no room for addresses that are forgotten.
+    pub(crate) fn shrink(&self) {
+        lock(&self.guests).shrink_to_fit();
+    }
+
     /// Forgets addresses of which nothing need be remembered.
     pub(crate) fn sweep(&self, now: Instant) {
         let mut guests = lock(&self.guests);

@@ -245,6 +245,15 @@ impl Hub {
         }
     }
 
+    /// Keeps no room for those who have left.
+    pub(crate) fn shrink(&self) {
+        lock(&self.outboxes).shrink_to_fit();
+        for shard in &self.shards {
+            lock(shard).shrink();
+        }
+        self.common.shrink();
+    }
+
     /// The lists of info-hashes changed: peers of swarms that are served no longer are told so, and forgotten.
     pub(crate) fn enforce_access(&self) {
         for shard in &self.shards {

@@ -31,6 +31,7 @@ mod http;
 mod hub;
 pub mod limits;
 pub mod listen;
+mod memory;
 mod meter;
 mod metrics;
 mod outbox;

@@ -383,6 +383,13 @@ impl Registry {
         silent
     }
 
+    /// Keeps no room for those who have left.
+    pub(crate) fn shrink(&mut self) {
+        self.swarms.values_mut().for_each(Swarm::shrink);
+        self.swarms.shrink_to_fit();
+        self.memberships.shrink_to_fit();
+    }
+
     /// Totals over all swarms.
     pub fn totals(&self) -> Totals {
         Totals { swarms: self.swarms.len(), peers: self.peers, seeders: self.seeders }

@@ -157,6 +157,11 @@ impl Channels {
         ends
     }
 
+    /// Keeps no room for those who have left.
+    pub(crate) fn shrink(&mut self) {
+        self.sides.shrink_to_fit();
+    }
+
     /// Number of open channels, of all that share the numbers.
     pub fn count(&self) -> usize {
         self.numbers.open()

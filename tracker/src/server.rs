@@ -19,6 +19,7 @@ use crate::door::{Door, Seat};
 use crate::http::{Speech, Visitor};
 use crate::hub::Hub;
 use crate::limits::Limits;
+use crate::memory::{self, Ebb};
 use crate::metrics::{Metrics, Rejection};
 use crate::outbox::Queues;
 use crate::page::Page;
@@ -118,6 +119,7 @@ pub async fn run(
     });
     let keeper = state.map(|state| Keeper::start(state, Arc::clone(&app)));
     let sweeper = tokio::spawn(sweep(Arc::clone(&app), sweep_interval));
+    let memory = tokio::spawn(give_back(Arc::clone(&app)));
     let ends = Ends::default();
     let tasks = &ends.tasks;
     let drain = async {
@@ -148,6 +150,7 @@ pub async fn run(
         tracing::warn!(left = tasks.len(), "connections did not end in time");
     }
     sweeper.abort();
+    memory.abort();
     if let Some(member) = member {
         member.stop().await;
     }
@@ -298,5 +301,22 @@ async fn sweep(app: Arc<App>, period: Duration) {
         let now = Instant::now().into_std();
         app.hub.expire(now);
         app.door.sweep(now);
+    }
+}
+
+/// Gives back the memory that many clients took, whenever most of them have left.
+async fn give_back(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(memory::LOOK_INTERVAL);
+    let mut ebb = Ebb::default();
+    loop {
+        ticks.tick().await;
+        if ebb.look(app.door.open()) {
+            let app = Arc::clone(&app);
+            tokio::task::spawn_blocking(move || {
+                app.hub.shrink();
+                app.door.shrink();
+                memory::give_back();
+            });
+        }
     }
 }

@@ -23,6 +23,9 @@ use crate::socket::{Received, Socket, put_binary, put_text};
 /// Time in which the tracker must have noticed that all are gone.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Time in which the tracker must have given its memory back: it looks every few seconds.
+const GIVING_BACK: Duration = Duration::from_secs(15);
+
 /// Time that a client has beyond a round for what it is in the middle of. One for which it is not enough waits for what will
 /// never come.
 const ENDING: Duration = Duration::from_secs(300);
@@ -37,7 +40,7 @@ const RESTS: u32 = 8;
 /// Most that is sent on one channel: less than its window, so that it needs no credit.
 const MAX_STREAM: usize = 256 * 1024;
 
-/// What a round may leave in memory beyond what the first left: allocators keep some.
+/// What a round may leave in memory: threads keep a few buffers.
 const SLACK: u64 = 16 << 20;
 
 /// The gauges of `/metrics` that are nothing when nobody is there.
@@ -84,9 +87,10 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     let server = Server::start(Kind::Ours)?;
     let idle_tasks = gauge(&metrics(&server).await?, "tasks")?;
     println!("{} clients, {} rounds of {:?}", plan.clients, plan.rounds, plan.round);
-    println!("memory at the start: {} MiB", machine::memory(server.process())? >> 20);
+    let start = machine::memory(server.process())?;
+    println!("memory at the start: {} MiB", start >> 20);
+    let enough = start + SLACK;
     let sums = Arc::new(Sums::default());
-    let mut first = None;
     let is_done = || sums.replies.load(Ordering::Relaxed) > 0 && sums.whole.load(Ordering::Relaxed) > 0;
     for round in 0..plan.rounds + MORE_ROUNDS {
         if round >= plan.rounds && is_done() {
@@ -104,7 +108,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
             ended.context("a client panicked")??;
         }
         let text = left(&server, idle_tasks).await?;
-        let after = machine::memory(server.process())?;
+        let after = settled(&server, enough).await?;
         let of = |sum: &AtomicU64| sum.load(Ordering::Relaxed);
         println!(
             "round {}: {there} connections at {} MiB; {} MiB after it; so far {} lives, {} replies, {} answers, {} channels, of \
@@ -121,15 +125,26 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
             of(&sums.bytes) >> 20,
             rejections(&text),
         );
-        let first = *first.get_or_insert(after);
         ensure!(
-            after <= first + first / 4 + SLACK,
-            "each round leaves something in memory: {first}, then {after}"
+            after <= enough,
+            "a round leaves something in memory: {start} bytes at the start, then {after}"
         );
     }
     ensure!(is_done(), "nothing was done");
     println!("nobody and nothing is left");
     Ok(())
+}
+
+/// Its memory when all have left: as soon as it has given enough back, or after the time that it has for that.
+async fn settled(server: &Server, enough: u64) -> Result<u64> {
+    let began = Instant::now();
+    loop {
+        let memory = machine::memory(server.process())?;
+        if memory <= enough || began.elapsed() > GIVING_BACK {
+            return Ok(memory);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Waits until the tracker says that nobody is there; gives all that it says.

@@ -107,6 +107,11 @@ impl Common {
         lock(&self.allowances).remove(&connection);
     }
 
+    pub(super) fn shrink(&self) {
+        self.numbers.shrink();
+        lock(&self.allowances).shrink_to_fit();
+    }
+
     /// A number that no connection has had.
     pub(super) fn next_connection(&self) -> ConnectionId {
         ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
@@ -240,6 +245,13 @@ impl Shard {
             Some(outbox) => Some(Far::Here { outbox: Arc::clone(outbox), channel: far.channel }),
             None => self.line_at(far).map(Far::There),
         }
+    }
+
+    /// Keeps no room for those who have left.
+    pub(super) fn shrink(&mut self) {
+        self.registry.shrink();
+        self.channels.shrink();
+        self.outboxes.shrink_to_fit();
     }
 
     /// Forgets peers that have been silent for too long, but not their connections.

@@ -80,6 +80,10 @@ impl Swarm {
         self.peers.len()
     }
 
+    pub(super) fn shrink(&mut self) {
+        self.peers.shrink_to_fit();
+    }
+
     pub(super) fn get(&self, peer_id: &PeerId) -> Option<&Peer> {
         self.peers.get(peer_id)
     }

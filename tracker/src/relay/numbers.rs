@@ -56,6 +56,11 @@ impl Numbers {
         Some((ChannelId(first.highest), ChannelId(second.highest)))
     }
 
+    /// Keeps no room for those who have left.
+    pub(crate) fn shrink(&self) {
+        lock(&self.state).sides.shrink_to_fit();
+    }
+
     /// A channel between the two is closed.
     pub(super) fn give_back(&self, one: ConnectionId, other: ConnectionId) {
         let mut state = lock(&self.state);
