@@ -41,7 +41,7 @@ const RESTS: u32 = 8;
 const MAX_STREAM: usize = 256 * 1024;
 
 /// What a round may leave in memory: threads keep a few buffers.
-const SLACK: u64 = 16 << 20;
+const SLACK: u64 = 8 << 20;
 
 /// The gauges of `/metrics` that are nothing when nobody is there.
 const GAUGES: [&str; 6] =

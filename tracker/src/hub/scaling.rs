@@ -2,7 +2,7 @@
 //!
 //! Each thread speaks for its part of the clients of every swarm: it has the hub decide about their announces, and takes out what
 //! waits for them; with `words`, it reads the announces out of JSON as well, and writes as JSON what it takes out. One shard is
-//! one lock for all, as it was once.
+//! one lock for all, as it was once. A hub for each thread is what nobody can surpass: they share nothing but the machine.
 //!
 //! How fast it is depends on what else the machine does; how long the threads stand still, because the other has the lock that
 //! they want, does not: it is all their time but that on a processor, and that in which they were ready for one.
@@ -66,15 +66,12 @@ struct Made {
     still: AtomicU64,
 }
 
-/// Messages a second that come out, and the part of their time that the threads stood still.
-fn measure(shards: usize, threads: usize, words: bool) -> (f64, f64) {
-    let settings = Settings::new(Page::embedded());
-    let queues = Arc::new(Queues::new(&settings.limits));
-    let hub = Hub::with_shards(shards, &settings, Arc::default(), queues);
+/// Messages a second that come out, and the part of their time that the threads stood still. They use these hubs in turn.
+fn measure(hubs: &[Hub], threads: usize, words: bool) -> (f64, f64) {
     let (ends, made) = (AtomicBool::new(false), Made::default());
     std::thread::scope(|scope| {
         for thread in 0..threads {
-            let (hub, ends, made) = (&hub, &ends, &made);
+            let (hub, ends, made) = (&hubs[thread % hubs.len()], &ends, &made);
             scope.spawn(move || {
                 let mine = (0..SWARMS * PEERS).filter(|n| n % threads == thread);
                 let speakers: Vec<Speaker> = mine.map(|peer| Speaker::new(hub, peer)).collect();
@@ -116,19 +113,28 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[test]
 #[ignore = "a measurement, not a test"]
 fn scaling() {
+    let settings = Settings::new(Page::embedded());
+    let hub = |shards| {
+        let queues = Arc::new(Queues::new(&settings.limits));
+        Hub::with_shards(shards, &settings, Arc::default(), queues)
+    };
+    let kinds = [("one lock", 1, 1), ("32 shards", 1, SHARDS), ("a hub each", 2, SHARDS)];
     for words in [false, true] {
-        for shards in [1, SHARDS] {
-            let mut rates = [Vec::new(), Vec::new()];
-            let mut still = Vec::new();
-            for _ in 0..ROUNDS {
-                rates[0].push(measure(shards, 1, words).0);
-                let (rate, part) = measure(shards, 2, words);
-                rates[1].push(rate);
-                still.push(part);
+        let mut rates = kinds.map(|_| [Vec::new(), Vec::new()]);
+        let mut still = kinds.map(|_| Vec::new());
+        for _ in 0..ROUNDS {
+            for (kind, (_, hubs, shards)) in kinds.into_iter().enumerate() {
+                let hubs = || (0..hubs).map(|_| hub(shards)).collect::<Vec<_>>();
+                rates[kind][0].push(measure(&hubs(), 1, words).0);
+                let (rate, part) = measure(&hubs(), 2, words);
+                rates[kind][1].push(rate);
+                still[kind].push(part);
             }
+        }
+        for (((name, ..), rates), still) in kinds.into_iter().zip(rates).zip(still) {
             let [one, two] = rates.map(median);
             println!(
-                "{shards:>2} shards, words {words}: one thread {one:.0} messages a second, two {two:.0}: {:.2}; stood still {:.0} % of the time",
+                "{name}, words {words}: one thread {one:.0} messages a second, two {two:.0}: {:.2}; stood still {:.0} % of the time",
                 two / one,
                 median(still) * 100.0,
             );
