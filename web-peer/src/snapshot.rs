@@ -312,7 +312,7 @@ impl TorrentView {
 
     /// Whether it stands still until the user's own files are here again.
     pub fn needs_files(&self) -> bool {
-        matches!(self.waiting, Some(Waiting::Files | Waiting::Permission))
+        self.waiting.is_some_and(Waiting::is_for_files)
     }
 
     /// Whether the torrent can be taken out of the list and leave something here.
@@ -450,6 +450,13 @@ pub enum Waiting {
     Files,
     /// The user's leave to read those files again.
     Permission,
+}
+
+impl Waiting {
+    /// Whether the user's own files are what is missing, be it only the leave to read them.
+    pub fn is_for_files(self) -> bool {
+        matches!(self, Self::Files | Self::Permission)
+    }
 }
 
 /// What is wrong, as a kind with its details; the user interface has the words for it in every language.

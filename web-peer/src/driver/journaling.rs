@@ -236,7 +236,7 @@ fn beginning(view: &TorrentView) -> Option<Happening> {
 
 /// What the torrent does otherwise than before.
 fn transition(before: &Before, view: &TorrentView, seconds: u64) -> Option<Happening> {
-    let needed_files = matches!(before.waiting, Some(Waiting::Files | Waiting::Permission));
+    let needed_files = before.waiting.is_some_and(Waiting::is_for_files);
     Some(match (before.state, view.torrent.state) {
         // `checked` is empty while one is under way, which may be over before anybody looks.
         _ if !before.is_checked && view.checked.is_some() => Happening::Checked,
@@ -297,9 +297,7 @@ fn trouble(before: Option<&Trouble>, now: Option<&Trouble>) -> Option<Happening>
 fn waiting(before: Option<Waiting>, now: Option<Waiting>) -> Option<Happening> {
     match now.filter(|_| before != now)? {
         Waiting::Peers => Some(Happening::Alone),
-        Waiting::Files | Waiting::Permission
-            if !matches!(before, Some(Waiting::Files | Waiting::Permission)) =>
-        {
+        now if now.is_for_files() && !before.is_some_and(Waiting::is_for_files) => {
             Some(Happening::FilesNeeded)
         }
         _ => None,
