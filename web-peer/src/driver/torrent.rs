@@ -342,6 +342,11 @@ impl Torrent {
     }
 }
 
+/// The row with this key.
+pub(super) fn by_key(torrents: &[Torrent], key: u32) -> Option<&Torrent> {
+    torrents.iter().find(|torrent| torrent.key == key)
+}
+
 /// Whether the snapshot has a map of its pieces, which costs time for each of them.
 fn is_mapped(session: &&Session) -> bool {
     session.info().is_some_and(|info| info.geometry().piece_count() <= MAX_MAPPED)
