@@ -451,9 +451,7 @@ impl Peer {
         self.leave_swarm(now, key);
         self.forget_handle(key);
         self.drop_row(key);
-        if let Some(store) = self.store.clone() {
-            spawn_local(async move { store.remove(hash).await });
-        }
+        self.delete_stored(hash);
     }
 
     /// Takes a row out of the list, and lets go of trackers that nothing else needs.

@@ -85,6 +85,12 @@ impl Peer {
         });
     }
 
+    /// Deletes what the store has of a torrent, and what it remembers of it.
+    pub(super) fn delete_stored(&self, hash: InfoHash) {
+        let Some(store) = self.store.clone() else { return };
+        spawn_local(async move { store.remove(hash).await });
+    }
+
     pub(super) fn store_opened(&mut self, now: Time, key: u32, result: Result<Vec<bool>, StoreError>) {
         let Some(torrent) = self.torrent(key) else { return };
         match result {
