@@ -246,10 +246,7 @@ impl Peer {
         let Phase::Hashing { name, trackers: chosen, .. } = &mut torrent.phase else { return };
         let (name, chosen) = (std::mem::take(name), std::mem::take(chosen));
         if !chosen.is_empty() {
-            let magnet = magnet.get_or_insert_with(|| Magnet::new(hash));
-            magnet
-                .trackers
-                .extend(chosen.into_iter().filter(|url| !magnet.trackers.contains(url)).collect::<Vec<_>>());
+            magnet.get_or_insert_with(|| Magnet::new(hash)).add_trackers(chosen);
         }
         let named = magnet.as_ref().map_or(&[][..], |magnet| &magnet.trackers);
         let trackers = self.trackers.take(now, &address::usable(named, &self.settings.tracker));
@@ -305,9 +302,7 @@ impl Peer {
         if let Some(kept) = self.take_unlisted(hash) {
             let before = magnet_of(&kept);
             magnet.display_name = magnet.display_name.or(before.display_name);
-            let named: Vec<_> =
-                before.trackers.into_iter().filter(|url| !magnet.trackers.contains(url)).collect();
-            magnet.trackers.extend(named);
+            magnet.add_trackers(before.trackers);
             if start.notes == Notes::default() {
                 start.notes = kept.notes();
             }
