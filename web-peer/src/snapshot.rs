@@ -362,6 +362,38 @@ impl TorrentView {
     }
 }
 
+impl From<TorrentSnapshot> for TorrentView {
+    /// A torrent in this browser's storage, of which nothing else is known.
+    fn from(torrent: TorrentSnapshot) -> Self {
+        Self {
+            key: 0,
+            torrent,
+            files: Vec::new(),
+            piece_states: Vec::new(),
+            sequential: false,
+            limits: RateLimits::default(),
+            upload_off: false,
+            all_time: AllTime::default(),
+            notes: Notes::default(),
+            checked: None,
+            history: RateHistory::default(),
+            super_seeding: false,
+            banned: Vec::new(),
+            trackers: Vec::new(),
+            link: String::new(),
+            magnet: String::new(),
+            in_folder: false,
+            waiting: None,
+            trouble: None,
+            stored: true,
+            readable: true,
+            saving: None,
+            seconds_left: None,
+            journal: Journal::default(),
+        }
+    }
+}
+
 /// How fast a torrent was over the last minutes: means of equal steps of time, the oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RateHistory {
@@ -560,41 +592,16 @@ mod tests {
     }
 
     fn torrent(files: Vec<FileView>, state: State, have: u32) -> TorrentView {
-        let bytes = engine::ByteCounts { total: 60, verified: 39, downloaded: 0, uploaded: 0 };
-        TorrentView {
-            key: 0,
-            torrent: TorrentSnapshot {
-                info_hash: shared::InfoHash::new([0; 20]),
-                name: String::new(),
-                state,
-                bytes,
-                rates: engine::Rates::default(),
-                pieces: engine::PieceCounts { total: 6, have },
-                peers: Vec::new(),
-            },
-            files,
-            piece_states: Vec::new(),
-            sequential: false,
-            limits: RateLimits::default(),
-            upload_off: false,
-            all_time: AllTime::default(),
-            notes: Notes::default(),
-            checked: None,
-            history: RateHistory::default(),
-            super_seeding: false,
-            stored: true,
-            readable: true,
-            banned: Vec::new(),
-            trackers: Vec::new(),
-            link: String::new(),
-            magnet: String::new(),
-            in_folder: false,
-            waiting: None,
-            trouble: None,
-            saving: None,
-            seconds_left: None,
-            journal: Journal::default(),
-        }
+        let torrent = TorrentSnapshot {
+            info_hash: shared::InfoHash::new([0; 20]),
+            name: String::new(),
+            state,
+            bytes: engine::ByteCounts { total: 60, verified: 39, downloaded: 0, uploaded: 0 },
+            rates: engine::Rates::default(),
+            pieces: engine::PieceCounts { total: 6, have },
+            peers: Vec::new(),
+        };
+        TorrentView { files, ..torrent.into() }
     }
 
     #[test]

@@ -312,7 +312,6 @@ mod tests {
     use shared::InfoHash;
 
     use super::*;
-    use crate::snapshot::{AllTime, FileView, Notes, RateHistory, RateLimits};
 
     fn peer(number: usize, transport: Transport) -> PeerSnapshot {
         PeerSnapshot {
@@ -336,40 +335,15 @@ mod tests {
 
     fn view(state: State, have: u32) -> TorrentView {
         let bytes = u64::from(have) * 10;
-        TorrentView {
-            key: 0,
-            torrent: TorrentSnapshot {
-                info_hash: InfoHash::new([0; 20]),
-                name: "name".into(),
-                state,
-                bytes: ByteCounts { total: 100, verified: bytes, downloaded: bytes, uploaded: 0 },
-                rates: Rates::default(),
-                pieces: PieceCounts { total: 10, have },
-                peers: Vec::new(),
-            },
-            files: Vec::<FileView>::new(),
-            piece_states: Vec::new(),
-            sequential: false,
-            limits: RateLimits::default(),
-            upload_off: false,
-            all_time: AllTime::default(),
-            notes: Notes::default(),
-            checked: None,
-            history: RateHistory::default(),
-            super_seeding: false,
-            banned: Vec::new(),
-            trackers: Vec::new(),
-            link: String::new(),
-            magnet: String::new(),
-            in_folder: false,
-            waiting: None,
-            trouble: None,
-            saving: None,
-            stored: true,
-            readable: true,
-            seconds_left: None,
-            journal: Journal::default(),
-        }
+        TorrentView::from(TorrentSnapshot {
+            info_hash: InfoHash::new([0; 20]),
+            name: "name".into(),
+            state,
+            bytes: ByteCounts { total: 100, verified: bytes, downloaded: bytes, uploaded: 0 },
+            rates: Rates::default(),
+            pieces: PieceCounts { total: 10, have },
+            peers: Vec::new(),
+        })
     }
 
     fn with(state: State, have: u32, peers: Vec<PeerSnapshot>) -> TorrentView {
