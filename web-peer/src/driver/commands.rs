@@ -15,6 +15,7 @@ use super::torrent::{Phase, Torrent};
 use super::unlisted::magnet_of;
 use super::{Event, wishes};
 use crate::browser_error;
+use crate::clock;
 use crate::command::{ChosenFile, Command, SeedOptions};
 use crate::intake::{self, Group, Intake, IntakeError};
 use crate::journal::plain;
@@ -49,9 +50,7 @@ pub(super) struct Start {
 impl Start {
     /// It comes now.
     pub(super) fn now(wishes: Wishes, notes: Notes) -> Self {
-        // The browser's clock, in whole milliseconds.
-        let added = js_sys::Date::now() as u64;
-        Self { paused: false, added, wishes, notes, all_time: AllTime::default() }
+        Self { paused: false, added: clock::since_1970(), wishes, notes, all_time: AllTime::default() }
     }
 }
 
@@ -180,9 +179,9 @@ impl Peer {
         let total = files.iter().map(|chosen| chosen.file.size() as u64).sum();
         let source = intake::source(&files);
         let trackers = options.trackers.clone();
-        // The browser's clock, in whole milliseconds. Of what is chosen at once no two have the same, so that a list keeps its order.
+        // Of what is chosen at once no two have the same, so that a list keeps its order.
         let latest = self.torrents.iter().map(|torrent| torrent.added).max().unwrap_or(0);
-        let added = (js_sys::Date::now() as u64).max(latest + 1);
+        let added = clock::since_1970().max(latest + 1);
         let torrent = self.push(Phase::Hashing { name, done: 0, total, trackers });
         torrent.source = source;
         torrent.added = added;
