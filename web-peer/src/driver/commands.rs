@@ -11,7 +11,7 @@ use web_sys::File;
 
 use super::peer::Peer;
 use super::returning::Returning;
-use super::torrent::{Phase, Torrent};
+use super::torrent::{Phase, Torrent, added_to};
 use super::unlisted::magnet_of;
 use super::{Event, wishes};
 use crate::browser_error;
@@ -37,8 +37,8 @@ const MAX_INVITATIONS: usize = 5;
 pub(super) struct Start {
     /// It stands still until the user says go on.
     pub(super) paused: bool,
-    /// Milliseconds since 1970 when it was added.
-    pub(super) added: u64,
+    /// Milliseconds since 1970 when it was added, if that was another time.
+    pub(super) added: Option<u64>,
     /// What the user wants of it.
     pub(super) wishes: Wishes,
     /// What its `.torrent` file says about it.
@@ -50,7 +50,7 @@ pub(super) struct Start {
 impl Start {
     /// It comes now.
     pub(super) fn now(wishes: Wishes, notes: Notes) -> Self {
-        Self { paused: false, added: clock::since_1970(), wishes, notes, all_time: AllTime::default() }
+        Self { paused: false, added: None, wishes, notes, all_time: AllTime::default() }
     }
 }
 
@@ -148,10 +148,12 @@ impl Peer {
         kept::set(ICE_KEY, text);
     }
 
+    /// Puts a row into the list, as one that is added now.
     pub(super) fn push(&mut self, phase: Phase) -> &mut Torrent {
+        let added = added_to(&self.torrents, clock::since_1970());
         let key = self.next_key;
         self.next_key += 1;
-        self.torrents.push(Torrent::new(key, phase));
+        self.torrents.push(Torrent::new(key, added, phase));
         self.torrents.last_mut().expect("one was pushed")
     }
 
@@ -179,12 +181,8 @@ impl Peer {
         let total = files.iter().map(|chosen| chosen.file.size() as u64).sum();
         let source = intake::source(&files);
         let trackers = options.trackers.clone();
-        // Of what is chosen at once no two have the same, so that a list keeps its order.
-        let latest = self.torrents.iter().map(|torrent| torrent.added).max().unwrap_or(0);
-        let added = clock::since_1970().max(latest + 1);
         let torrent = self.push(Phase::Hashing { name, done: 0, total, trackers });
         torrent.source = source;
-        torrent.added = added;
         torrent.notes.comment.clone_from(&options.comment);
         let key = torrent.key;
         let (pool, events) = (self.pool.clone(), self.events.clone());
@@ -331,7 +329,7 @@ impl Peer {
                 let trackers = self.trackers.take(now, &urls);
                 let torrent = self.push(Phase::Live(Box::new(session)));
                 torrent.magnet = Some(magnet);
-                torrent.added = added;
+                torrent.added = added.unwrap_or(torrent.added);
                 torrent.wishes = wishes;
                 torrent.notes = notes;
                 (torrent.before, torrent.noted) = (all_time, all_time);

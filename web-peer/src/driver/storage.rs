@@ -24,7 +24,7 @@ impl Peer {
             let magnet = magnet_of(&record);
             let start = Start {
                 paused: record.paused,
-                added: record.added,
+                added: Some(record.added),
                 notes: record.notes(),
                 wishes: record.wishes,
                 all_time: record.all_time,

@@ -45,7 +45,7 @@ fn peer() -> Peer {
     let tracker = peer.trackers.get_mut(own).unwrap();
     tracker.state = TrackerState::Connected;
     tracker.kind = Some(TrackerKind::Enxame);
-    let mut torrent = Torrent::new(KEY, Phase::Live(Box::new(session)));
+    let mut torrent = Torrent::new(KEY, 0, Phase::Live(Box::new(session)));
     torrent.trackers = vec![own];
     peer.torrents.push(torrent);
     peer
