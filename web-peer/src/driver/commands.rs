@@ -454,3 +454,6 @@ impl Peer {
         self.compare_kept_back();
     }
 }
+
+#[cfg(all(test, target_arch = "wasm32"))]
+mod tests;

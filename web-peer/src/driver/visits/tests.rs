@@ -26,7 +26,7 @@ fn them() -> PeerId {
 }
 
 /// A peer with one torrent, whose tracker is connected.
-fn peer() -> Peer {
+pub(in crate::driver) fn peer() -> Peer {
     let settings = Settings {
         tracker: "wss://own.example/ws".to_owned(),
         tracker_is_foreign: false,
