@@ -65,6 +65,15 @@ impl Magnet {
         self.select_only.is_empty() || self.select_only.iter().any(|range| range.contains(&file))
     }
 
+    /// Names these trackers, too, behind those that it names already; each once, and as many as there are.
+    pub fn add_trackers(&mut self, urls: impl IntoIterator<Item = String>) {
+        for url in urls {
+            if !self.trackers.contains(&url) {
+                self.trackers.push(url);
+            }
+        }
+    }
+
     /// Takes in one parameter; unknown ones and those that make no sense are ignored.
     fn take(&mut self, key: &str, value: &str) {
         match key {
@@ -77,8 +86,8 @@ impl Magnet {
             "xl" if self.exact_length.is_none() => self.exact_length = value.parse().ok(),
             "tr" if self.trackers.len() < MAX_TRACKERS => {
                 let url = decode(value).trim().to_owned();
-                if (1..=MAX_TRACKER_URL_BYTES).contains(&url.len()) && !self.trackers.contains(&url) {
-                    self.trackers.push(url);
+                if (1..=MAX_TRACKER_URL_BYTES).contains(&url.len()) {
+                    self.add_trackers([url]);
                 }
             }
             "so" => {

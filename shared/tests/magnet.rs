@@ -125,6 +125,15 @@ fn the_number_and_length_of_what_is_kept_is_bounded() {
 }
 
 #[test]
+fn trackers_that_are_added_come_behind_the_others_and_each_once() {
+    let trackers = |names: [&str; 3]| names.map(|name| format!("wss://{name}.example"));
+    let mut magnet = Magnet::new(hash());
+    magnet.add_trackers(trackers(["a", "b", "a"]));
+    magnet.add_trackers(trackers(["c", "b", "d"]));
+    assert_eq!(magnet.trackers, ["a", "b", "c", "d"].map(|name| format!("wss://{name}.example")));
+}
+
+#[test]
 fn selected_files_are_named_by_their_place() {
     let magnet = parse(&format!("magnet:?xt=urn:btih:{HEX}&so=0,2,4-6")).unwrap();
     let selected: Vec<u32> = (0..9).filter(|file| magnet.selects(*file)).collect();

@@ -11,13 +11,14 @@
 //! - [`ui`]: shows a [`snapshot`] and sends [`command`]s.
 //!
 //! Below them: [`dedicated`] starts workers and carries messages, [`digest`] is SHA-1 inside them, [`buffers`] are what
-//! bytes travel in, [`journal`] is what happened to a torrent, [`media`] says what a file is by its name, [`metered`] whether bytes are dear; [`picker`] asks for files and folders; `kept` is what the browser keeps in a few words; [`recorded`] reads
+//! bytes travel in, `clock` is the time of day, [`journal`] is what happened to a torrent, [`media`] says what a file is by its name, [`metered`] whether bytes are dear; [`picker`] asks for files and folders; `kept` is what the browser keeps in a few words; [`recorded`] reads
 //! snapshots that were written down, for looking at the page without any of the above.
 //!
 //! `transport`, `store`, `verify`, `stream` and `ui` never import each other.
 
 mod browser_error;
 pub mod buffers;
+mod clock;
 pub mod command;
 pub mod dedicated;
 pub mod digest;

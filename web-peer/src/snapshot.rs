@@ -312,7 +312,7 @@ impl TorrentView {
 
     /// Whether it stands still until the user's own files are here again.
     pub fn needs_files(&self) -> bool {
-        matches!(self.waiting, Some(Waiting::Files | Waiting::Permission))
+        self.waiting.is_some_and(Waiting::is_for_files)
     }
 
     /// Whether the torrent can be taken out of the list and leave something here.
@@ -359,6 +359,38 @@ impl TorrentView {
     /// The linked peers.
     pub fn peers(&self) -> &[PeerSnapshot] {
         &self.torrent.peers
+    }
+}
+
+impl From<TorrentSnapshot> for TorrentView {
+    /// A torrent in this browser's storage, of which nothing else is known.
+    fn from(torrent: TorrentSnapshot) -> Self {
+        Self {
+            key: 0,
+            torrent,
+            files: Vec::new(),
+            piece_states: Vec::new(),
+            sequential: false,
+            limits: RateLimits::default(),
+            upload_off: false,
+            all_time: AllTime::default(),
+            notes: Notes::default(),
+            checked: None,
+            history: RateHistory::default(),
+            super_seeding: false,
+            banned: Vec::new(),
+            trackers: Vec::new(),
+            link: String::new(),
+            magnet: String::new(),
+            in_folder: false,
+            waiting: None,
+            trouble: None,
+            stored: true,
+            readable: true,
+            saving: None,
+            seconds_left: None,
+            journal: Journal::default(),
+        }
     }
 }
 
@@ -450,6 +482,13 @@ pub enum Waiting {
     Files,
     /// The user's leave to read those files again.
     Permission,
+}
+
+impl Waiting {
+    /// Whether the user's own files are what is missing, be it only the leave to read them.
+    pub fn is_for_files(self) -> bool {
+        matches!(self, Self::Files | Self::Permission)
+    }
 }
 
 /// What is wrong, as a kind with its details; the user interface has the words for it in every language.
@@ -553,41 +592,16 @@ mod tests {
     }
 
     fn torrent(files: Vec<FileView>, state: State, have: u32) -> TorrentView {
-        let bytes = engine::ByteCounts { total: 60, verified: 39, downloaded: 0, uploaded: 0 };
-        TorrentView {
-            key: 0,
-            torrent: TorrentSnapshot {
-                info_hash: shared::InfoHash::new([0; 20]),
-                name: String::new(),
-                state,
-                bytes,
-                rates: engine::Rates::default(),
-                pieces: engine::PieceCounts { total: 6, have },
-                peers: Vec::new(),
-            },
-            files,
-            piece_states: Vec::new(),
-            sequential: false,
-            limits: RateLimits::default(),
-            upload_off: false,
-            all_time: AllTime::default(),
-            notes: Notes::default(),
-            checked: None,
-            history: RateHistory::default(),
-            super_seeding: false,
-            stored: true,
-            readable: true,
-            banned: Vec::new(),
-            trackers: Vec::new(),
-            link: String::new(),
-            magnet: String::new(),
-            in_folder: false,
-            waiting: None,
-            trouble: None,
-            saving: None,
-            seconds_left: None,
-            journal: Journal::default(),
-        }
+        let torrent = TorrentSnapshot {
+            info_hash: shared::InfoHash::new([0; 20]),
+            name: String::new(),
+            state,
+            bytes: engine::ByteCounts { total: 60, verified: 39, downloaded: 0, uploaded: 0 },
+            rates: engine::Rates::default(),
+            pieces: engine::PieceCounts { total: 6, have },
+            peers: Vec::new(),
+        };
+        TorrentView { files, ..torrent.into() }
     }
 
     #[test]

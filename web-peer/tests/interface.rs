@@ -15,7 +15,7 @@ use shared::InfoHash;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_peer::command::Command;
-use web_peer::journal::{Happening, Journal, Who};
+use web_peer::journal::{Happening, Who};
 use web_peer::snapshot::{
     Alert, AllTime, FileView, IceChoice, IceView, Invitation, Notes, RateHistory, RateLimits, RtcView,
     Snapshot, StorageKind, StorageView, StreamingView, TorrentTrackerView, TorrentView, TrackerKind,
@@ -127,39 +127,22 @@ fn file(path: &str, verified: u64, length: u64) -> FileView {
 
 fn torrent(key: u32, state: State, verified: u64, total: u64) -> TorrentView {
     let hash = InfoHash::new([key as u8; 20]);
+    let torrent = TorrentSnapshot {
+        info_hash: hash,
+        name: format!("file {key}"),
+        state,
+        bytes: ByteCounts { total, verified, ..ByteCounts::default() },
+        rates: Rates::default(),
+        pieces: PieceCounts { total: 10, have: (verified * 10 / total.max(1)) as u32 },
+        peers: Vec::new(),
+    };
     TorrentView {
         key,
-        torrent: TorrentSnapshot {
-            info_hash: hash,
-            name: format!("file {key}"),
-            state,
-            bytes: ByteCounts { total, verified, ..ByteCounts::default() },
-            rates: Rates::default(),
-            pieces: PieceCounts { total: 10, have: (verified * 10 / total.max(1)) as u32 },
-            peers: Vec::new(),
-        },
         files: vec![file(&format!("file {key}"), verified, total)],
         trackers: vec![tracker("ws://localhost/ws")],
         link: format!("http://localhost/#{hash}"),
         magnet: format!("magnet:?xt=urn:btih:{hash}"),
-        piece_states: Vec::new(),
-        sequential: false,
-        limits: RateLimits::default(),
-        upload_off: false,
-        all_time: AllTime::default(),
-        notes: Notes::default(),
-        checked: None,
-        stored: true,
-        readable: true,
-        history: RateHistory::default(),
-        super_seeding: false,
-        banned: Vec::new(),
-        in_folder: false,
-        waiting: None,
-        trouble: None,
-        saving: None,
-        seconds_left: None,
-        journal: Journal::default(),
+        ..torrent.into()
     }
 }
 

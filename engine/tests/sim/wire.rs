@@ -174,6 +174,17 @@ impl Script {
         assert!(matches!(reason, Some(CloseReason::Protocol(_))), "{link:?} closed with {reason:?}");
     }
 
+    /// The session stands still: this link was closed, another is closed as it opens, and nobody is reached for.
+    #[track_caller]
+    pub(crate) fn assert_takes_no_links(&mut self, before: LinkId) {
+        assert_eq!(self.close_reason(before), Some(&CloseReason::Stopped));
+        let during = self.link(2, Some(stranger_id(2)));
+        assert_eq!(self.close_reason(during), Some(&CloseReason::Stopped));
+        self.tell(|session, now| session.handle_peers_found(now, &relayed(&[stranger_id(3)])));
+        self.wait(Duration::from_secs(100));
+        assert!(self.actions.is_empty());
+    }
+
     #[track_caller]
     pub(crate) fn assert_open(&self, link: LinkId) {
         assert_eq!(self.close_reason(link), None, "{link:?}");

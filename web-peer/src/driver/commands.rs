@@ -11,10 +11,11 @@ use web_sys::File;
 
 use super::peer::Peer;
 use super::returning::Returning;
-use super::torrent::{Phase, Torrent};
+use super::torrent::{Phase, Torrent, added_to};
 use super::unlisted::magnet_of;
 use super::{Event, wishes};
 use crate::browser_error;
+use crate::clock;
 use crate::command::{ChosenFile, Command, SeedOptions};
 use crate::intake::{self, Group, Intake, IntakeError};
 use crate::journal::plain;
@@ -36,8 +37,8 @@ const MAX_INVITATIONS: usize = 5;
 pub(super) struct Start {
     /// It stands still until the user says go on.
     pub(super) paused: bool,
-    /// Milliseconds since 1970 when it was added.
-    pub(super) added: u64,
+    /// Milliseconds since 1970 when it was added, if that was another time.
+    pub(super) added: Option<u64>,
     /// What the user wants of it.
     pub(super) wishes: Wishes,
     /// What its `.torrent` file says about it.
@@ -49,9 +50,7 @@ pub(super) struct Start {
 impl Start {
     /// It comes now.
     pub(super) fn now(wishes: Wishes, notes: Notes) -> Self {
-        // The browser's clock, in whole milliseconds.
-        let added = js_sys::Date::now() as u64;
-        Self { paused: false, added, wishes, notes, all_time: AllTime::default() }
+        Self { paused: false, added: None, wishes, notes, all_time: AllTime::default() }
     }
 }
 
@@ -149,10 +148,12 @@ impl Peer {
         kept::set(ICE_KEY, text);
     }
 
+    /// Puts a row into the list, as one that is added now.
     pub(super) fn push(&mut self, phase: Phase) -> &mut Torrent {
+        let added = added_to(&self.torrents, clock::since_1970());
         let key = self.next_key;
         self.next_key += 1;
-        self.torrents.push(Torrent::new(key, phase));
+        self.torrents.push(Torrent::new(key, added, phase));
         self.torrents.last_mut().expect("one was pushed")
     }
 
@@ -180,12 +181,8 @@ impl Peer {
         let total = files.iter().map(|chosen| chosen.file.size() as u64).sum();
         let source = intake::source(&files);
         let trackers = options.trackers.clone();
-        // The browser's clock, in whole milliseconds. Of what is chosen at once no two have the same, so that a list keeps its order.
-        let latest = self.torrents.iter().map(|torrent| torrent.added).max().unwrap_or(0);
-        let added = (js_sys::Date::now() as u64).max(latest + 1);
         let torrent = self.push(Phase::Hashing { name, done: 0, total, trackers });
         torrent.source = source;
-        torrent.added = added;
         torrent.notes.comment.clone_from(&options.comment);
         let key = torrent.key;
         let (pool, events) = (self.pool.clone(), self.events.clone());
@@ -246,10 +243,7 @@ impl Peer {
         let Phase::Hashing { name, trackers: chosen, .. } = &mut torrent.phase else { return };
         let (name, chosen) = (std::mem::take(name), std::mem::take(chosen));
         if !chosen.is_empty() {
-            let magnet = magnet.get_or_insert_with(|| Magnet::new(hash));
-            magnet
-                .trackers
-                .extend(chosen.into_iter().filter(|url| !magnet.trackers.contains(url)).collect::<Vec<_>>());
+            magnet.get_or_insert_with(|| Magnet::new(hash)).add_trackers(chosen);
         }
         let named = magnet.as_ref().map_or(&[][..], |magnet| &magnet.trackers);
         let trackers = self.trackers.take(now, &address::usable(named, &self.settings.tracker));
@@ -305,9 +299,7 @@ impl Peer {
         if let Some(kept) = self.take_unlisted(hash) {
             let before = magnet_of(&kept);
             magnet.display_name = magnet.display_name.or(before.display_name);
-            let named: Vec<_> =
-                before.trackers.into_iter().filter(|url| !magnet.trackers.contains(url)).collect();
-            magnet.trackers.extend(named);
+            magnet.add_trackers(before.trackers);
             if start.notes == Notes::default() {
                 start.notes = kept.notes();
             }
@@ -337,7 +329,7 @@ impl Peer {
                 let trackers = self.trackers.take(now, &urls);
                 let torrent = self.push(Phase::Live(Box::new(session)));
                 torrent.magnet = Some(magnet);
-                torrent.added = added;
+                torrent.added = added.unwrap_or(torrent.added);
                 torrent.wishes = wishes;
                 torrent.notes = notes;
                 (torrent.before, torrent.noted) = (all_time, all_time);
@@ -451,9 +443,7 @@ impl Peer {
         self.leave_swarm(now, key);
         self.forget_handle(key);
         self.drop_row(key);
-        if let Some(store) = self.store.clone() {
-            spawn_local(async move { store.remove(hash).await });
-        }
+        self.delete_stored(hash);
     }
 
     /// Takes a row out of the list, and lets go of trackers that nothing else needs.
@@ -464,3 +454,6 @@ impl Peer {
         self.compare_kept_back();
     }
 }
+
+#[cfg(all(test, target_arch = "wasm32"))]
+mod tests;

@@ -236,7 +236,7 @@ fn beginning(view: &TorrentView) -> Option<Happening> {
 
 /// What the torrent does otherwise than before.
 fn transition(before: &Before, view: &TorrentView, seconds: u64) -> Option<Happening> {
-    let needed_files = matches!(before.waiting, Some(Waiting::Files | Waiting::Permission));
+    let needed_files = before.waiting.is_some_and(Waiting::is_for_files);
     Some(match (before.state, view.torrent.state) {
         // `checked` is empty while one is under way, which may be over before anybody looks.
         _ if !before.is_checked && view.checked.is_some() => Happening::Checked,
@@ -297,9 +297,7 @@ fn trouble(before: Option<&Trouble>, now: Option<&Trouble>) -> Option<Happening>
 fn waiting(before: Option<Waiting>, now: Option<Waiting>) -> Option<Happening> {
     match now.filter(|_| before != now)? {
         Waiting::Peers => Some(Happening::Alone),
-        Waiting::Files | Waiting::Permission
-            if !matches!(before, Some(Waiting::Files | Waiting::Permission)) =>
-        {
+        now if now.is_for_files() && !before.is_some_and(Waiting::is_for_files) => {
             Some(Happening::FilesNeeded)
         }
         _ => None,
@@ -314,7 +312,6 @@ mod tests {
     use shared::InfoHash;
 
     use super::*;
-    use crate::snapshot::{AllTime, FileView, Notes, RateHistory, RateLimits};
 
     fn peer(number: usize, transport: Transport) -> PeerSnapshot {
         PeerSnapshot {
@@ -338,40 +335,15 @@ mod tests {
 
     fn view(state: State, have: u32) -> TorrentView {
         let bytes = u64::from(have) * 10;
-        TorrentView {
-            key: 0,
-            torrent: TorrentSnapshot {
-                info_hash: InfoHash::new([0; 20]),
-                name: "name".into(),
-                state,
-                bytes: ByteCounts { total: 100, verified: bytes, downloaded: bytes, uploaded: 0 },
-                rates: Rates::default(),
-                pieces: PieceCounts { total: 10, have },
-                peers: Vec::new(),
-            },
-            files: Vec::<FileView>::new(),
-            piece_states: Vec::new(),
-            sequential: false,
-            limits: RateLimits::default(),
-            upload_off: false,
-            all_time: AllTime::default(),
-            notes: Notes::default(),
-            checked: None,
-            history: RateHistory::default(),
-            super_seeding: false,
-            banned: Vec::new(),
-            trackers: Vec::new(),
-            link: String::new(),
-            magnet: String::new(),
-            in_folder: false,
-            waiting: None,
-            trouble: None,
-            saving: None,
-            stored: true,
-            readable: true,
-            seconds_left: None,
-            journal: Journal::default(),
-        }
+        TorrentView::from(TorrentSnapshot {
+            info_hash: InfoHash::new([0; 20]),
+            name: "name".into(),
+            state,
+            bytes: ByteCounts { total: 100, verified: bytes, downloaded: bytes, uploaded: 0 },
+            rates: Rates::default(),
+            pieces: PieceCounts { total: 10, have },
+            peers: Vec::new(),
+        })
     }
 
     fn with(state: State, have: u32, peers: Vec<PeerSnapshot>) -> TorrentView {

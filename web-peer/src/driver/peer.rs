@@ -15,6 +15,7 @@ use super::torrent::{Phase, Torrent};
 use super::trackers::{Tracker, Trackers};
 use super::unlisted::Unlisted;
 use super::{Event, Settings, wishes};
+use crate::clock;
 use crate::command::{ChosenFile, Command};
 use crate::snapshot::{Alert, Invitation, Snapshot, StorageKind, StorageView, TrackerView, Trouble};
 use crate::store::Store;
@@ -98,8 +99,7 @@ impl Peer {
         }
         self.watch_totals(now);
         let mut snapshot = self.snapshot(now);
-        // The browser's clock, in whole milliseconds.
-        let at = js_sys::Date::now() as u64;
+        let at = clock::since_1970();
         for (torrent, view) in self.torrents.iter_mut().zip(&mut snapshot.torrents) {
             torrent.journaling.look(now, at, view);
             view.journal = torrent.journaling.journal();

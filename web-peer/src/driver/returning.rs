@@ -24,7 +24,7 @@ use web_sys::FileSystemHandle;
 use super::attempt::{Attempt, Candidate, Fitting, Next, Report, Return, candidates, fitting};
 use super::commands::Start;
 use super::peer::Peer;
-use super::torrent::Torrent;
+use super::torrent::{Torrent, by_key};
 use crate::command::ChosenFile;
 use crate::handles::{self, Permission, Place};
 use crate::intake;
@@ -294,7 +294,7 @@ impl Peer {
 
     /// What the torrent with this key waits for, if its files are to come back.
     fn returning_of(&self, key: u32) -> Option<Returning> {
-        self.torrents.iter().find(|torrent| torrent.key == key)?.returning
+        by_key(&self.torrents, key)?.returning
     }
 
     /// A torrent may be free for files that had to wait for it.

@@ -24,7 +24,7 @@ impl Peer {
             let magnet = magnet_of(&record);
             let start = Start {
                 paused: record.paused,
-                added: record.added,
+                added: Some(record.added),
                 notes: record.notes(),
                 wishes: record.wishes,
                 all_time: record.all_time,
@@ -83,6 +83,12 @@ impl Peer {
             // A record that cannot be written costs a reload its memory, not the transfer.
             let _ = store.remember(record).await;
         });
+    }
+
+    /// Deletes what the store has of a torrent, and what it remembers of it.
+    pub(super) fn delete_stored(&self, hash: InfoHash) {
+        let Some(store) = self.store.clone() else { return };
+        spawn_local(async move { store.remove(hash).await });
     }
 
     pub(super) fn store_opened(&mut self, now: Time, key: u32, result: Result<Vec<bool>, StoreError>) {

@@ -13,6 +13,7 @@ use shared::order::SortedMap;
 use wasm_bindgen_futures::spawn_local;
 
 use super::peer::Peer;
+use super::torrent::{Torrent, by_key};
 use super::{Event, files};
 use crate::snapshot::{StreamingState, StreamingView, Trouble};
 use crate::store::{LoadError, StoreError, Zip};
@@ -228,9 +229,8 @@ impl Peer {
         let mut ended = Vec::new();
         for (number, stream) in self.streaming.open.iter_mut() {
             let number = *number;
-            let torrent = self.torrents.iter().find(|torrent| torrent.key == stream.key);
-            let session =
-                torrent.filter(|torrent| !torrent.halted).and_then(super::torrent::Torrent::session);
+            let torrent = by_key(&self.torrents, stream.key);
+            let session = torrent.filter(|torrent| !torrent.halted).and_then(Torrent::session);
             let (Some(session), Some(store)) = (session, self.store.clone()) else {
                 ended.push((number, true));
                 continue;

@@ -97,12 +97,12 @@ pub(super) struct Torrent {
 }
 
 impl Torrent {
-    pub(super) fn new(key: u32, phase: Phase) -> Self {
+    pub(super) fn new(key: u32, added: u64, phase: Phase) -> Self {
         Self {
             key,
             phase,
             magnet: None,
-            added: 0,
+            added,
             trouble: None,
             halted: false,
             saving: None,
@@ -342,6 +342,18 @@ impl Torrent {
     }
 }
 
+/// The row with this key.
+pub(super) fn by_key(torrents: &[Torrent], key: u32) -> Option<&Torrent> {
+    torrents.iter().find(|torrent| torrent.key == key)
+}
+
+/// When a torrent that comes into this list now, in milliseconds since 1970, is said to be added: of what comes at once no two
+/// have the same, so that a list keeps its order.
+pub(super) fn added_to(list: &[Torrent], now: u64) -> u64 {
+    let latest = list.iter().map(|torrent| torrent.added).max();
+    latest.map_or(now, |latest| now.max(latest.saturating_add(1)))
+}
+
 /// Whether the snapshot has a map of its pieces, which costs time for each of them.
 fn is_mapped(session: &&Session) -> bool {
     session.info().is_some_and(|info| info.geometry().piece_count() <= MAX_MAPPED)
@@ -373,5 +385,29 @@ fn waiting(torrent: &TorrentSnapshot, reached: bool) -> Option<Waiting> {
         Some(Waiting::Pieces)
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When torrents that come at these times are said to be added, beside one that came back.
+    fn added(back: u64, times: &[u64]) -> Vec<u64> {
+        let torrent = |added| Torrent::new(0, added, Phase::Stillborn { name: String::new() });
+        let mut list = vec![torrent(back)];
+        for now in times {
+            let added = added_to(&list, *now);
+            list.push(torrent(added));
+        }
+        list.iter().map(|torrent| torrent.added).collect()
+    }
+
+    #[test]
+    fn of_torrents_added_within_one_millisecond_each_is_later_than_the_one_before() {
+        assert_eq!(added_to(&[], 70), 70);
+        assert_eq!(added(5, &[70, 70, 70, 90]), [5, 70, 71, 72, 90]);
+        assert_eq!(added(80, &[70, 81, 90]), [80, 81, 82, 90], "the clock was set back");
+        assert_eq!(added(u64::MAX, &[70]), [u64::MAX, u64::MAX], "no record stops anybody from adding more");
     }
 }

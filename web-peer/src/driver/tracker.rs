@@ -13,6 +13,7 @@ use shared::{InfoHash, PeerId};
 
 use super::Event;
 use super::peer::Peer;
+use super::torrent::{Torrent, by_key};
 use super::trackers::{Membership, Tracker, TrackerId};
 use super::visits::VISIT_WITHIN;
 use crate::snapshot::{TrackerKind, TrackerState, TransportMode};
@@ -331,8 +332,7 @@ impl Peer {
         };
         let wanted = tracker.memberships.get(&key).map_or(0, |membership| membership.offers_wanted);
         let carries_offers = matches!(event, signal::Event::Started | signal::Event::Update);
-        let Some(session) = self.torrents.iter().find(|torrent| torrent.key == key) else { return };
-        let Some(session) = session.session() else { return };
+        let Some(session) = by_key(&self.torrents, key).and_then(Torrent::session) else { return };
         let wants_peers = session.wants_peers();
         let offers = if carries_offers && wants_peers {
             self.direct.ready_offers(key).take(wanted).collect()
@@ -390,7 +390,7 @@ impl Peer {
 
     /// A tracker that knows this peer and speaks our extension: the one that named it, else any of the torrent's.
     pub(super) fn tracker_towards(&mut self, key: u32, peer: PeerId) -> Option<TrackerId> {
-        let torrent = self.torrents.iter().find(|torrent| torrent.key == key)?;
+        let torrent = by_key(&self.torrents, key)?;
         let named = torrent.named_by(peer);
         let mut able =
             torrent.trackers.iter().copied().filter(|id| self.trackers.get(*id).is_some_and(Tracker::relays));

@@ -5,7 +5,6 @@ use engine::Time;
 use shared::InfoHash;
 use shared::magnet::{self, Magnet};
 use shared::metainfo::Info;
-use wasm_bindgen_futures::spawn_local;
 
 use super::commands::Start;
 use super::peer::Peer;
@@ -68,11 +67,8 @@ impl Peer {
 
     /// Deletes what is kept of a torrent that is not in the list.
     pub(super) fn delete_unlisted(&mut self, hash: InfoHash) {
-        if self.take_unlisted(hash).is_none() {
-            return;
-        }
-        if let Some(store) = self.store.clone() {
-            spawn_local(async move { store.remove(hash).await });
+        if self.take_unlisted(hash).is_some() {
+            self.delete_stored(hash);
         }
     }
 

@@ -195,4 +195,4 @@ impl Peer {
 }
 
 #[cfg(all(test, target_arch = "wasm32"))]
-mod tests;
+pub(super) mod tests;

@@ -6,6 +6,7 @@ use web_sys::HtmlDetailsElement;
 use super::parts::{icon, list};
 use super::phrase::{self, Phrase, Value};
 use super::torrent::Row;
+use crate::clock;
 use crate::journal::{Entry, Happening, Journal};
 use crate::snapshot::Trouble;
 
@@ -116,8 +117,7 @@ pub(super) fn journal(row: Row) -> AnyView {
 /// A line never changes: what happens again is another line.
 fn line(row: Row, entry: &Entry) -> AnyView {
     let speech = row.ui.speech();
-    // The browser's clock, in whole milliseconds.
-    let age = (js_sys::Date::now() as u64).saturating_sub(entry.at);
+    let age = clock::since_1970().saturating_sub(entry.at);
     let (time, full) = (speech.time(entry.at, age >= WITH_DAY), speech.time(entry.at, true));
     let times = (entry.times > 1)
         .then(|| speech.say(&Phrase::plain("journal.times").with("count", Value::Count(entry.times.into()))));

@@ -4,6 +4,8 @@
 //! So what varies is of one type here: a text is a [`Text`], a yes or no a [`Flag`], a button goes through [`button`],
 //! a list through [`list`], and what is only sometimes there through [`sometimes`].
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use leptos::prelude::*;
 
 /// A text that may change.
@@ -53,6 +55,13 @@ pub(super) fn list(keys: Memo<Vec<u64>>, row: impl Fn(u64) -> AnyView + Send + S
         view! { <For each=move || keys.get() key=|key| *key children=move |key| row(key) /> }.into_any()
     }
     shared(keys, std::sync::Arc::new(row))
+}
+
+/// A key for the row of what is named by this.
+pub(super) fn key_of(name: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Keys in order, each once: two rows of one key would be one too many.

@@ -1,21 +1,17 @@
 //! The peers of one torrent: who they are and how they are connected.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use engine::{PeerSnapshot, Transport};
 use leptos::prelude::*;
 
 use super::Ui;
-use super::parts::{Flag, Text, each_once, icon, is_blank, list, not, text};
+use super::parts::{Flag, Text, each_once, icon, is_blank, key_of, list, not, text};
 use super::phrase::{self, Phrase, Value};
 use super::torrent::{Row, rate};
 use crate::snapshot::BannedView;
 
 /// Names a peer's row: one peer may be linked in both ways for a moment.
 fn key(peer: &PeerSnapshot) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (&peer.id, peer.transport).hash(&mut hasher);
-    hasher.finish()
+    key_of((&peer.id, peer.transport))
 }
 
 /// What each way means.
@@ -113,9 +109,7 @@ fn waits_there(peer: &PeerSnapshot) -> bool {
 
 /// Names a banned peer's line.
 fn ban_key(banned: &BannedView) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (&banned.id, banned.piece).hash(&mut hasher);
-    hasher.finish()
+    key_of((&banned.id, banned.piece))
 }
 
 /// Who was banned, and why.

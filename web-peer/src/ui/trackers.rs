@@ -1,20 +1,16 @@
 //! The trackers of one torrent: which can be reached, what they do, and what they know.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use leptos::prelude::*;
 
 use super::Ui;
-use super::parts::{each_once, icon, is_blank, list};
+use super::parts::{each_once, icon, is_blank, key_of, list};
 use super::phrase::{self, Phrase, Value};
 use super::torrent::Row;
 use crate::snapshot::{TorrentTrackerView, TrackerState};
 
 /// Names a tracker's row.
 fn key(tracker: &TorrentTrackerView) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    tracker.url.hash(&mut hasher);
-    hasher.finish()
+    key_of(&tracker.url)
 }
 
 /// A summary and the list, closed at first; nothing while there is none.

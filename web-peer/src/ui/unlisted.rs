@@ -1,21 +1,17 @@
 //! What is kept of torrents that were taken out of the list: how much that is, and the ways back and out.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use leptos::prelude::*;
 use shared::InfoHash;
 
 use super::Ui;
-use super::parts::{Button, button, each_once, icon, list, text};
+use super::parts::{Button, button, each_once, icon, key_of, list, text};
 use super::phrase::{Phrase, Value};
 use crate::command::Command;
 use crate::snapshot::UnlistedView;
 
 /// Names the row of one.
 fn key(kept: &UnlistedView) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    kept.info_hash.hash(&mut hasher);
-    hasher.finish()
+    key_of(&kept.info_hash)
 }
 
 /// A summary and the list, closed at first; nothing while there is none.

@@ -26,7 +26,7 @@ fn them() -> PeerId {
 }
 
 /// A peer with one torrent, whose tracker is connected.
-fn peer() -> Peer {
+pub(in crate::driver) fn peer() -> Peer {
     let settings = Settings {
         tracker: "wss://own.example/ws".to_owned(),
         tracker_is_foreign: false,
@@ -45,7 +45,7 @@ fn peer() -> Peer {
     let tracker = peer.trackers.get_mut(own).unwrap();
     tracker.state = TrackerState::Connected;
     tracker.kind = Some(TrackerKind::Enxame);
-    let mut torrent = Torrent::new(KEY, Phase::Live(Box::new(session)));
+    let mut torrent = Torrent::new(KEY, 0, Phase::Live(Box::new(session)));
     torrent.trackers = vec![own];
     peer.torrents.push(torrent);
     peer
