@@ -65,10 +65,10 @@ impl Magnet {
         self.select_only.is_empty() || self.select_only.iter().any(|range| range.contains(&file))
     }
 
-    /// Names these trackers, too, behind those that it names already; each once, and as many as there are.
+    /// Names these trackers, too, behind those that it names already; each once, and no more than [`MAX_TRACKERS`] in all.
     pub fn add_trackers(&mut self, urls: impl IntoIterator<Item = String>) {
         for url in urls {
-            if !self.trackers.contains(&url) {
+            if self.trackers.len() < MAX_TRACKERS && !self.trackers.contains(&url) {
                 self.trackers.push(url);
             }
         }
@@ -84,7 +84,7 @@ impl Magnet {
                 self.display_name = Some(name).filter(|name| !name.is_empty());
             }
             "xl" if self.exact_length.is_none() => self.exact_length = value.parse().ok(),
-            "tr" if self.trackers.len() < MAX_TRACKERS => {
+            "tr" => {
                 let url = decode(value).trim().to_owned();
                 if (1..=MAX_TRACKER_URL_BYTES).contains(&url.len()) {
                     self.add_trackers([url]);

@@ -131,6 +131,8 @@ fn trackers_that_are_added_come_behind_the_others_and_each_once() {
     magnet.add_trackers(trackers(["a", "b", "a"]));
     magnet.add_trackers(trackers(["c", "b", "d"]));
     assert_eq!(magnet.trackers, ["a", "b", "c", "d"].map(|name| format!("wss://{name}.example")));
+    magnet.add_trackers((0..2 * MAX_TRACKERS).map(|n| format!("wss://{n}.example")));
+    assert_eq!(magnet.trackers.len(), MAX_TRACKERS);
 }
 
 #[test]
