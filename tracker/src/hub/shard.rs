@@ -300,7 +300,9 @@ impl Shard {
         let offers = if asks { std::mem::take(&mut announce.offers) } else { Vec::new() };
         match self.registry.announce(connection, &mut announce, now, &mut self.rng) {
             Ok(outcome) => {
-                self.metrics.completed.add(u64::from(outcome.completed));
+                if outcome.completed {
+                    self.metrics.completed.add(1);
+                }
                 if let Some(old) = outcome.superseded {
                     tracing::debug!(%connection, %old, "a peer is back over a new connection");
                     self.part_with(old);

@@ -211,8 +211,8 @@ impl Swarm {
     /// Notes that an offer of `from` is passed on to `to`, and forgets those that are too old, or too many.
     pub(super) fn remember_offer(&mut self, from: &PeerId, to: PeerId, offer_id: OfferId, now: Instant) {
         let Some(offerer) = self.peers.get_mut(from) else { return };
-        offerer.offers.retain(|offer| now.saturating_duration_since(offer.at) <= OFFER_LIFETIME);
-        if offerer.offers.len() >= MAX_PENDING_OFFERS {
+        let is_old = |offer: &PendingOffer| now.saturating_duration_since(offer.at) > OFFER_LIFETIME;
+        while offerer.offers.len() >= MAX_PENDING_OFFERS || offerer.offers.front().is_some_and(is_old) {
             offerer.offers.pop_front();
         }
         offerer.offers.push_back(PendingOffer { to, offer_id, at: now });
