@@ -43,6 +43,7 @@ pub mod settings;
 pub mod signal;
 mod socket;
 pub mod state;
+mod sum;
 pub mod tls;
 
 pub use page::Page;

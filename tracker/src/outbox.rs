@@ -30,6 +30,7 @@ use crate::limits::Limits;
 use crate::lock;
 use crate::relay::{Credit, CreditError};
 use crate::signal::ToPeer;
+use crate::sum::Sum;
 use payload::Payload;
 pub(crate) use payload::let_go;
 
@@ -47,7 +48,7 @@ const SIGNAL_OVERHEAD: usize = 512;
 /// What waits for all connections together.
 #[derive(Debug)]
 pub(crate) struct Queues {
-    held: AtomicUsize,
+    held: Sum,
     bound: usize,
     per_connection: usize,
 }
@@ -56,7 +57,7 @@ impl Queues {
     pub(crate) fn new(limits: &Limits) -> Self {
         let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
-            held: AtomicUsize::new(0),
+            held: Sum::default(),
             bound: bytes(limits.queue),
             per_connection: bytes(limits.queue_per_connection),
         }
@@ -64,7 +65,7 @@ impl Queues {
 
     /// Bytes that wait.
     pub(crate) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.held.value()
     }
 
     /// Whether somebody must go.
@@ -150,8 +151,6 @@ struct Waiting {
     orphaned: usize,
     /// Bytes held for all channels.
     relayed: usize,
-    /// Bytes that the sum of all connections knows of.
-    told: usize,
     /// Whether the client takes nothing at the moment.
     is_stalled: bool,
 }
@@ -207,15 +206,10 @@ impl Outbox {
     }
 
     /// Tells the sum of all connections what changed here.
-    fn settle(&self, waiting: &mut Waiting) {
-        let (now, before) = (waiting.bytes(), waiting.told);
-        waiting.told = now;
-        self.held.store(now, Ordering::Relaxed);
-        match now.cmp(&before) {
-            std::cmp::Ordering::Greater => _ = self.queues.held.fetch_add(now - before, Ordering::Relaxed),
-            std::cmp::Ordering::Less => _ = self.queues.held.fetch_sub(before - now, Ordering::Relaxed),
-            std::cmp::Ordering::Equal => {}
-        }
+    fn settle(&self, waiting: &Waiting) {
+        let now = waiting.bytes();
+        let before = self.held.swap(now, Ordering::Relaxed);
+        self.queues.held.change(before, now);
     }
 
     /// Queues a message.
@@ -227,7 +221,7 @@ impl Outbox {
         } else {
             waiting.push_signal(bytes, message);
         }
-        self.settle(&mut waiting);
+        self.settle(&waiting);
         drop(waiting);
         self.waker.wake();
     }
@@ -240,7 +234,7 @@ impl Outbox {
             return false;
         }
         waiting.push_signal(bytes, message);
-        self.settle(&mut waiting);
+        self.settle(&waiting);
         drop(waiting);
         self.waker.wake();
         true
@@ -261,14 +255,14 @@ impl Outbox {
         self.is_over.store(true, Ordering::Release);
         let mut waiting = lock(&self.waiting);
         waiting.clear();
-        self.settle(&mut waiting);
+        self.settle(&waiting);
     }
 
     /// Ends the connection, before anything that waits.
     pub(crate) fn end(&self, ending: Ending) {
         let mut waiting = lock(&self.waiting);
         self.end_with(&mut waiting, ending);
-        self.settle(&mut waiting);
+        self.settle(&waiting);
         drop(waiting);
         self.waker.wake();
     }
@@ -293,7 +287,7 @@ impl Outbox {
             waiting.lanes.insert(channel, lane);
             waiting.ring.push_front(channel);
         }
-        self.settle(&mut waiting);
+        self.settle(&waiting);
         drop(waiting);
         self.waker.wake();
     }
@@ -399,7 +393,7 @@ impl Outbox {
     pub(crate) fn forget(&self, channel: ChannelId) {
         let mut waiting = lock(&self.waiting);
         waiting.forget(channel);
-        self.settle(&mut waiting);
+        self.settle(&waiting);
     }
 
     /// Nobody is woken for what comes until somebody asks again.
@@ -420,7 +414,7 @@ impl Outbox {
     fn next(&self) -> Option<Next> {
         let mut waiting = lock(&self.waiting);
         let next = waiting.next();
-        self.settle(&mut waiting);
+        self.settle(&waiting);
         next
     }
 
@@ -460,7 +454,7 @@ impl Waiting {
 
     fn clear(&mut self) {
         let ending = self.ending;
-        *self = Self { ending, told: self.told, ..Self::default() };
+        *self = Self { ending, ..Self::default() };
     }
 
     /// Drops a channel, and what waits on it.
