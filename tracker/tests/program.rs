@@ -133,6 +133,40 @@ fn an_address_where_nodes_cannot_meet_is_refused_without_its_password() {
 }
 
 #[test]
+fn what_a_node_is_told_of_itself_and_of_who_vouches_for_redis_is_checked_before_it_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (good, bad) = (file("ca.pem", &made.cert.pem()), file("words.txt", "not a certificate"));
+    let missing = folder.path().join("missing.pem").display().to_string();
+    let cluster = ["--check-config", "--cluster", "rediss://10.0.0.5"];
+    for (flag, value, said_of_it) in [
+        ("--public-url", "http://node1.example.org", "`--public-url` cannot be used"),
+        ("--public-url", "node1.example.org", "wss://node1.example.org/ws"),
+        ("--cluster-ca", &missing, "missing.pem cannot be read"),
+        ("--cluster-ca", &bad, "there is no certificate"),
+    ] {
+        let (code, said) = fail(command().args(cluster).args([flag, value]));
+        assert_eq!(code, Some(1));
+        assert!(said.contains(said_of_it) && said.lines().count() == 1, "{said}");
+    }
+    let (code, said) =
+        fail(command().args(["--check-config", "--cluster", "redis://10.0.0.5", "--cluster-ca", &good]));
+    assert!(code == Some(1) && said.contains("`--cluster` cannot be used"), "no TLS there: {said}");
+    for flag in [["--public-url", "wss://node1.example.org/ws"], ["--cluster-ca", &good]] {
+        let (code, said) = fail(command().arg("--check-config").args(flag));
+        assert_eq!(code, Some(1));
+        assert!(said.contains(flag[0]) && said.contains("it needs `--cluster`"), "{said}");
+        let output = command().args(cluster).args(flag).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
 fn credentials_in_the_environment_are_not_shown_by_the_help() {
     let json = r#"[{"urls": "turn:t.example", "username": "u", "credential": "hunter2"}]"#;
     let output = command().env("ENXAME_ICE_SERVERS", json).arg("--help").output().unwrap();

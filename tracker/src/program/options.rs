@@ -275,8 +275,12 @@ impl Options {
             let mut cluster = ClusterSettings::new(Place::Redis(redis), self.cluster_heartbeat.0);
             cluster.public_url = self.public_url()?;
             settings.cluster = Some(cluster);
-        } else if self.public_url()?.is_some() {
-            bail!("`--public-url` is for one of many: it needs `--cluster`");
+        } else {
+            let alone =
+                [("public-url", self.public_url()?.is_some()), ("cluster-ca", self.cluster_ca.is_some())];
+            if let Some((name, _)) = alone.into_iter().find(|(_, is_given)| *is_given) {
+                bail!("`--{name}` is for one of many: it needs `--cluster`");
+            }
         }
         Ok(settings)
     }
