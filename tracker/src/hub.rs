@@ -227,12 +227,18 @@ impl Hub {
     /// More waits for all connections than may: whoever has most waiting goes, and the bytes with it. Those who read what
     /// they ask for stay.
     pub(crate) fn relieve(&self) {
-        while self.queues.is_over() {
+        if !self.queues.may_be_over() {
+            return;
+        }
+        loop {
             let (bytes, connection, outbox) = {
                 let outboxes = lock(&self.outboxes);
+                let held: usize = outboxes.values().map(|outbox| outbox.bytes()).sum();
                 let most = outboxes.iter().map(|(id, outbox)| (outbox.bytes(), *id, outbox));
-                let most = most.max_by_key(|(bytes, id, _)| (*bytes, *id)).filter(|(bytes, ..)| *bytes > 0);
-                let Some((bytes, connection, outbox)) = most else { return };
+                let most = most.max_by_key(|(bytes, id, _)| (*bytes, *id));
+                let Some((bytes, connection, outbox)) = most.filter(|_| self.queues.is_over(held)) else {
+                    return;
+                };
                 (bytes, connection, Arc::clone(outbox))
             };
             // Another thread may have come to the same.

@@ -1,4 +1,4 @@
-//! Memory that many clients took goes back to the system when they have left.
+//! Memory that many clients took goes back to the system when they have left, or have read what waited for them.
 //!
 //! glibc's allocator keeps what is freed between pieces that are still used, for each thread by itself, until the program ends: after a
 //! busy hour most of a tracker's memory would be free and still its own. And a table that has grown stays as large as it was.
@@ -8,10 +8,13 @@ use std::time::Duration;
 /// Time between two looks at how many are there.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// So few are not worth the work.
+/// So few clients, or units of what waits, are not worth the work.
 const FEW: usize = 500;
 
-/// Notices when most have left.
+/// What waits for all clients is looked at in units of so many bytes: 32 MiB are few.
+pub(crate) const UNIT: usize = 64 * 1024;
+
+/// Notices when most of something has gone.
 #[derive(Debug, Default)]
 pub(crate) struct Ebb {
     /// The most that were seen since it was last noticed.

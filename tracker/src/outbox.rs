@@ -31,8 +31,8 @@ use crate::lock;
 use crate::relay::{Credit, CreditError};
 use crate::signal::ToPeer;
 use crate::sum::Sum;
-use payload::Payload;
-pub(crate) use payload::let_go;
+pub(crate) use payload::Payload;
+use payload::{MAX_LENT, MERGE_LEN};
 
 /// Most bytes of signals that wait for one connection: what 15 announces with the most offers of usual size (3 KiB)
 /// bring, or 3 with the longest offers that any client sends. Who is further behind does not read.
@@ -44,6 +44,9 @@ const MAX_FORWARD_BACKLOG: usize = MAX_SIGNAL_BACKLOG / 2;
 
 /// What a signal is counted as beside its session description, in bytes; also bounds their number.
 const SIGNAL_OVERHEAD: usize = 512;
+
+/// A thread looks whether too much waits for all when it has changed that by this part of what may wait.
+const LOOKS: usize = 256;
 
 /// What waits for all connections together.
 #[derive(Debug)]
@@ -68,9 +71,15 @@ impl Queues {
         self.held.value()
     }
 
-    /// Whether somebody must go.
-    pub(crate) fn is_over(&self) -> bool {
-        self.held() > self.bound
+    /// Whether somebody must go, for all that is known: asked after each frame, it looks at the sum only when this thread has
+    /// moved a good part of the bound since it last did.
+    pub(crate) fn may_be_over(&self) -> bool {
+        self.held.has_moved(self.bound / LOOKS) && self.is_over(self.held())
+    }
+
+    /// Whether so many bytes are too many.
+    pub(crate) fn is_over(&self, held: usize) -> bool {
+        held > self.bound
     }
 }
 
@@ -86,7 +95,8 @@ pub(crate) enum DataError {
 }
 
 /// What to do next for a connection.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) enum Next {
     /// Send this.
     Signal(ToPeer),
@@ -97,7 +107,7 @@ pub(crate) enum Next {
     /// Send this relay frame.
     Frame(Bytes),
     /// Send these bytes on this channel.
-    Data(ChannelId, Bytes),
+    Data(ChannelId, Payload),
     /// End the connection.
     End(Ending),
 }
@@ -121,6 +131,8 @@ pub(crate) struct Outbox {
     queues: Arc<Queues>,
     /// Bytes that wait, for those who look at all connections and should not have to wait for each.
     held: AtomicUsize,
+    /// Whether the client takes nothing at the moment. Changed while `waiting` is locked.
+    is_stalled: AtomicBool,
     /// Whether the connection is gone, or told to go.
     is_over: AtomicBool,
 }
@@ -151,8 +163,6 @@ struct Waiting {
     orphaned: usize,
     /// Bytes held for all channels.
     relayed: usize,
-    /// Whether the client takes nothing at the moment.
-    is_stalled: bool,
 }
 
 /// The direction of one relay channel that leads to this connection.
@@ -196,6 +206,7 @@ impl Outbox {
             waker: AtomicWaker::new(),
             queues,
             held: AtomicUsize::new(0),
+            is_stalled: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
         }
     }
@@ -303,6 +314,9 @@ impl Outbox {
     /// [`DataError`] when the sender has no credit for them, or too much waits already.
     pub(crate) fn data(&self, channel: ChannelId, payload: Bytes) -> Result<(), DataError> {
         let len = payload.len();
+        // Copied before the lock is taken, if that is to be seen by then and it cannot be put behind what waits.
+        let is_behind = len >= MERGE_LEN && self.is_stalled.load(Ordering::Relaxed);
+        let payload = if is_behind { Payload::new(payload, true) } else { Payload::Shared(payload) };
         let mut waiting = lock(&self.waiting);
         let waiting = &mut *waiting;
         let held = waiting.bytes();
@@ -314,11 +328,13 @@ impl Outbox {
         }
         lane.credit.accept(len)?;
         waiting.relayed += len;
-        let more = match lane.payloads.back_mut() {
-            Some(last) => last.merge(payload),
-            None => Some(payload),
+        let is_behind = waiting.relayed > MAX_LENT || self.is_stalled.load(Ordering::Relaxed);
+        let more = match (lane.payloads.back_mut(), payload) {
+            (Some(last), Payload::Shared(more)) => last.merge(more).map(|more| Payload::new(more, is_behind)),
+            (None, Payload::Shared(more)) => Some(Payload::new(more, is_behind)),
+            (_, copied) => Some(copied),
         };
-        lane.payloads.extend(more.map(|more| Payload::new(more, waiting.is_stalled)));
+        lane.payloads.extend(more);
         if !lane.in_ring {
             lane.in_ring = true;
             waiting.ring.push_back(channel);
@@ -332,7 +348,7 @@ impl Outbox {
     /// its own.
     pub(crate) fn stall(&self, is_stalled: bool) {
         let mut waiting = lock(&self.waiting);
-        waiting.is_stalled = is_stalled;
+        self.is_stalled.store(is_stalled, Ordering::Relaxed);
         if is_stalled {
             waiting.lanes.values_mut().flat_map(|lane| &mut lane.payloads).for_each(Payload::let_go);
         }
@@ -512,7 +528,7 @@ impl Waiting {
             if lane.in_ring {
                 self.ring.push_back(channel);
             }
-            return Some(Next::Data(channel, payload.into_bytes()));
+            return Some(Next::Data(channel, payload));
         }
         let lane = self.lanes.remove(&channel)?;
         let reason = lane.closing.unwrap_or(RelayReason::Other);

@@ -304,13 +304,15 @@ async fn sweep(app: Arc<App>, period: Duration) {
     }
 }
 
-/// Gives back the memory that many clients took, whenever most of them have left.
+/// Gives back the memory that many clients took, whenever most of them have left, or most of what waited for them is gone.
 async fn give_back(app: Arc<App>) {
     let mut ticks = tokio::time::interval(memory::LOOK_INTERVAL);
-    let mut ebb = Ebb::default();
+    let (mut clients, mut waiting) = (Ebb::default(), Ebb::default());
     loop {
         ticks.tick().await;
-        if ebb.look(app.door.open()) {
+        let (have_left, is_sent) =
+            (clients.look(app.door.open()), waiting.look(app.queues.held() / memory::UNIT));
+        if have_left || is_sent {
             let app = Arc::clone(&app);
             tokio::task::spawn_blocking(move || {
                 app.hub.shrink();

@@ -528,9 +528,7 @@ where
                 let app = &self.registration.app;
                 app.metrics.relayed_bytes.add(bytes);
                 app.metrics.relayed_frames.add(1);
-                if app.queues.is_over() {
-                    app.hub.relieve();
-                }
+                app.hub.relieve();
             }
             Err(DataError::Credit(error)) => self.break_credit(channel, error),
             Err(DataError::Full) => self.break_full(channel),

@@ -3,6 +3,7 @@
 //! One number would have to go from processor to processor with each change; so each thread has a part of its own, and the parts
 //! are added when somebody asks.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 
 /// Parts of a sum. Should there be more threads, some share one.
@@ -25,6 +26,8 @@ thread_local! {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         NEXT.fetch_add(1, Ordering::Relaxed) % PARTS
     };
+    /// By how much this thread has changed sums, up and down, since it was last asked.
+    static MOVED: Cell<usize> = const { Cell::new(0) };
 }
 
 impl Sum {
@@ -34,9 +37,20 @@ impl Sum {
         let difference = now.wrapping_sub(before).cast_signed();
         if difference != 0 {
             MINE.with(|mine| self.parts[*mine].0.fetch_add(difference, Ordering::Relaxed));
+            MOVED.set(MOVED.get().saturating_add(difference.unsigned_abs()));
         }
     }
 
+    /// Whether this thread has changed sums by so much since this was last true.
+    pub(crate) fn has_moved(&self, least: usize) -> bool {
+        let has_moved = MOVED.get() >= least;
+        if has_moved {
+            MOVED.set(0);
+        }
+        has_moved
+    }
+
+    /// All of it. Of what is changed meanwhile a part may be missing, or counted though it is gone.
     pub(crate) fn value(&self) -> usize {
         let parts = self.parts.iter().map(|part| part.0.load(Ordering::Relaxed));
         usize::try_from(parts.fold(0, isize::wrapping_add)).unwrap_or_default()
@@ -46,6 +60,18 @@ impl Sum {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_knows_when_it_has_moved_enough() {
+        let sum = Sum::default();
+        assert!(!sum.has_moved(10));
+        sum.change(0, 6);
+        assert!(!sum.has_moved(10));
+        sum.change(6, 2);
+        assert!(sum.has_moved(10), "six up and four down");
+        assert!(!sum.has_moved(10));
+        assert!(sum.has_moved(0));
+    }
 
     #[test]
     fn what_threads_add_and_others_take_away_is_exact_in_the_end() {

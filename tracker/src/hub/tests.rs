@@ -340,7 +340,7 @@ impl Bench {
             }
             Next::Data(channel, payload) => {
                 let (swarm, from, with) = self.clients[n].channels[&channel];
-                Told::Data { swarm, from, with, payload: payload.to_vec() }
+                Told::Data { swarm, from, with, payload: payload.bytes().to_vec() }
             }
             other => panic!("nobody is told {other:?}"),
         }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use shared::PeerId;
 use shared::signal::{Failed, RelayOpened};
 
-use super::payload::MERGE_LEN;
+use super::payload::{MAX_LENT, MERGE_LEN};
 use super::*;
 use crate::signal::{Forwarded, SessionDescription};
 
@@ -45,7 +45,7 @@ fn with_channels(channels: &[u32]) -> Outbox {
 }
 
 fn data(channel: u32, payload: &[u8]) -> Next {
-    Next::Data(ChannelId(channel), Bytes::copy_from_slice(payload))
+    Next::Data(ChannelId(channel), Payload::Shared(Bytes::copy_from_slice(payload)))
 }
 
 fn closed(channel: u32, reason: RelayReason) -> Next {
@@ -110,6 +110,20 @@ fn what_waits_for_a_client_that_takes_nothing_keeps_no_more_than_itself() {
         assert_eq!(next(&outbox), Some(data(1, &read[part])));
     }
     assert!(read.is_unique());
+}
+
+#[test]
+fn a_client_that_is_behind_is_lent_no_more_than_a_turn_or_two_bring() {
+    let outbox = with_channels(&[1]);
+    let reads: Vec<Bytes> = (0..20).map(|n| Bytes::from(vec![n; 130_000])).collect();
+    for read in &reads {
+        outbox.data(ChannelId(1), read.slice(..MERGE_LEN)).unwrap();
+    }
+    let lent = reads.iter().filter(|read| !read.is_unique()).count();
+    assert_eq!(lent, MAX_LENT / MERGE_LEN);
+    for read in &reads {
+        assert_eq!(next(&outbox), Some(data(1, &read[..MERGE_LEN])));
+    }
 }
 
 #[test]

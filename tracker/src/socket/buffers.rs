@@ -54,8 +54,10 @@ fn give_back(mut buffer: BytesMut) {
 /// itself is to be [replaced](replace_grown) when that has come.
 pub(super) fn make_room(buffer: &mut BytesMut) -> usize {
     let Some(most) = READ_BUFFER.checked_sub(buffer.len()).filter(|most| *most > 0) else {
-        buffer.reserve(READ_BUFFER);
-        return READ_BUFFER;
+        if buffer.len() == buffer.capacity() {
+            buffer.reserve(READ_BUFFER);
+        }
+        return (buffer.capacity() - buffer.len()).min(READ_BUFFER);
     };
     if !buffer.try_reclaim(most) {
         let mut other = take();
@@ -111,10 +113,14 @@ impl Inbox {
     }
 }
 
-/// Whether nobody holds a part of one of this thread's buffers.
+/// How many buffers this thread has, and of how many of them nobody holds a part.
 #[cfg(test)]
-pub(super) fn all_are_free() -> bool {
-    BUFFERS.with_borrow_mut(|buffers| buffers.iter_mut().all(|buffer| buffer.try_reclaim(READ_BUFFER)))
+pub(super) fn all_and_free() -> (usize, usize) {
+    BUFFERS.with_borrow_mut(|buffers| {
+        let free =
+            buffers.iter_mut().filter_map(|buffer| buffer.try_reclaim(READ_BUFFER).then_some(())).count();
+        (buffers.len(), free)
+    })
 }
 
 #[cfg(test)]
@@ -190,7 +196,6 @@ mod tests {
         let mut buffer = BytesMut::with_capacity(2 * READ_BUFFER + 1);
         buffer.extend_from_slice(b"long");
         give_back(buffer);
-        assert!(BUFFERS.with_borrow(|buffers| buffers.iter().all(|buffer| buffer.is_empty())));
         assert_eq!(BUFFERS.with_borrow(Vec::len), KEPT);
         assert!((0..KEPT).all(|_| take().capacity() <= 2 * READ_BUFFER));
     }
@@ -210,6 +215,6 @@ mod tests {
         drop(buffer.split_to(2 * READ_BUFFER - 100));
         replace_grown(&mut buffer, 2 * READ_BUFFER - 100);
         assert_eq!(buffer, [2; 100][..]);
-        assert!(buffer.capacity() <= 2 * READ_BUFFER);
+        assert!((READ_BUFFER..=2 * READ_BUFFER).contains(&buffer.capacity()), "it is another one");
     }
 }

@@ -10,12 +10,12 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use shared::relay::{ChannelId, HEADER_LEN, data_header};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
-use crate::outbox::let_go;
+use crate::outbox::Payload;
 
 /// Bytes gathered before the client must take some.
 const MAX_GATHERED: usize = 256 * 1024;
@@ -57,7 +57,7 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Carrier<S> {
     stream: S,
-    slices: VecDeque<Bytes>,
+    slices: VecDeque<Payload>,
     tail: BytesMut,
     gathered: usize,
     unflushed: bool,
@@ -96,21 +96,21 @@ impl<S> Carrier<S> {
     }
 
     /// Gathers a relay data frame.
-    pub(super) fn relay(&mut self, channel: ChannelId, payload: Bytes) {
+    pub(super) fn relay(&mut self, channel: ChannelId, payload: Payload) {
         self.header(Opcode::Binary, HEADER_LEN + payload.len());
         self.append(&data_header(channel));
         if payload.len() < MIN_SLICE {
-            self.append(&payload);
+            self.append(payload.bytes());
         } else {
             self.gathered += payload.len();
-            self.slices.push_back(self.tail.split().freeze());
+            self.slices.push_back(Payload::Gathered(self.tail.split()));
             self.slices.push_back(payload);
         }
     }
 
     /// The client does not take it now: what would keep the memory of others is copied.
     pub(super) fn let_go(&mut self) {
-        self.slices.iter_mut().for_each(let_go);
+        self.slices.iter_mut().for_each(Payload::let_go);
     }
 
     fn header(&mut self, opcode: Opcode, length: usize) {
@@ -187,7 +187,7 @@ impl<S: AsyncWrite + Unpin> Carrier<S> {
                 let mut slices = [IoSlice::new(&[]); MAX_SLICES];
                 let tail: &[u8] = &self.tail;
                 let mut count = 0;
-                let gathered = self.slices.iter().map(|bytes| &bytes[..]).chain([tail]);
+                let gathered = self.slices.iter().map(Payload::bytes).chain([tail]);
                 for (slice, bytes) in slices.iter_mut().zip(gathered) {
                     *slice = IoSlice::new(bytes);
                     count += 1;
@@ -216,6 +216,7 @@ impl<S: AsyncWrite + Unpin> Carrier<S> {
 mod tests {
     use std::future::poll_fn;
 
+    use bytes::Bytes;
     use futures::{FutureExt, StreamExt};
     use shared::relay::Frame;
     use tokio::io::duplex;
@@ -239,7 +240,7 @@ mod tests {
         {
             if length > 0 {
                 let payload = Bytes::from(vec![length as u8; length]);
-                carrier.relay(ChannelId(7), payload.clone());
+                carrier.relay(ChannelId(7), Payload::Shared(payload.clone()));
                 flush(&mut carrier).await;
                 let expected = Frame::Data { channel: ChannelId(7), payload }.encode();
                 assert_eq!(client.next().await.unwrap().unwrap(), Message::Binary(expected), "{length}");
@@ -257,8 +258,8 @@ mod tests {
         let (here, mut there) = duplex(1000);
         let mut carrier = Carrier::new(here);
         for n in 0..50_u8 {
-            carrier.relay(ChannelId(1), Bytes::from(vec![n; 10]));
-            carrier.relay(ChannelId(1), Bytes::from(vec![n; MIN_SLICE]));
+            carrier.relay(ChannelId(1), Payload::Shared(Bytes::from(vec![n; 10])));
+            carrier.relay(ChannelId(1), Payload::Shared(Bytes::from(vec![n; MIN_SLICE])));
             carrier.frame(Opcode::Pong, &[n; 3]);
         }
         let reading = tokio::spawn(async move {
@@ -285,8 +286,8 @@ mod tests {
         let (here, mut there) = duplex(10);
         let mut carrier = Carrier::new(here);
         let read = Bytes::from(vec![7; 130_000]);
-        carrier.relay(ChannelId(1), read.slice(..16 * 1024));
-        carrier.relay(ChannelId(1), read.slice(20_000..25_000));
+        carrier.relay(ChannelId(1), Payload::Shared(read.slice(..16 * 1024)));
+        carrier.relay(ChannelId(1), Payload::Shared(read.slice(20_000..25_000)));
         assert!(poll_fn(|context| carrier.poll_flush(context)).now_or_never().is_none());
         assert!(!read.is_unique());
         carrier.let_go();

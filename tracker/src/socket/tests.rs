@@ -11,7 +11,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::buffers::all_are_free;
+use super::buffers::all_and_free;
 use super::*;
 use crate::page::Page;
 use crate::settings::Settings;
@@ -66,15 +66,19 @@ async fn what_waits_for_a_client_that_reads_nothing_keeps_none_of_the_buffers_of
         let payload = Bytes::from(vec![n as u8; BLOCK]);
         sender.send(Message::Binary(Frame::Data { channel: here, payload }.encode())).await.unwrap();
     }
-    while app.metrics.relayed_frames.value() < BLOCKS as u64 {
-        yield_now().await;
-    }
+    let relayed = async {
+        while app.metrics.relayed_frames.value() < BLOCKS as u64 {
+            yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(60), relayed).await.unwrap();
     assert!(app.queues.held() > BLOCKS * BLOCK / 2, "most of it waits");
     // As soon as the receiver has had its turn.
     for _ in 0..10 {
         yield_now().await;
     }
-    assert!(all_are_free());
+    let (all, free) = all_and_free();
+    assert!(all > 0 && free == all, "{free} of {all}");
     let mut received = Vec::new();
     while received.len() < BLOCKS * BLOCK {
         let message = receiver.next().await.unwrap().unwrap().into_data();

@@ -219,8 +219,7 @@ pub(crate) fn hear_data(app: &App, shared: &Shared, node: NodeId, on: message::L
         Err(RelayReason::Other)
     };
     match taken {
-        Ok(()) if app.queues.is_over() => app.hub.relieve(),
-        Ok(()) => {}
+        Ok(()) => app.hub.relieve(),
         Err(reason) => {
             if reason == RelayReason::QueueFull {
                 app.metrics.reject(Rejection::QueuePerConnection);
