@@ -64,9 +64,12 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         }
         "bench" if rest.first().is_some_and(|name| name == "sim") => build::simulate(&rest[1..]),
         "bench" if rest.first().is_some_and(|name| name == "tracker") => {
-            if !rest.iter().any(|word| word == "ours") {
+            let is_asked = |name| rest.iter().any(|word| word == name);
+            if !is_asked("ours") {
                 browser::node()?;
                 tools::npm_packages()?;
+            }
+            if !is_asked("ours") || is_asked("aquatic") {
                 tools::aquatic()?;
             }
             build::load(&rest[1..])

@@ -71,8 +71,10 @@ fn main() -> Result<()> {
             let room = open_files.map_or(usize::MAX, |files| {
                 usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX)
             });
-            let all = ["announces", "aquatic", "memory", "relay"];
-            for word in if words.is_empty() { &all[..] } else { &words[..] } {
+            // The last needs programs that ours alone does not.
+            let all = ["announces", "memory", "relay", "aquatic"];
+            let all = if is_ours_alone { &all[..3] } else { &all };
+            for word in if words.is_empty() { all } else { &words[..] } {
                 match *word {
                     "announces" => runtime.block_on(announces(kinds, room))?,
                     "aquatic" => aquatic_clients(is_ours_alone)?,
