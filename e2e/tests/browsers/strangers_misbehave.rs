@@ -94,7 +94,9 @@ async fn three_hundred_connections_that_come_and_go_leave_nothing_behind() -> Re
     // What the first ones allocate stays for the others.
     meeting.stranger_does("comeAndGo", json!(WARM_UP)).await?;
     meeting.is_over().await?;
-    let memory = || process::memory(&process::family(&seeder.browser().mark()));
+    // Of the processes that are there now: a browser starts others when it sees fit, to have them at hand.
+    let family = process::family(&seeder.browser().mark());
+    let memory = || process::memory(&family);
     let (heap_before, memory_before) = (heap(seeder).await?, memory());
     let made_before = seeder.snapshot().await?.rtc.made;
 
