@@ -278,6 +278,8 @@ fn start_driver(kind: Kind, mark: &str, home: &Path) -> Result<(Processes, u16)>
         };
         let driver = command
             .env(process::MARK, mark)
+            // Where no language is set (a bare container), files whose names are not ASCII would not be found.
+            .env("LC_ALL", "C.UTF-8")
             // What the browser leaves outside its profile goes with it too.
             .env("HOME", home)
             .env("TMPDIR", home)

@@ -39,8 +39,7 @@ const NOT_THESE: [&str; 3] = [
 /// chromedriver, on a free port.
 pub(crate) fn driver() -> Command {
     let mut driver = Command::new("chromedriver");
-    // Where no language is set (a bare container), it does not find files whose names are not ASCII.
-    driver.arg("--port=0").env("LC_ALL", "C.UTF-8");
+    driver.arg("--port=0");
     driver
 }
 

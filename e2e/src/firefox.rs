@@ -15,7 +15,6 @@ pub(crate) const BEFORE_PORT: &str = "Listening on 127.0.0.1:";
 /// geckodriver, on free ports, with the browser's profile below this folder.
 pub(crate) fn driver(home: &Path) -> Command {
     let mut driver = Command::new(tools::geckodriver());
-    driver.env("LC_ALL", "C.UTF-8");
     driver.args(["--port", "0", "--websocket-port", "0", "--profile-root"]).arg(home);
     driver
 }
